@@ -1,0 +1,60 @@
+# The commands of the template. A fresh machine needs git, make and Python 3.11 or newer.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+DEMO := build/review-sentiment
+PROJECT := {{cookiecutter.project_slug}}
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: setup
+setup: $(VENV)/installed  ## Make .venv and install the locked requirements (TORCH_INDEX=… takes torch from another index)
+
+$(VENV)/installed: requirements.lock $(PROJECT)/requirements.lock requirements-sample.lock
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),pip install --quiet --index-url $(TORCH_INDEX) torch==2.13.0)
+	pip install --quiet -r requirements.lock -r '$(PROJECT)/requirements.lock'
+	pip install --quiet --no-deps -r requirements-sample.lock
+	touch $@
+
+.PHONY: demo
+demo: setup  ## Grow the default project in build/, run its pipeline on real data, and show the four models
+	rm -rf $(DEMO) $(DEMO)-storage
+	cookiecutter --no-input --output-dir build .
+	ln -s ../../$(VENV) $(DEMO)/.venv
+	$(MAKE) -C $(DEMO) setup
+	cd $(DEMO) && git add . && git -c user.name=Demo -c user.email=demo@example.com commit --quiet -m 'Grow the project'
+	$(MAKE) -C $(DEMO) repro
+	cd $(DEMO) && git add . && git -c user.name=Demo -c user.email=demo@example.com commit --quiet -m 'Run the pipeline'
+	$(MAKE) -C $(DEMO) push
+	@echo
+	@$(MAKE) --no-print-directory -C $(DEMO) results
+	@printf '\nThe project is in $(DEMO), its remote in $(DEMO)-storage.\n'
+
+.PHONY: test
+test: setup lint  ## Run every test
+	pytest -q
+
+.PHONY: test-fast
+test-fast: setup lint  ## Run the tests that train nothing on real data
+	pytest -q -m "not slow"
+
+.PHONY: lint
+lint: setup  ## Check the template's own Python
+	ruff format --check hooks tests
+	ruff check hooks tests
+
+.PHONY: lock
+lock: setup  ## Make both requirements.lock anew
+	rm -rf build/lock
+	cookiecutter --no-input --accept-hooks no --output-dir build/lock .
+	$(MAKE) -C build/lock/review-sentiment lock
+	cp build/lock/review-sentiment/requirements.lock '$(PROJECT)/requirements.lock'
+	pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --no-emit-trusted-host --constraint '$(PROJECT)/requirements.lock' \
+		--output-file requirements.lock requirements.in

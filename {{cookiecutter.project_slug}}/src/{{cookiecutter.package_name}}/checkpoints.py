@@ -1,0 +1,74 @@
+"""Checkpoints that survive a kill and are never mistaken for another run's."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .classifier import save_weights
+from .files import read_json, sha256_of, write_json
+
+COMPLETE = "complete"
+BEST = "best"
+
+
+def identity_of(inputs: Iterable[Path], parameters: dict[str, object]) -> str:
+    """One name for one set of inputs, parameters, code and torch: a checkpoint of any other is not found."""
+    code = sorted(Path(__file__).parent.rglob("*.py"))
+    files = {str(path): sha256_of(path) for path in inputs} | {path.name: sha256_of(path) for path in code}
+    record = json.dumps([files, parameters, torch.__version__], sort_keys=True)
+    return hashlib.sha256(record.encode()).hexdigest()[:16]
+
+
+def open_directory(root: Path, identity: str) -> Path:
+    """The directory of this run's checkpoints. Those of other runs are removed: they can never be used again."""
+    root.mkdir(exist_ok=True)
+    for other in root.iterdir():
+        if other.name != identity:
+            shutil.rmtree(other)
+    directory = root / identity
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def last_complete(directory: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; torn ones are removed."""
+    complete = []
+    for checkpoint in directory.glob("checkpoint-*"):
+        if (checkpoint / COMPLETE).exists():
+            complete.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    return max(complete, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
+
+
+class MarkComplete(TrainerCallback):
+    """Mark a checkpoint once all of it is on the disk."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
+        """Called by the Trainer after it wrote a checkpoint."""
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class KeepBest(TrainerCallback):
+    """Keep the weights of the epoch with the best validation accuracy; the earliest of equals."""
+
+    def __init__(self, directory: Path) -> None:
+        self.weights = directory / f"{BEST}.safetensors"
+        self.record = directory / f"{BEST}.json"
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
+        """Called by the Trainer after each epoch's evaluation."""
+        metrics = kwargs["metrics"]
+        found = {"accuracy": metrics["eval_accuracy"], "epoch": round(metrics["epoch"])}
+        if self.record.exists() and read_json(self.record)["accuracy"] >= found["accuracy"]:
+            return
+        beside = self.weights.with_suffix(".partial")
+        save_weights(kwargs["model"], beside)
+        beside.replace(self.weights)
+        write_json(self.record, found)

@@ -1,0 +1,103 @@
+"""The model: a transformer encoder, pooling, and a linear head."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
+
+from .errors import UserError
+from .tokens import fixed_shape_batches
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+Pooling = Literal["mean", "cls"]
+
+
+class Classifier(nn.Module):
+    """Texts as token ids to one logit per label."""
+
+    def __init__(self, encoder: nn.Module, labels: int, pooling: Pooling) -> None:
+        super().__init__()
+        config: Any = encoder.config
+        if hasattr(encoder, "pooler"):
+            encoder.register_module("pooler", None)  # we pool ourselves; its weights would never get a gradient
+        self.encoder = encoder
+        self.pooling = pooling
+        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
+        self.head = nn.Linear(config.hidden_size, labels)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector per text: rows x hidden size."""
+        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "cls":
+            return tokens[:, 0]
+        weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
+        return (tokens * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits (rows x labels), and the cross-entropy loss where labels (rows) are given."""
+        logits = self.head(self.dropout(self.embed(input_ids, attention_mask)))
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+
+
+def load_base(directory: Path, labels: int, pooling: Pooling) -> Classifier:
+    """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be loaded."""
+    try:
+        encoder = AutoModel.from_pretrained(
+            directory, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(
+            f"{directory} does not hold a transformer encoder",
+            expected="config.json and model.safetensors of an encoder that transformers knows",
+            found=str(error).splitlines()[0],
+            remedy="choose another model under fetch.model in params.yaml",
+        ) from None
+    return Classifier(encoder, labels, pooling)
+
+
+def load_fine_tuned(directory: Path, labels: int, pooling: Pooling) -> Classifier:
+    """The model that `fine_tune` wrote, ready to predict."""
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    model = Classifier(AutoModel.from_config(config, attn_implementation="sdpa"), labels, pooling)
+    load_model(model, directory / "model.safetensors")
+    return model.eval()
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights as safetensors, without any metadata but the format."""
+    save_model(model, str(path), metadata={"format": "pt"})
+
+
+@torch.inference_mode()
+def run_over(
+    model: Classifier, sequences: Sequence[Sequence[int]], *, output: Literal["vectors", "logits"], bf16: bool = False
+) -> np.ndarray:
+    """Vectors or logits of every text, float32, rows in the order given. No row depends on another."""
+    model.eval()
+    device = next(model.parameters()).device
+    result: np.ndarray | None = None
+    with tqdm(total=len(sequences), desc=output, unit="text", disable=None) as bar:
+        for batch in fixed_shape_batches(sequences):
+            ids, mask = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.mask).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                values = model.embed(ids, mask) if output == "vectors" else model(ids, mask)["logits"]
+            rows = values.float().cpu().numpy()[: len(batch.rows)]
+            if result is None:
+                result = np.empty((len(sequences), rows.shape[1]), dtype=np.float32)
+            result[batch.rows] = rows
+            bar.update(len(batch.rows))
+    if result is None:
+        raise ValueError("no texts")
+    return result

@@ -1,0 +1,68 @@
+"""The one place that decides bits beside the data: threads, instruction sets, kernels and seeds.
+
+Two modes, `compute.determinism` in `params.yaml`:
+
+machine   the same bytes on the same machine, whatever its load, from any directory and in any process
+portable  the same bytes on any x86-64 CPU with AVX2: the instruction sets are pinned too (fp32 only)
+
+In both the number of threads is a parameter, never read from the machine: sums are split by thread, so their number
+decides the last bits. It may exceed the number of cores.
+"""
+
+import os
+
+from .params import Compute
+
+_PORTABLE = {
+    # Each library picks its kernels by the CPU; each of these changes the last bits.
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
+
+def environment(compute: Compute) -> dict[str, str]:
+    """The environment variables that must be set before torch and numpy load."""
+    threads = str(compute.threads)
+    variables = {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "OMP_DYNAMIC": "FALSE",
+        "MKL_DYNAMIC": "FALSE",
+        # Threads that wait must sleep, not spin: there may be more of them than cores.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+    return variables | (_PORTABLE if compute.determinism == "portable" else {})
+
+
+def set_environment(compute: Compute) -> None:
+    """Set the environment of this process. Call it before torch or numpy is imported."""
+    os.environ.update(environment(compute))
+
+
+def use_deterministic_kernels(compute: Compute) -> None:
+    """Tell torch to use only kernels that give the same bits every time, and the pinned number of threads."""
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    # Filling fresh memory with NaN finds bugs in kernels, but costs time and puts NaN where models rely on `empty`.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it
+    torch.backends.cudnn.benchmark = False
+    torch.set_num_threads(compute.threads)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that training draws from."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

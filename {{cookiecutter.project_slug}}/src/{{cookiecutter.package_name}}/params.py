@@ -1,0 +1,175 @@
+"""`params.yaml` as typed, validated, frozen objects: one block per stage, and the blocks that several stages share.
+
+`python -m {{ cookiecutter.package_name }}.params` checks the file. There are no defaults here: every value stands in the file.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from . import paths
+from .errors import UserError
+
+STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Block(BaseModel):
+    """A block of `params.yaml`: an unknown key, another type or a value out of range is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Compute(Block):
+    """What the heavy stages run on. Everything here may decide bits, so nothing is read from the machine."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+    threads: Annotated[int, Field(ge=1, le=256)]
+    determinism: Literal["machine", "portable"]
+
+
+class Text(Block):
+    """How a text becomes one vector."""
+
+    max_length: Annotated[int, Field(ge=8, le=8192)]
+    pooling: Literal["mean", "cls"]
+
+
+class Source(Block):
+    """Files below one address, each with its digest; null where the digest is not known yet."""
+
+    uri: Name
+    sha256: Annotated[dict[Name, Sha256 | None], Field(min_length=1)]
+
+
+class Fetch(Block):
+    """Where the data and the base model come from; `data` is null where `data/raw` is added by hand."""
+
+    data: Source | None
+    model: Source
+
+
+class Keep(Block):
+    """Keep only the rows with this value in this column."""
+
+    column: Name
+    value: str
+
+
+class Prepare(Block):
+    """Which columns to read and how to split."""
+
+    text_column: Name
+    label_column: Name
+    keep: Keep | None
+    split_seed: Seed
+    validation_fraction: Fraction
+    test_fraction: Fraction
+
+    @model_validator(mode="after")
+    def _some_rows_are_left_for_training(self) -> "Prepare":
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction must be less than 1")
+        return self
+
+
+class Embeddings(Block):
+    """The linear probe on frozen embeddings, and what counts as a near-duplicate."""
+
+    probe_c: Positive
+    near_duplicate_cosine: Annotated[float, Field(gt=0, le=1)]
+
+
+class FineTune(Block):
+    """Training."""
+
+    learning_rate: Positive
+    epochs: Count
+    batch_size: Count
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_fraction: Fraction
+    max_grad_norm: Positive
+
+
+class ExportOnnx(Block):
+    """The exported graph and what it must hold against the torch model."""
+
+    opset: Annotated[int, Field(ge=18, le=23)]
+    max_logit_difference: Positive
+    max_int8_accuracy_drop: Fraction
+
+
+class Evaluate(Block):
+    """How uncertainty and calibration are measured."""
+
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    calibration_bins: Annotated[int, Field(ge=2)]
+
+
+class Params(Block):
+    """The whole of `params.yaml`."""
+
+    seed: Seed
+    compute: Compute
+    text: Text
+    fetch: Fetch
+    prepare: Prepare
+    embeddings: Embeddings
+    fine_tune: FineTune
+    export_onnx: ExportOnnx
+    evaluate: Evaluate
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and validate the whole file. Raises UserError with one line for each wrong key."""
+    try:
+        # YAML 1.2, as DVC writes it: `dvc exp run -S` turns 5e-5 into 5e-05, which YAML 1.1 reads as a string.
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"no {path} in {Path.cwd()}",
+            expected="the command to run in the project's root",
+            found="another directory",
+            remedy="change to the directory that holds params.yaml",
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), remedy="mend the line named above"
+        ) from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        wrong = [_in_one_line(problem) for problem in error.errors()]
+        raise UserError(
+            f"{path} is refused:\n" + "\n".join(wrong),
+            expected="every key of the template's params.yaml, each of its type and in its range",
+            found=f"{len(wrong)} wrong",
+            remedy=f"edit the keys named above in {path}",
+        ) from None
+
+
+def _in_one_line(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"  {key}: unknown key"
+    if problem["type"] == "missing":
+        return f"  {key}: missing"
+    return f"  {key}: {problem['msg']}, found {problem['input']!r}"
+
+
+if __name__ == "__main__":
+    try:
+        load_params()
+    except UserError as mistake:
+        sys.exit(f"error: {mistake}")

@@ -1,0 +1,42 @@
+"""Where everything lies, from the project's root. `dvc.yaml` names the same paths; a test holds the two together."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+RAW = Path("data/raw")
+BASE_MODEL = Path("models/base")
+
+PROCESSED = Path("data/processed")
+LABELS = PROCESSED / "labels.json"
+DATA_PROFILE = Path("reports/data_profile.json")
+
+EMBEDDINGS = Path("embeddings")
+PROBE = Path("models/probe")
+PROBE_FILE = PROBE / "probe.joblib"
+PROBE_REPORT = Path("reports/probe.json")
+NEAR_DUPLICATES = Path("reports/near_duplicates.json")
+
+FINE_TUNED = Path("models/fine_tuned")
+TRAINING_CURVE = Path("reports/training_curve.csv")
+CHECKPOINTS = Path(".checkpoints")
+
+ONNX = Path("models/onnx")
+PARITY = Path("reports/parity.json")
+
+METRICS = Path("reports/metrics.json")
+PER_CLASS = Path("reports/per_class.csv")
+CONFUSION = Path("reports/confusion_matrix.csv")
+CALIBRATION = Path("reports/calibration.csv")
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_table(split: str) -> Path:
+    """The rows of one split: columns `text` and `label` (index into the labels)."""
+    return PROCESSED / f"{split}.parquet"
+
+
+def split_embeddings(split: str) -> Path:
+    """The vectors of one split, in the order of its rows: float32, rows x hidden size."""
+    return EMBEDDINGS / f"{split}.npy"

@@ -1,0 +1,56 @@
+"""Decide for every row whether it is kept and to which split it goes, from the row's own text alone.
+
+A text's key is a keyed hash of it. The key decides the split, so that adding, removing or reordering rows never moves
+another row, and it finds equal texts without comparing them.
+"""
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from .params import Prepare
+from .paths import SPLITS
+
+KEY_BYTES = 16
+
+
+def key_of(text: str, split_seed: int) -> bytes:
+    """The key of a cleaned text: 16 bytes of BLAKE2b, salted with the seed (RFC 7693)."""
+    salt = split_seed.to_bytes(hashlib.blake2b.SALT_SIZE, "big")
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES, salt=salt).digest()
+
+
+def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
+    """The split of every key: its first 8 bytes, read as a number in [0, 1), against the fractions."""
+    words = np.frombuffer(b"".join(keys), dtype=">u8")[:: KEY_BYTES // 8]
+    place = words / 2.0**64
+    held_out = [place < test_fraction, place < test_fraction + validation_fraction]
+    return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
+
+
+def decide(rows: pl.DataFrame, params: Prepare, preset: set[str]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Keep one row of each text and give it a split.
+
+    rows: columns `row`, `table` (a split's name, or `all`), `label`, `key`. preset: the splits that have a table of
+    their own. Returns the kept rows with their `split`, in order, and how many rows were dropped for which reason.
+    A text in several tables stays in the one that is held out most; a text with two labels there is dropped.
+    """
+    rank = pl.col("table").replace_strict({"all": 0} | {name: place for place, name in enumerate(SPLITS)})
+    overlap = rank < rank.max().over("key")
+    held = rows.filter(~overlap)
+    contradiction = pl.col("label").n_unique().over("key") > 1
+    agreed = held.filter(~contradiction)
+    kept = agreed.unique("key", keep="first", maintain_order=True)
+    dropped = {
+        "in_another_split": rows.height - held.height,
+        "contradicting_labels": held.height - agreed.height,
+        "duplicates": agreed.height - kept.height,
+    }
+    drawn = split_of(
+        kept["key"],
+        0.0 if "validation" in preset else params.validation_fraction,
+        0.0 if "test" in preset else params.test_fraction,
+    )
+    fixed = pl.col("table").is_in(["validation", "test"])
+    return kept.with_columns(split=pl.when(fixed).then("table").otherwise(drawn)), dropped

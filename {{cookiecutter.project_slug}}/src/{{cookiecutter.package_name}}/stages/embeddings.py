@@ -1,0 +1,45 @@
+"""Embed every text with the frozen base model, and learn from the vectors: a linear probe, and near-duplicates."""
+
+import numpy as np
+import polars as pl
+
+from .. import paths
+from ..classifier import load_base, run_over
+from ..determinism import use_deterministic_kernels
+from ..files import new_directory, read_json, write_json
+from ..metrics import DECIMALS, accuracy, macro_f1
+from ..neighbours import near_duplicates
+from ..params import Params
+from ..probe import fit_probe, save_probe
+from ..tokens import encode, load_tokenizer
+
+
+def run(params: Params) -> None:
+    """Write `embeddings/`, the probe with its scores, and the report on near-duplicates."""
+    use_deterministic_kernels(params.compute)
+    tables = {split: pl.read_parquet(paths.split_table(split)) for split in paths.SPLITS}
+    vectors = embed_all(tables, params)
+    with new_directory(paths.EMBEDDINGS) as new:
+        for split in paths.SPLITS:
+            np.save(new / paths.split_embeddings(split).name, vectors[split])
+    labels = {split: tables[split]["label"].to_numpy() for split in paths.SPLITS}
+    probe = fit_probe(vectors["train"], labels["train"], params.embeddings.probe_c)
+    with new_directory(paths.PROBE) as new:
+        save_probe(probe, new / paths.PROBE_FILE.name)
+    predicted = probe.predict(vectors["validation"])
+    scores = {
+        "accuracy": accuracy(labels["validation"], predicted),
+        "macro_f1": macro_f1(labels["validation"], predicted, len(read_json(paths.LABELS))),
+    }
+    write_json(paths.PROBE_REPORT, {"validation": {name: round(value, DECIMALS) for name, value in scores.items()}})
+    write_json(paths.NEAR_DUPLICATES, near_duplicates(vectors, params.embeddings.near_duplicate_cosine))
+
+
+def embed_all(tables: dict[str, pl.DataFrame], params: Params) -> dict[str, np.ndarray]:
+    """The vectors of every split, float32, rows x hidden size."""
+    tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", params.text.max_length)
+    sequences = encode(tokenizer, pl.concat(tables.values())["text"].to_list())
+    model = load_base(paths.BASE_MODEL, labels=2, pooling=params.text.pooling).to(params.compute.device)
+    vectors = run_over(model, sequences, output="vectors", bf16=params.compute.precision == "bf16")
+    ends = np.cumsum([table.height for table in tables.values()])[:-1]
+    return dict(zip(tables, np.split(vectors, ends), strict=True))

@@ -1,0 +1,147 @@
+"""Fine-tune the whole model. Its head starts from the linear probe (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
+
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+
+from .. import checkpoints, paths
+from ..classifier import Classifier, load_base
+from ..determinism import seed_everything, use_deterministic_kernels
+from ..files import new_directory, read_json, write_text
+from ..metrics import DECIMALS, accuracy, macro_f1
+from ..params import Params
+from ..probe import head_of, load_probe
+from ..tokens import encode, load_tokenizer, pad, padded_length
+
+CHECKPOINTS_PER_RUN = 12
+
+
+class Rows(Dataset[dict[str, object]]):
+    """The token ids and labels of one split."""
+
+    def __init__(self, split: str, params: Params) -> None:
+        table = pl.read_parquet(paths.split_table(split))
+        tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", params.text.max_length)
+        self.sequences = encode(tokenizer, table["text"].to_list())
+        self.labels = table["label"].to_list()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        return {"input_ids": self.sequences[index], "label": self.labels[index]}
+
+
+def run(params: Params) -> None:
+    """Write `models/fine_tuned` and the training curve; go on from the last checkpoint of the same run."""
+    use_deterministic_kernels(params.compute)
+    seed_everything(params.seed)
+    train, validation = Rows("train", params), Rows("validation", params)
+    directory = checkpoints.open_directory(paths.CHECKPOINTS, identity(params))
+    trainer = Trainer(
+        model=start_model(params),
+        args=training_arguments(params, len(train), directory),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=collate,
+        compute_metrics=scores,
+        callbacks=[checkpoints.KeepBest(directory), checkpoints.MarkComplete()],
+    )
+    trainer.remove_callback(PrinterCallback)  # where there is no terminal the log stays short; the curve has it all
+    last = checkpoints.last_complete(directory)
+    if last is not None:
+        print(f"going on from step {last.name.rpartition('-')[2]}", file=sys.stderr)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with new_directory(paths.FINE_TUNED) as new:
+        shutil.copyfile(directory / f"{checkpoints.BEST}.safetensors", new / "model.safetensors")
+        for name in ("config.json", "tokenizer.json"):
+            shutil.copyfile(paths.BASE_MODEL / name, new / name)
+        shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
+    write_text(paths.TRAINING_CURVE, curve(trainer.state.log_history))
+    shutil.rmtree(paths.CHECKPOINTS)
+
+
+def identity(params: Params) -> str:
+    """The name of this run: whatever decides its result."""
+    inputs = [paths.split_table("train"), paths.split_table("validation"), paths.LABELS, paths.PROBE_FILE]
+    inputs += sorted(paths.BASE_MODEL.iterdir())
+    blocks = {"seed", "compute", "text", "fine_tune"}
+    return checkpoints.identity_of(inputs, params.model_dump(include=blocks))
+
+
+def start_model(params: Params) -> Classifier:
+    """The pretrained encoder under a head with the probe's weights."""
+    model = load_base(paths.BASE_MODEL, len(read_json(paths.LABELS)), params.text.pooling)
+    weight, bias = head_of(load_probe(paths.PROBE_FILE))
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(weight))
+        model.head.bias.copy_(torch.from_numpy(bias))
+    return model
+
+
+def training_arguments(params: Params, rows: int, directory: Path) -> TrainingArguments:
+    """What the Trainer is told. Whatever decides bits is named here, because the Trainer's defaults move."""
+    knobs, compute = params.fine_tune, params.compute
+    steps = knobs.epochs * math.ceil(rows / knobs.batch_size)
+    every = math.ceil(steps / CHECKPOINTS_PER_RUN)
+    return TrainingArguments(
+        output_dir=str(directory),
+        num_train_epochs=knobs.epochs,
+        per_device_train_batch_size=knobs.batch_size,
+        per_device_eval_batch_size=knobs.batch_size,
+        train_sampling_strategy="group_by_length",
+        learning_rate=knobs.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(knobs.warmup_fraction * steps),
+        weight_decay=knobs.weight_decay,
+        max_grad_norm=knobs.max_grad_norm,
+        optim="adamw_torch_fused",
+        seed=params.seed,
+        data_seed=params.seed,
+        bf16=compute.precision == "bf16",
+        use_cpu=compute.device == "cpu",
+        eval_strategy="epoch",
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=every,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=compute.device == "cuda",
+        disable_tqdm=not sys.stderr.isatty(),
+        report_to="none",
+    )
+
+
+def collate(rows: list[dict]) -> dict[str, torch.Tensor]:
+    """A batch as the model takes it: token ids and mask (rows x padded length), labels (rows)."""
+    sequences = [row["input_ids"] for row in rows]
+    ids, mask = pad(sequences, padded_length(max(len(sequence) for sequence in sequences)))
+    labels = torch.tensor([row["label"] for row in rows])
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
+
+
+def scores(prediction: EvalPrediction) -> dict[str, float]:
+    """Validation accuracy and macro-F1."""
+    logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    predicted = logits.argmax(axis=1)
+    return {"accuracy": accuracy(labels, predicted), "macro_f1": macro_f1(labels, predicted, logits.shape[1])}
+
+
+def curve(history: list[dict[str, float]]) -> str:
+    """The log as CSV: step, training loss, validation loss and accuracy; nothing that a clock touches."""
+    lines = ["step,training_loss,validation_loss,validation_accuracy"]
+    for entry in history:
+        values = [entry.get(name) for name in ("loss", "eval_loss", "eval_accuracy")]
+        if any(value is not None for value in values):
+            cells = ["" if value is None else f"{value:.{DECIMALS}f}" for value in values]
+            lines.append(",".join([str(entry["step"]), *cells]))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""Texts to token ids to batches. Without torch, because prediction uses it too."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+LENGTH_STEP = 8
+TOKENS_PER_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts of about one length: `rows` (n) are their places in the input, `ids` and `mask` (m >= n, length) int64."""
+
+    rows: np.ndarray
+    ids: np.ndarray
+    mask: np.ndarray
+
+
+def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
+    """Load a `tokenizer.json` that cuts texts at `max_length` tokens, special ones included, and does not pad."""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def padded_length(length: int) -> int:
+    """A text's length rounded up, by its own length alone."""
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+def pad(sequences: Sequence[Sequence[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and attention mask, rows x length. Padding is id 0: the mask hides it, so its value does not matter."""
+    ids = np.zeros((len(sequences), length), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return ids, mask
+
+
+def fixed_shape_batches(sequences: Sequence[Sequence[int]]) -> Iterator[Batch]:
+    """Batches whose shape follows from the length of their texts alone, longest first.
+
+    The kernels of a matrix product, and so the last bits of a text's vector, depend on the shape of its batch. Here
+    texts of one padded length share batches of one number of rows, the last one filled up with copies: a text gets the
+    same vector whatever the others are.
+    """
+    by_length: dict[int, list[int]] = {}
+    for row, sequence in enumerate(sequences):
+        by_length.setdefault(padded_length(len(sequence)), []).append(row)
+    for length in sorted(by_length, reverse=True):
+        size = max(1, TOKENS_PER_BATCH // length)
+        rows = by_length[length]
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
+            filled = chosen + chosen[:1] * (size - len(chosen))
+            yield Batch(np.array(chosen), *pad([sequences[row] for row in filled], length))

@@ -1,0 +1,35 @@
+"""A small project in which all six stages ran once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small_project import STAGES, run_stage, sentences, write_base_model, write_params, write_table
+
+
+@pytest.fixture(scope="session")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small base model."""
+    directory = tmp_path_factory.mktemp("base") / "model"
+    write_base_model(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Path:
+    """A project with data and parameters in which nothing has run; copy it before you change it."""
+    project = tmp_path_factory.mktemp("untrained")
+    write_params(project / "params.yaml", base_model)
+    write_table(project / "data/raw/table.csv", sentences(600, seed=1))
+    return project
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
+    """The same project after all six stages; read only."""
+    project = tmp_path_factory.mktemp("trained") / "project"
+    shutil.copytree(untrained, project)
+    for stage in STAGES:
+        done = run_stage(project, stage)
+        assert done.returncode == 0, done.stderr
+    return project

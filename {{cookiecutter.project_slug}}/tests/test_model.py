@@ -1,0 +1,59 @@
+"""Vectors, the probe as a head, and near-duplicates."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_project import sentences
+
+from {{ cookiecutter.package_name }}.classifier import load_base, run_over
+from {{ cookiecutter.package_name }}.neighbours import near_duplicates
+from {{ cookiecutter.package_name }}.probe import fit_probe, head_of
+from {{ cookiecutter.package_name }}.tokens import encode, fixed_shape_batches, load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def sequences(base_model: Path) -> list[list[int]]:
+    tokenizer = load_tokenizer(base_model / "tokenizer.json", 32)
+    return encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+
+
+def test_a_vector_does_not_depend_on_its_neighbours(base_model: Path, sequences: list[list[int]]) -> None:
+    torch.set_num_threads(2)
+    model = load_base(base_model, 2, "mean")
+    together = run_over(model, sequences, output="vectors")
+    backwards = run_over(model, sequences[::-1], output="vectors")[::-1]
+    alone = np.concatenate([run_over(model, [sequence], output="vectors") for sequence in sequences[:20]])
+    assert together.tobytes() == np.ascontiguousarray(backwards).tobytes()
+    assert together[:20].tobytes() == alone.tobytes()
+
+
+def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
+    rows = np.concatenate([batch.rows for batch in fixed_shape_batches(sequences)])
+    assert sorted(rows) == list(range(len(sequences)))
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_head_says_what_the_probe_says(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(200, 16)).astype(np.float32), rng.integers(0, classes, 200)
+    probe = fit_probe(vectors, labels, 1.0)
+    weight, bias = head_of(probe)
+    logits = torch.from_numpy(vectors @ weight.T + bias)
+    assert weight.shape == (classes, 16)
+    assert torch.softmax(logits, 1).numpy() == pytest.approx(probe.predict_proba(vectors), abs=1e-4)
+
+
+def test_near_duplicates_are_found_by_row() -> None:
+    rng = np.random.default_rng(1)
+    rows = {"train": 5000, "validation": 50, "test": 50}
+    vectors = {split: rng.normal(size=(count, 64)) for split, count in rows.items()}
+    vectors["test"][7] = vectors["train"][4321] * 2
+    found = near_duplicates(vectors, 0.95)
+    assert found["test_in_train"] == {
+        "rows": 1,
+        "share": 0.02,
+        "closest": [{"row": 7, "neighbour": 4321, "cosine": 1.0}],
+    }
+    assert found["validation_in_train"] == {"rows": 0, "share": 0.0, "closest": []}

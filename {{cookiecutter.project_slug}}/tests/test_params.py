@@ -1,0 +1,67 @@
+"""`params.yaml` is checked as a whole, one line for each wrong key."""
+
+from pathlib import Path
+
+import pytest
+from small_project import ROOT
+
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.params import load_params
+
+SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    assert old in SHIPPED
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_the_file_is_valid() -> None:
+    assert load_params(ROOT / "params.yaml").fine_tune.batch_size > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("  epochs: ", "  epoch: ", "fine_tune.epoch: unknown key"),
+        ("  epochs: ", "  epoch: ", "fine_tune.epochs: missing"),
+        ("  batch_size: ", "  batch_size: many  # ", "fine_tune.batch_size: Input should be a valid integer"),
+        ("  batch_size: ", "  batch_size: -", "fine_tune.batch_size: Input should be greater than or equal to 1"),
+        ("  weight_decay: ", "  weight_decay: .nan  # ", "fine_tune.weight_decay: Input should be a finite number"),
+        ("  threads: ", "  threads: 0  # ", "compute.threads: Input should be greater than or equal to 1"),
+        ("  test_fraction: ", "  test_fraction: 0.9  # ", "prepare: Value error, validation_fraction + test_fraction"),
+    ],
+)
+def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str) -> None:
+    with pytest.raises(UserError, match="is refused") as refusal:
+        load_params(changed(tmp_path, old, new))
+    assert f"\n  {line}" in str(refusal.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = changed(tmp_path, "  epochs: ", "  epoch: ")
+    path.write_text(path.read_text(encoding="utf-8").replace("  opset: ", "  opset: 5  # "), encoding="utf-8")
+    with pytest.raises(UserError) as refusal:
+        load_params(path)
+    assert "3 wrong" in str(refusal.value)
+
+
+@pytest.mark.parametrize("number", ["5e-05", "5e-5", "0.00005"])
+def test_a_small_number_may_be_written_as_dvc_writes_it(tmp_path: Path, number: str) -> None:
+    path = changed(tmp_path, "  learning_rate: ", f"  learning_rate: {number}  # ")
+    assert load_params(path).fine_tune.learning_rate == 0.00005
+
+
+@pytest.mark.parametrize("text", ["seed: [", "seed: 1\nseed: 2\n"])
+def test_what_is_not_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_params(path)
+
+
+def test_a_missing_file_names_the_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="project's root"):
+        load_params(tmp_path / "params.yaml")

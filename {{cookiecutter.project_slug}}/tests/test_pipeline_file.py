@@ -1,0 +1,85 @@
+"""`dvc.yaml` against the code: what a stage imports, reads from params.yaml and writes is what DVC is told."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from small_project import PACKAGE, ROOT, STAGES
+
+# These only refuse or report; no byte of an out can depend on them. A new knob must not make every stage run again.
+DECIDE_NO_BYTES = {"__init__.py", "errors.py", "params.py"}
+SHARED_BLOCKS = {"compute", "text"}
+SOURCE = ROOT / "src" / PACKAGE
+PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def imported_by(path: Path) -> set[Path]:
+    """The modules of this package that a module imports, and what those import."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = module.parents[node.level - 1]
+                parts = node.module.split(".") if node.module else []
+                names = [Path(*parts)] if parts else [Path(alias.name) for alias in node.names]
+                waiting += [path for name in names if (path := folder / name.with_suffix(".py")).exists()]
+    return {path for path in found if path.name not in DECIDE_NO_BYTES}
+
+
+def leaves(stage: str) -> set[str]:
+    return set(PIPELINE["stages"][stage].get("params", []))
+
+
+def test_the_stages_are_the_files_and_the_blocks() -> None:
+    assert list(PIPELINE["stages"]) == list(STAGES)
+    assert {path.stem for path in (SOURCE / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
+    assert set(STAGES) | SHARED_BLOCKS | {"seed"} == set(PARAMS)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_it_imports(stage: str) -> None:
+    code = {dep for dep in PIPELINE["stages"][stage]["deps"] if dep.startswith("src/")}
+    assert code == {path.relative_to(ROOT).as_posix() for path in imported_by(SOURCE / "stages" / f"{stage}.py")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_every_knob_of_its_block(stage: str) -> None:
+    block = PARAMS[stage]
+    if stage == "fetch":
+        expected = {f"fetch.{name}.{key}" for name in block if block[name] for key in block[name]}
+    else:
+        expected = {f"{stage}.{key}" for key in block}
+    assert {leaf for leaf in leaves(stage) if leaf.startswith(stage)} == expected
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_shared_blocks_it_uses(stage: str) -> None:
+    text = (SOURCE / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    for block in SHARED_BLOCKS:
+        listed = {leaf for leaf in leaves(stage) if leaf.startswith(block)}
+        assert listed == ({f"{block}.{key}" for key in PARAMS[block]} if f"params.{block}" in text else set())
+    assert ("seed" in leaves(stage)) == ("params.seed" in text)
+
+
+def test_paths_are_those_of_the_code() -> None:
+    named = set((SOURCE / "paths.py").read_text(encoding="utf-8").split('"')[1::2])
+    outs = [
+        path if isinstance(path, str) else next(iter(path))
+        for stage in PIPELINE["stages"].values()
+        for kind in ("outs", "metrics", "plots")
+        for path in stage.get(kind, [])
+    ]
+    assert outs
+    assert set(outs) <= named
+
+
+def test_stage_files_stay_small() -> None:
+    for stage in STAGES:
+        assert len((SOURCE / "stages" / f"{stage}.py").read_text(encoding="utf-8").splitlines()) <= 150
