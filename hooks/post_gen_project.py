@@ -8,21 +8,22 @@ for empty in (Path(".github/workflows"), Path(".github")):
     if empty.is_dir() and not any(empty.iterdir()):
         empty.rmdir()
 
-began = False
 if shutil.which("git") and not Path(".git").exists():
-    began = subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], check=False).returncode == 0
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], check=False)
 
-print("\nNext:\n")
-print("  cd {{ cookiecutter.project_slug }}")
-if not began and not Path(".git").exists():
-    print("  git init")
-print("  make setup")
-{%- if cookiecutter.data_source == "files" %}
-print("  # put your tables into data/raw, name their columns in params.yaml")
-print("  .venv/bin/dvc add data/raw")
-{%- elif cookiecutter.data_source == "hub" %}
-print("  # name your data set and its columns in params.yaml")
-print("  make pin")
-{%- endif %}
-print("  git add . && git commit -m 'Begin'")
-print("  make repro results\n")
+DATA = {
+    "sample": [],
+    "files": ["# put your tables into data/raw and name their columns in params.yaml", ".venv/bin/dvc add data/raw"],
+    "hub": ["# name your data set and its columns in params.yaml"],
+}
+from_hub = "{{ cookiecutter.data_source }}" == "hub" or "{{ cookiecutter.__default_model }}" == "False"
+commands = [
+    "cd {{ cookiecutter.project_slug }}",
+    *([] if Path(".git").exists() else ["git init"]),
+    "git add . && git commit -m 'Begin'",
+    "make setup",
+    *DATA["{{ cookiecutter.data_source }}"],
+    *(["make pin"] if from_hub else []),
+    "make repro results",
+]
+print("\nNext:\n\n  " + "\n  ".join(commands) + "\n")

@@ -5,13 +5,38 @@ import keyword
 import re
 import sys
 
-answers = json.loads(r'''{{ cookiecutter | tojson }}''')  # tojson writes every ' as \u0027
+answers = json.loads(r"""{{ cookiecutter | tojson }}""")  # tojson writes every ' as \u0027
 
 # What the generated project imports; a package of the same name would hide it.
 DEPENDENCIES = {
-    "accelerate", "dvc", "dvc_s3", "fsspec", "huggingface_hub", "hypothesis", "joblib", "numpy", "onnx", "onnxruntime",
-    "onnxscript", "polars", "pydantic", "pyrefly", "pytest", "ruamel", "ruff", "safetensors", "scipy", "setuptools",
-    "sklearn", "src", "tests", "tokenizers", "tools", "torch", "tqdm", "transformers",
+    "accelerate",
+    "dvc",
+    "dvc_s3",
+    "fsspec",
+    "huggingface_hub",
+    "hypothesis",
+    "joblib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "polars",
+    "pydantic",
+    "pyrefly",
+    "pytest",
+    "ruamel",
+    "ruff",
+    "safetensors",
+    "scipy",
+    "setuptools",
+    "sklearn",
+    "src",
+    "tests",
+    "tokenizers",
+    "tools",
+    "torch",
+    "tqdm",
+    "transformers",
 }
 
 

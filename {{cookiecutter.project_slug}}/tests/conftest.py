@@ -25,6 +25,16 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 
 
 @pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
+    """The same project after `prepare`; read only."""
+    project = tmp_path_factory.mktemp("prepared") / "project"
+    shutil.copytree(untrained, project)
+    done = run_stage(project, "prepare")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
     """The same project after all six stages; read only."""
     project = tmp_path_factory.mktemp("trained") / "project"

@@ -7,21 +7,22 @@ import pytest
 import torch
 from small_project import sentences
 
+from {{ cookiecutter.package_name }} import tokens
 from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
+from {{ cookiecutter.package_name }}.params import Text
 from {{ cookiecutter.package_name }}.probe import fit_probe, head_of
-from {{ cookiecutter.package_name }}.tokens import encode, fixed_shape_batches, load_tokenizer
 
 
 @pytest.fixture(scope="module")
 def sequences(base_model: Path) -> list[list[int]]:
-    tokenizer = load_tokenizer(base_model / "tokenizer.json", 32)
-    return encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+    tokenizer = tokens.load_tokenizer(base_model / "tokenizer.json", 32)
+    return tokens.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
 
 
 def test_a_vector_does_not_depend_on_its_neighbours(base_model: Path, sequences: list[list[int]]) -> None:
     torch.set_num_threads(2)
-    model = load_base(base_model, 2, "mean")
+    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"))
     together = run_over(model, sequences, output="vectors")
     backwards = run_over(model, sequences[::-1], output="vectors")[::-1]
     alone = np.concatenate([run_over(model, [sequence], output="vectors") for sequence in sequences[:20]])
@@ -30,7 +31,7 @@ def test_a_vector_does_not_depend_on_its_neighbours(base_model: Path, sequences:
 
 
 def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
-    rows = np.concatenate([batch.rows for batch in fixed_shape_batches(sequences)])
+    rows = np.concatenate([batch.rows for batch in tokens.fixed_shape_batches(sequences)])
     assert sorted(rows) == list(range(len(sequences)))
 
 

@@ -19,8 +19,9 @@ BEST = "best"
 
 def identity_of(inputs: Iterable[Path], parameters: dict[str, object]) -> str:
     """One name for one set of inputs, parameters, code and torch: a checkpoint of any other is not found."""
-    code = sorted(Path(__file__).parent.rglob("*.py"))
-    files = {str(path): sha256_of(path) for path in inputs} | {path.name: sha256_of(path) for path in code}
+    package = Path(__file__).parent
+    files = {path.as_posix(): sha256_of(path) for path in inputs}
+    files |= {path.relative_to(package).as_posix(): sha256_of(path) for path in sorted(package.rglob("*.py"))}
     record = json.dumps([files, parameters, torch.__version__], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()[:16]
 

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from .errors import UserError
+from .params import Text
 from .tokens import fixed_shape_batches
 
 transformers_logging.set_verbosity_error()
@@ -51,8 +52,8 @@ class Classifier(nn.Module):
         return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
 
 
-def load_base(directory: Path, labels: int, pooling: Pooling) -> Classifier:
-    """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be loaded."""
+def load_base(directory: Path, labels: int, text: Text) -> Classifier:
+    """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be used."""
     try:
         encoder = AutoModel.from_pretrained(
             directory, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
@@ -64,7 +65,15 @@ def load_base(directory: Path, labels: int, pooling: Pooling) -> Classifier:
             found=str(error).splitlines()[0],
             remedy="choose another model under fetch.model in params.yaml",
         ) from None
-    return Classifier(encoder, labels, pooling)
+    positions = getattr(encoder.config, "max_position_embeddings", text.max_length)
+    if text.max_length > positions:
+        raise UserError(
+            "text.max_length is more than the model can read",
+            expected=f"at most {positions} tokens",
+            found=str(text.max_length),
+            remedy="lower text.max_length in params.yaml, or choose another model",
+        )
+    return Classifier(encoder, labels, text.pooling)
 
 
 def load_fine_tuned(directory: Path, labels: int, pooling: Pooling) -> Classifier:

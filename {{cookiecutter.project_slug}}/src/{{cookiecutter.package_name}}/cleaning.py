@@ -1,18 +1,17 @@
-"""Make equal texts equal: one Unicode form, one kind of space, no control characters."""
+"""Make equal texts equal: one Unicode form, one kind of space, no control characters.
 
-import polars as pl
+Training and prediction both read texts through here, so a model meets no text that it was not trained to read.
+"""
 
-_WINDOWS_1252 = {
-    chr(code): bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)
-}  # Windows characters that were read as Latin-1 became the control characters U+0080 to U+009F
+import unicodedata
+
+# Windows characters that were read as Latin-1 became the control characters U+0080 to U+009F.
+MANGLED = "[\u0080-\u009f]"
+_MENDED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
+_CONTROLS = dict.fromkeys([*range(0x20), 0x7F], " ")
+_REPLACED = _CONTROLS | _MENDED
 
 
-def has_mangled(text: pl.Expr) -> pl.Expr:
-    """True where a text holds Windows characters that were read as Latin-1."""
-    return text.str.contains("[\u0080-\u009f]")
-
-
-def cleaned(text: pl.Expr) -> pl.Expr:
+def clean(text: str) -> str:
     """Mend mangled Windows characters, compose to Unicode NFC, and fold white space and control characters."""
-    mended = text.str.replace_many(list(_WINDOWS_1252), list(_WINDOWS_1252.values()))
-    return mended.str.normalize("NFC").str.replace_all(r"[\s\p{Cc}]+", " ").str.strip_chars()
+    return " ".join(unicodedata.normalize("NFC", text.translate(_REPLACED)).split())

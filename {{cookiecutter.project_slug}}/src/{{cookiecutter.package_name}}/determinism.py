@@ -11,6 +11,7 @@ decides the last bits. It may exceed the number of cores.
 
 import os
 
+from .errors import UserError
 from .params import Compute
 
 _PORTABLE = {
@@ -31,8 +32,6 @@ def environment(compute: Compute) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "OMP_DYNAMIC": "FALSE",
         "MKL_DYNAMIC": "FALSE",
-        # Threads that wait must sleep, not spin: there may be more of them than cores.
-        "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
@@ -46,9 +45,19 @@ def set_environment(compute: Compute) -> None:
 
 
 def use_deterministic_kernels(compute: Compute) -> None:
-    """Tell torch to use only kernels that give the same bits every time, and the pinned number of threads."""
+    """Tell torch to use only kernels that give the same bits every time, and the pinned number of threads.
+
+    Raises UserError when the device that the parameters ask for is not there.
+    """
     import torch
 
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "torch finds no GPU",
+            expected="a CUDA device and the CUDA build of torch, as compute.device in params.yaml says",
+            found=f"torch {torch.__version__} without a CUDA device",
+            remedy="set compute.device to cpu, or install another build: make setup TORCH_INDEX=…",
+        )
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory with NaN finds bugs in kernels, but costs time and puts NaN where models rely on `empty`.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it

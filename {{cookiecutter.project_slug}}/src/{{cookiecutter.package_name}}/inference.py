@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import onnxruntime
 
+from .cleaning import clean
 from .errors import UserError
 from .files import read_json, sha256_of
 from .tokens import encode, fixed_shape_batches, load_tokenizer, pad
@@ -30,7 +31,8 @@ class OnnxClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, texts x labels, float32, in the order given."""
-        return softmax(run_over(self.session, encode(self.tokenizer, texts), len(self.labels)))
+        sequences = encode(self.tokenizer, [clean(text) for text in texts])
+        return softmax(run_over(self.session, sequences, len(self.labels)))
 
     def predict(self, texts: Sequence[str]) -> Iterator[dict[str, object]]:
         """For each text, in order: the text, its label, and the probability of every label."""

@@ -38,6 +38,12 @@ class Compute(Block):
     threads: Annotated[int, Field(ge=1, le=256)]
     determinism: Literal["machine", "portable"]
 
+    @model_validator(mode="after")
+    def _portable_means_fp32_on_a_cpu(self) -> "Compute":
+        if self.determinism == "portable" and (self.device, self.precision) != ("cpu", "fp32"):
+            raise ValueError("determinism: portable needs device: cpu and precision: fp32")
+        return self
+
 
 class Text(Block):
     """How a text becomes one vector."""

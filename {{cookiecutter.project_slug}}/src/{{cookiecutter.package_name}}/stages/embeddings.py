@@ -39,7 +39,7 @@ def embed_all(tables: dict[str, pl.DataFrame], params: Params) -> dict[str, np.n
     """The vectors of every split, float32, rows x hidden size."""
     tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", params.text.max_length)
     sequences = encode(tokenizer, pl.concat(tables.values())["text"].to_list())
-    model = load_base(paths.BASE_MODEL, labels=2, pooling=params.text.pooling).to(params.compute.device)
+    model = load_base(paths.BASE_MODEL, labels=2, text=params.text).to(params.compute.device)
     vectors = run_over(model, sequences, output="vectors", bf16=params.compute.precision == "bf16")
     ends = np.cumsum([table.height for table in tables.values()])[:-1]
     return dict(zip(tables, np.split(vectors, ends), strict=True))

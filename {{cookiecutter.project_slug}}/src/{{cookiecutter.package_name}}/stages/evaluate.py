@@ -23,12 +23,15 @@ def run(params: Params) -> None:
     probabilities = predict_all(table["text"].to_list(), names, params)
     baseline = probabilities["probe"].argmax(axis=1)
     knobs = params.evaluate
-    metrics = {
+    metrics: dict[str, dict[str, float]] = {
         model: summary(
             labels, values, baseline, bins=knobs.calibration_bins, samples=knobs.bootstrap_samples, seed=params.seed
         )
         for model, values in probabilities.items()
     }
+    for model, values in probabilities.items():
+        others = values.argmax(axis=1) != probabilities["torch"].argmax(axis=1)
+        metrics[model]["rows_labelled_unlike_torch"] = int(others.sum())
     write_json(paths.METRICS, {"test_rows": len(labels)} | metrics)
     per_class = {model: per_class_table(labels, values, names) for model, values in probabilities.items()}
     write_text(paths.PER_CLASS, one_table(per_class))

@@ -78,7 +78,7 @@ def identity(params: Params) -> str:
 
 def start_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
-    model = load_base(paths.BASE_MODEL, len(read_json(paths.LABELS)), params.text.pooling)
+    model = load_base(paths.BASE_MODEL, len(read_json(paths.LABELS)), params.text)
     weight, bias = head_of(load_probe(paths.PROBE_FILE))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
@@ -89,7 +89,8 @@ def start_model(params: Params) -> Classifier:
 def training_arguments(params: Params, rows: int, directory: Path) -> TrainingArguments:
     """What the Trainer is told. Whatever decides bits is named here, because the Trainer's defaults move."""
     knobs, compute = params.fine_tune, params.compute
-    steps = knobs.epochs * math.ceil(rows / knobs.batch_size)
+    epoch = math.ceil(rows / knobs.batch_size)
+    steps = knobs.epochs * epoch
     every = math.ceil(steps / CHECKPOINTS_PER_RUN)
     return TrainingArguments(
         output_dir=str(directory),
@@ -107,7 +108,8 @@ def training_arguments(params: Params, rows: int, directory: Path) -> TrainingAr
         data_seed=params.seed,
         bf16=compute.precision == "bf16",
         use_cpu=compute.device == "cpu",
-        eval_strategy="epoch",
+        eval_strategy="steps",  # by step, not by epoch: the Trainer then evaluates before it saves the same step
+        eval_steps=epoch,
         save_strategy="steps",
         save_steps=every,
         save_total_limit=2,

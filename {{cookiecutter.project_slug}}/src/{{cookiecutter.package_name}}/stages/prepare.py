@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from .. import paths
-from ..cleaning import cleaned, has_mangled
+from ..cleaning import MANGLED, clean
 from ..errors import UserError
 from ..files import new_directory, write_json
 from ..params import Params, Prepare
@@ -39,14 +39,18 @@ def run(params: Params) -> None:
 
 def read_all(tables: dict[str, Path], columns: Prepare) -> pl.LazyFrame:
     """All rows of all tables: `row`, `table`, `label`, `text` (cleaned), `mangled`."""
+
+    def clean_all(batch: pl.Series) -> pl.Series:
+        return pl.Series([text if text is None else clean(text) for text in batch], dtype=pl.String)
+
     parts = [scan(path, columns).with_columns(table=pl.lit(name)) for name, path in sorted(tables.items())]
     return (
         pl.concat(parts)
         .select(
             "table",
             label=pl.col("label").str.strip_chars(),
-            text=cleaned(pl.col("text")),
-            mangled=has_mangled(pl.col("text")),
+            text=pl.col("text").map_batches(clean_all, return_dtype=pl.String, is_elementwise=True),
+            mangled=pl.col("text").str.contains(MANGLED),
         )
         .with_row_index("row")
     )

@@ -1,0 +1,163 @@
+"""The default project on real data and a real model: its pipeline runs once, many things must hold of it."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+from workshop import Project, grow
+
+pytestmark = pytest.mark.slow
+
+STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The default project after `make repro` and a commit."""
+    project = grow(tmp_path_factory.mktemp("demo"))
+    project.commit("Begin")
+    project.run("make", "repro")
+    project.commit("Run the pipeline")
+    return project
+
+
+def would_run(project: Project) -> list[str]:
+    """The stages that `dvc repro` would run now."""
+    shown = project.run("dvc", "repro", "--dry", "--allow-missing")
+    return [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")]
+
+
+def hashes(project: Project) -> dict[str, str]:
+    lock = YAML(typ="safe").load(project.text("dvc.lock"))
+    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+
+def test_the_fine_tuned_model_beats_the_probe(demo: Project) -> None:
+    metrics = json.loads(demo.text("reports/metrics.json"))
+    assert metrics["test_rows"] > 1000
+    # One seed; the mean of three seeds is 0.832 with a standard deviation of 0.006.
+    assert metrics["torch"]["accuracy"] >= 0.815
+    assert metrics["torch"]["accuracy"] > metrics["probe"]["accuracy"] + 0.03
+    assert metrics["torch"]["mcnemar_p_against_probe"] < 0.001
+    assert metrics["torch"]["calibration_error"] < 0.1
+
+
+def test_onnx_predicts_what_torch_predicts(demo: Project) -> None:
+    metrics = json.loads(demo.text("reports/metrics.json"))
+    for score in ("accuracy", "macro_f1", "accuracy_low", "mcnemar_p_against_probe"):
+        assert metrics["onnx_fp32"][score] == metrics["torch"][score]
+    assert metrics["onnx_fp32"]["rows_labelled_unlike_torch"] == 0
+    assert 0 < metrics["onnx_int8"]["rows_labelled_unlike_torch"] < 0.02 * metrics["test_rows"]
+    assert metrics["onnx_int8"]["accuracy"] >= metrics["torch"]["accuracy"] - 0.01
+    sizes = {name: (demo.path / "models/onnx" / name).stat().st_size for name in ("model.onnx", "model.int8.onnx")}
+    assert sizes["model.int8.onnx"] <= 0.3 * sizes["model.onnx"]
+
+
+def test_the_results_are_one_table(demo: Project) -> None:
+    lines = demo.run("make", "--silent", "results").splitlines()
+    assert [line[:17].strip() for line in lines[3:]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
+    assert all((demo.path / line.split()[-1]).exists() for line in lines[3:])
+
+
+def test_a_second_run_does_nothing(demo: Project) -> None:
+    assert would_run(demo) == []
+    assert demo.run("git", "status", "--porcelain") == ""
+    assert demo.run("dvc", "status", "--quiet") == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"evaluate__bootstrap_samples": 2001}, STAGES[5:]),
+        ({"fine_tune__learning_rate": 3e-5}, STAGES[3:]),
+        ({"export_onnx__opset": 21}, STAGES[4:]),
+        ({"embeddings__probe_c": 0.5}, STAGES[2:]),
+        ({"prepare__split_seed": 1}, STAGES[1:]),
+    ],
+)
+def test_only_what_a_parameter_touches_runs(demo: Project, changes: dict[str, object], stages: tuple[str, ...]) -> None:
+    demo.set_params(**changes)
+    assert tuple(would_run(demo)) == stages
+    demo.run("git", "restore", "params.yaml")
+
+
+def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
+    before = hashes(demo)
+    demo.set_params(evaluate__calibration_bins=10)
+    shown = demo.run("dvc", "repro")
+    assert [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")] == ["evaluate"]
+    changed = {path for path, md5 in hashes(demo).items() if before[path] != md5}
+    assert changed == {"reports/metrics.json", "reports/calibration.csv"}
+    assert "calibration_error" in demo.run("dvc", "metrics", "diff")
+    assert "evaluate.calibration_bins" in demo.run("dvc", "params", "diff")
+    demo.run("git", "restore", ".")
+    demo.run("dvc", "checkout")
+
+
+def test_a_wrong_parameter_stops_before_any_work(demo: Project) -> None:
+    demo.set_params(evaluate__calibration_bins="many", fine_tune__epochs=0)
+    done = demo.try_to("make", "repro")
+    demo.run("git", "restore", "params.yaml")
+    assert done.returncode != 0
+    assert "evaluate.calibration_bins: " in done.stderr
+    assert "fine_tune.epochs: " in done.stderr
+    assert "Running stage" not in done.stdout
+
+
+def test_dvc_understands_metrics_plots_and_the_model(demo: Project) -> None:
+    assert "onnx_int8" in demo.run("dvc", "metrics", "show", "reports/metrics.json")
+    plots = json.loads(demo.run("dvc", "plots", "show", "--json"))
+    assert any(name.endswith("training_curve.csv") for name in plots["data"] if plots["data"][name])
+    artifact = YAML(typ="safe").load(demo.text("dvc.yaml"))["artifacts"]["review-sentiment"]
+    assert (demo.path / artifact["path"] / "manifest.json").exists()
+
+
+def test_an_experiment_takes_a_small_number(demo: Project) -> None:
+    demo.run("dvc", "exp", "run", "--queue", "-S", "fine_tune.learning_rate=3e-5")
+    assert "3e-05" in demo.run("dvc", "exp", "show", "--csv")
+    demo.run("dvc", "exp", "remove", "--queue")
+
+
+def test_nothing_is_left_of_the_run_or_the_machine(demo: Project) -> None:
+    assert not (demo.path / ".checkpoints").exists()
+    strange = [str(demo.path).encode(), str(demo.path.parent).encode(), b"stack_trace", b"site-packages"]
+    outs = [path for out in hashes(demo) for path in [demo.path / out, *(demo.path / out).rglob("*")] if path.is_file()]
+    assert len(outs) > 20
+    for path in outs:
+        assert not [name for name in strange if name in path.read_bytes()], path
+
+
+def test_the_raw_rows_are_all_accounted_for(demo: Project) -> None:
+    profile = json.loads(demo.text("reports/data_profile.json"))
+    assert profile["read"] == 8530
+    assert profile["mended_encoding"] == 54
+    rows = {split: profile[split]["rows"] for split in ("train", "validation", "test")}
+    assert sum(rows.values()) + sum(profile["dropped"].values()) == 8530
+    texts = [text for split in rows for text in pl.read_parquet(demo.path / f"data/processed/{split}.parquet")["text"]]
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_clone_pulls_and_predicts_with_no_training(demo: Project, tmp_path: Path) -> None:
+    """Push; clone beside; `make setup` from an empty environment; pull; predict."""
+    demo.run("make", "push")
+    clone = Project(demo.path.parent / "clone", tmp_path / "home")
+    demo.run("git", "clone", "--quiet", str(demo.path), str(clone.path))
+    del clone.env["PYTHONPATH"]  # only what `make setup` installs
+    clone.env["PATH"] = clone.env["PATH"].split(":", 1)[1]
+    clone.run("make", "setup")
+    clone.run("make", "pull")
+    said = json.loads(clone.run("make", "--silent", "predict", "TEXT=A warm, funny and moving film."))
+    assert said["label"] == "1"
+    assert would_run(clone) == []
+    for model in ("models/onnx/model.onnx", "models/fine_tuned/model.safetensors"):
+        assert sha256(clone.path / model) == sha256(demo.path / model)
+    clone.run("make", "lint")
+    shutil.rmtree(clone.path)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

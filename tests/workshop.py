@@ -1,0 +1,83 @@
+"""What the tests do as a user does it: bake, run commands in the project, commit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TEMPLATE = Path(__file__).parent.parent
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+TOOLS = Path(sys.executable).parent
+WHO = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in
+       {"NAME": "Test", "EMAIL": "test@example.com"}.items()}  # fmt: skip
+
+
+def environment(home: Path, project: Path | None = None) -> dict[str, str]:
+    """The environment of a user with a home of their own; `project` is importable in it."""
+    directories = {f"DVC_{kind}_DIR": str(home / kind) for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")}
+    return {
+        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "LANG", "LC_"))},
+        **directories,
+        **WHO,
+        **({"PYTHONPATH": str(project / "src")} if project else {}),
+    }
+
+
+def bake(output: Path, *options: str, env: dict[str, str], **answers: str) -> subprocess.CompletedProcess[str]:
+    """Run cookiecutter without questions, whatever defaults this machine's user has set."""
+    given = [f"{question}={answer}" for question, answer in answers.items()]
+    command = [TOOLS / "cookiecutter", "--no-input", "--output-dir", output, *(options or ["--default-config"])]
+    output.mkdir(parents=True, exist_ok=True)
+    return subprocess.run([*command, TEMPLATE, *given], capture_output=True, text=True, check=False, env=env)
+
+
+class Project:
+    """A generated project, and the commands typed in it."""
+
+    def __init__(self, path: Path, home: Path) -> None:
+        self.path = path
+        self.env = environment(home, path)
+
+    def run(self, *command: str, **environment: str) -> str:
+        """Run a command that must end well; what it printed."""
+        done = self.try_to(*command, **environment)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def try_to(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command whatever comes of it."""
+        env = self.env | environment
+        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, check=False)
+
+    def commit(self, message: str) -> None:
+        """Commit everything."""
+        self.run("git", "add", ".")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def set_params(self, **changes: object) -> None:
+        """Edit params.yaml as a user does: `block__key=value` changes one line and leaves the others alone."""
+        path = self.path / "params.yaml"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for change, value in changes.items():
+            block, _, key = change.partition("__")
+            start = lines.index(f"{block}:") if key else 0
+            wanted = f"  {key}:" if key else f"{block}:"
+            place = next(number for number in range(start, len(lines)) if lines[number].startswith(wanted))
+            lines[place] = f"{wanted} {value}"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def text(self, name: str) -> str:
+        """The text of a file."""
+        return (self.path / name).read_text(encoding="utf-8")
+
+
+def grow(folder: Path, **answers: str) -> Project:
+    """Bake a project and give it."""
+    done = bake(folder, env=environment(folder / "home"), **answers)
+    assert done.returncode == 0, done.stderr
+    slug = answers.get("project_slug", "review-sentiment")
+    return Project(folder / slug, folder / "home")

@@ -1,0 +1,100 @@
+"""The same bytes: from another directory, as another user, and after a kill."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_project import PACKAGE, ROOT, STAGES, run_stage, write_params
+
+pytestmark = pytest.mark.slow
+OUTS = ("data/processed", "embeddings", "models", "reports")
+
+
+def bytes_of(project: Path) -> dict[str, bytes]:
+    """Every file of every out."""
+    files = [path for folder in OUTS for path in (project / folder).rglob("*") if path.is_file()]
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in files}
+
+
+def before_fine_tune(trained: Path, project: Path) -> Path:
+    """A copy of the trained project in which `fine_tune` has not run."""
+    shutil.copytree(trained, project)
+    shutil.rmtree(project / "models/fine_tuned")
+    (project / "reports/training_curve.csv").unlink()
+    return project
+
+
+def kill_after_a_checkpoint(project: Path, step: str = "*") -> list[str]:
+    """Run `fine_tune` until it wrote a checkpoint, or that of a step, then SIGKILL it; the checkpoints left."""
+    stage = subprocess.Popen(
+        [sys.executable, "-m", PACKAGE, "fine_tune"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while stage.poll() is None and not list(project.glob(f".checkpoints/*/checkpoint-{step}/complete")):
+        time.sleep(0.002)
+    os.killpg(stage.pid, signal.SIGKILL)
+    stage.wait()
+    return sorted(path.name for path in project.glob(".checkpoints/*/checkpoint-*"))
+
+
+def test_another_user_elsewhere_gets_the_same_bytes(trained: Path, untrained: Path, tmp_path: Path) -> None:
+    project = tmp_path / "a directory with a longer and stranger name" / "project"
+    shutil.copytree(untrained, project)
+    stranger = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Kathmandu", "HOME": str(tmp_path), "USER": "somebody"}
+    for stage in STAGES:
+        done = run_stage(project, stage, **stranger)
+        assert done.returncode == 0, done.stderr
+    ours, theirs = bytes_of(trained), bytes_of(project)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    assert kill_after_a_checkpoint(project)
+    assert not (project / "models/fine_tuned").exists()
+    done = run_stage(project, "fine_tune")
+    assert "going on from step" in done.stderr
+    assert bytes_of(project) == bytes_of(trained)
+    assert not (project / ".checkpoints").exists()
+
+
+def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    last = (trained / "reports/training_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")[0]
+    kill_after_a_checkpoint(project, last)
+    assert run_stage(project, "fine_tune").returncode == 0
+    assert bytes_of(project) == bytes_of(trained)
+
+
+def test_a_torn_checkpoint_is_skipped(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    kill_after_a_checkpoint(project)
+    complete = sorted(project.glob(".checkpoints/*/checkpoint-*/complete"))[-1].parent
+    torn = complete.with_name("checkpoint-1000")
+    shutil.copytree(complete, torn)
+    (torn / "complete").unlink()
+    weights = torn / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = run_stage(project, "fine_tune")
+    assert f"going on from step {complete.name.rpartition('-')[2]}" in done.stderr
+    assert bytes_of(project) == bytes_of(trained)
+
+
+def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    kill_after_a_checkpoint(project)
+    write_params(project / "params.yaml", base_model, fine_tune__weight_decay=0.02)
+    done = run_stage(project, "fine_tune")
+    assert done.returncode == 0
+    assert "going on" not in done.stderr
+    changed = (project / "models/fine_tuned/model.safetensors").read_bytes()
+    assert changed != (trained / "models/fine_tuned/model.safetensors").read_bytes()

@@ -1,0 +1,186 @@
+"""Make everything again elsewhere and compare every byte: `make reproduce`, or `make reproduce AGAINST=v1.2.0`.
+
+The commit is cloned into a directory with another path length, with its own DVC cache, another home, user, locale,
+time zone, umask and hash seed. There `dvc repro --force` runs, and the hashes of all outs are compared.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from ruamel.yaml import YAML
+from safetensors.numpy import load as load_tensors
+
+STRANGER = {
+    "USER": "somebody-else",
+    "LOGNAME": "somebody-else",
+    "LC_ALL": "C",
+    "TZ": "Pacific/Chatham",
+    "PYTHONHASHSEED": "4096",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A checkout, the commit whose lock counts there, and where DVC keeps the bytes."""
+
+    root: Path
+    revision: str
+
+    def lock(self) -> dict[str, str]:
+        """The hash of every out, by its path."""
+        text = self.read_git("dvc.lock") if self.revision else (self.root / "dvc.lock").read_bytes()
+        stages = YAML(typ="safe", pure=True).load(text.decode())["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+
+    def read_git(self, path: str) -> bytes:
+        """A file of the commit."""
+        return subprocess.run(
+            ["git", "show", f"{self.revision}:{path}"], cwd=self.root, capture_output=True, check=True
+        ).stdout
+
+    def files(self, out: str, md5: str) -> dict[str, str]:
+        """The files of an out and their hashes; a single file has the name of the out itself."""
+        if not md5.endswith(".dir"):
+            return {out: md5}
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(self.cached(md5) or b"[]")}
+
+    def cached(self, md5: str) -> bytes | None:
+        """The bytes with this hash, from DVC's cache."""
+        path = self.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        return path.read_bytes() if path.exists() else None
+
+    def bytes_of(self, out: str, name: str, md5: str) -> bytes | None:
+        """The bytes of a file of an out: from the cache, or from Git or the checkout where DVC keeps only the hash."""
+        found = self.cached(md5)
+        if found is None and name == out:
+            found = self.read_git(out) if self.revision else (self.root / out).read_bytes()
+        return found if found is not None and hashlib.md5(found, usedforsecurity=False).hexdigest() == md5 else None
+
+
+def main() -> int:
+    """Print the comparison of every out; 0 when all are the same, 1 when one differs or the run fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", default="HEAD", metavar="REV", help="the commit to make again (default: HEAD)")
+    here = Place(Path.cwd(), parser.parse_args().against)
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
+        there = Place(Path(folder) / "a" / "directory-with-another-length" / "project", "")
+        if not make_again(here, there, Path(folder) / "home"):
+            print("error: the pipeline failed in the clone; its message stands above", file=sys.stderr)
+            return 1
+        return compare(here, there)
+
+
+def make_again(here: Place, there: Place, home: Path) -> bool:
+    """Clone the commit and run all of its stages as a stranger; whether they ended well."""
+    home.mkdir(parents=True)
+    commit = run_here("git", "rev-parse", here.revision)
+    run_here("git", "clone", "--quiet", "--no-checkout", str(here.root), str(there.root))
+    environment = os.environ | STRANGER | {"HOME": str(home), "PYTHONPATH": str(there.root / "src")}
+    for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
+        environment[f"DVC_{kind}_DIR"] = str(home / kind.lower())
+
+    def run(*command: str) -> bool:
+        return subprocess.run(command, cwd=there.root, env=environment, umask=0o077, check=False).returncode == 0
+
+    if not run("git", "checkout", "--quiet", commit):
+        return False
+    added = [str(path) for path in there.root.rglob("*.dvc") if path.is_file()]
+    if added:
+        take_remote_of(here, there)
+        if not run("dvc", "pull", "--quiet", *added):
+            return False
+    return run("dvc", "repro", "--force")
+
+
+def take_remote_of(here: Place, there: Place) -> None:
+    """Give the clone this checkout's remote: its private settings, and a local directory by its full path."""
+    private = here.root / ".dvc/config.local"
+    if private.exists():
+        (there.root / ".dvc/config.local").write_bytes(private.read_bytes())
+    name = run_here("dvc", "config", "core.remote")
+    url = run_here("dvc", "config", f"remote.{name}.url")
+    if "://" not in url:
+        full = str((here.root / ".dvc" / url).resolve())
+        subprocess.run(["dvc", "remote", "modify", "--local", name, "url", full], cwd=there.root, check=True)
+
+
+def run_here(*command: str) -> str:
+    """What a command prints in this checkout."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def compare(here: Place, there: Place) -> int:
+    """Print the table of outs, then what differs in those that do; 1 if any does."""
+    ours, theirs = here.lock(), there.lock()
+    width = max(map(len, ours | theirs))
+    differing = []
+    print(f"\n{'out':<{width}}  {'hash here':<36}  {'hash there':<36}  same?")
+    for out in sorted(ours | theirs):
+        a, b = ours.get(out, "-"), theirs.get(out, "-")
+        print(f"{out:<{width}}  {a:<36}  {b:<36}  {'yes' if a == b else 'NO'}")
+        if a != b:
+            differing.append(out)
+    for out in differing:
+        print(f"\n{out}: {first_difference(here, there, out, ours.get(out, ''), theirs.get(out, ''))}")
+    print(f"\n{len(ours | theirs) - len(differing)} of {len(ours | theirs)} outs are the same")
+    return 1 if differing else 0
+
+
+def first_difference(here: Place, there: Place, out: str, a: str, b: str) -> str:
+    """The first file of an out that differs, and how."""
+    ours, theirs = here.files(out, a), there.files(out, b)
+    for name in sorted(ours | theirs):
+        if name not in ours or name not in theirs:
+            return f"{name} is only {'here' if name in ours else 'there'}"
+        if ours[name] != theirs[name]:
+            left, right = here.bytes_of(out, name, ours[name]), there.bytes_of(out, name, theirs[name])
+            if left is None or right is None:
+                return f"{name} differs (its bytes are not in DVC's cache here: dvc pull)"
+            return f"{name} differs: {kind_of_difference(name, left, right)}"
+    return "the lists of files differ"
+
+
+def kind_of_difference(name: str, left: bytes, right: bytes) -> str:
+    """For tensors the largest difference and its place, for other bytes the first place."""
+    ours, theirs = tensors_of(name, left), tensors_of(name, right)
+    worst = ("", -1.0, 0.0, ())
+    for tensor in sorted(ours.keys() & theirs.keys()):
+        a, b = ours[tensor].astype(np.float64), theirs[tensor].astype(np.float64)
+        if a.shape != b.shape:
+            return f"tensor {tensor} has shape {a.shape} here and {b.shape} there"
+        gap = np.abs(a - b)
+        if gap.size and gap.max() > worst[1]:
+            place = np.unravel_index(gap.argmax(), gap.shape)
+            worst = (tensor, gap[place], gap[place] / max(abs(a[place]), 1e-30), tuple(map(int, place)))
+    if worst[1] > 0:
+        tensor, largest, relative, place = worst
+        return f"largest difference {largest:.3g} (relative {relative:.3g}) at {place} of tensor {tensor}"
+    size = min(len(left), len(right))
+    unequal = np.flatnonzero(np.frombuffer(left[:size], np.uint8) != np.frombuffer(right[:size], np.uint8))
+    first = int(unequal[0]) if len(unequal) else size
+    return f"{len(left)} bytes here, {len(right)} there, the first difference at byte {first}"
+
+
+def tensors_of(name: str, content: bytes) -> dict[str, np.ndarray]:
+    """The tensors in a file, by name; none for a file that holds none."""
+    if name.endswith(".safetensors"):
+        return load_tensors(content)
+    if name.endswith(".onnx"):
+        return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(content).graph.initializer}
+    if name.endswith(".npy"):
+        return {name: np.load(io.BytesIO(content))}
+    return {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
