@@ -3,7 +3,9 @@
 import csv
 import json
 import random
+import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -89,37 +91,81 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     assert len(pl.read_csv(project.path / "reports/per_class.csv")) == 4 * 77
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> dict[str, Path]:
-    """A small model (the one of the project's own tests) and real sentences, as repositories of the hub."""
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A small model (the one of the project's own tests) and real sentences on a stand-in of the hub; its address."""
+    folder = tmp_path_factory.mktemp("hub")
     names = runpy.run_path(str(PROJECT / "tests/small_project.py"))
-    names["write_base_model"](tmp_path / "hub/model")
-    write_csv(tmp_path / "hub/data/data/train.csv", film_reviews(900))
-    return {"acme/small-bert": tmp_path / "hub/model", "datasets/acme/reviews": tmp_path / "hub/data"}
+    names["write_base_model"](folder / "model")
+    write_csv(folder / "data/data/train.csv", film_reviews(900))
+    with hub_of({"acme/small-bert": folder / "model", "datasets/acme/reviews": folder / "data"}) as endpoint:
+        yield endpoint
 
 
-def test_data_and_model_from_the_hub_pinned_to_a_commit(tmp_path: Path, hub: dict[str, Path]) -> None:
-    project = grow(tmp_path / "grown", data_source="hub", base_model="acme/small-bert")
+@pytest.fixture(scope="module")
+def from_hub(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Project:
+    """A project whose data and model come from the hub, pinned, run and committed."""
+    project = grow(tmp_path_factory.mktemp("from-hub"), data_source="hub", base_model="acme/small-bert")
+    project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     text = project.text("params.yaml").replace("owner/name@main", "acme/reviews@main/data")
     (project.path / "params.yaml").write_text(text, encoding="utf-8")
     project.set_params(text__max_length=64, export_onnx__max_int8_accuracy_drop=0.5)
-    with hub_of(hub) as endpoint:
-        online = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
-        refused = project.try_to("make", "repro", **online)
-        assert refused.returncode != 0
-        assert "is not pinned" in refused.stderr
-        assert f"write {COMMIT} in its place" in refused.stderr
-        project.run("make", "pin", **online)
-        assert project.text("params.yaml").count(f"@{COMMIT}") == 2
-        assert "null" not in project.text("params.yaml").split("prepare:")[0].split("fetch:")[1]
-        assert "# fp32 | bf16" in project.text("params.yaml")
-        project.run("make", "repro", **online)
-    assert metrics_of(project)["test_rows"] > 50
-    # What was fetched once is in the hub's cache: it serves when the hub is gone.
-    project.run("dvc", "repro", "--force", "--single-item", "fetch")
-    text = project.text("params.yaml").replace("acme/reviews@", "acme/gone@")
-    (project.path / "params.yaml").write_text(text, encoding="utf-8")
     refused = project.try_to("make", "repro")
+    assert refused.returncode != 0
+    assert "is not pinned" in refused.stderr
+    assert f"write {COMMIT} in its place" in refused.stderr
+    project.run("make", "pin")
+    project.run("make", "repro")
+    project.commit("Run the pipeline")
+    return project
+
+
+def test_data_and_model_from_the_hub_are_pinned_to_a_commit(from_hub: Project) -> None:
+    params = from_hub.text("params.yaml")
+    assert params.count(f"@{COMMIT}") == 2
+    assert "null" not in params.split("prepare:")[0].split("fetch:")[1]
+    assert "# fp32 | bf16" in params
+    assert metrics_of(from_hub)["test_rows"] > 50
+
+
+def test_what_was_fetched_once_serves_without_the_hub(from_hub: Project) -> None:
+    from_hub.run("dvc", "repro", "--force", "--single-item", "fetch", HF_HUB_OFFLINE="1")
+    assert from_hub.run("dvc", "status", "--quiet") == ""
+
+
+def test_what_the_hub_does_not_have_is_told(from_hub: Project) -> None:
+    text = from_hub.text("params.yaml").replace("acme/reviews@", "acme/gone@")
+    (from_hub.path / "params.yaml").write_text(text, encoding="utf-8")
+    refused = from_hub.try_to("make", "repro")
+    from_hub.run("git", "restore", "--staged", "--worktree", ".")
+    from_hub.run("dvc", "checkout")
     assert refused.returncode != 0
     assert "cannot fetch hf://datasets/acme/gone" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_clone_makes_the_same_bytes_and_a_change_of_one_character_is_found(from_hub: Project) -> None:
+    name = "src/review_sentiment/probe.py"
+    text = from_hub.text(name).replace("max_iter=2000", "max_iter=2")
+    assert text != from_hub.text(name)
+    (from_hub.path / name).write_text(text, encoding="utf-8")
+    from_hub.commit("Stop the probe early")
+    done = from_hub.try_to("make", "reproduce")
+    before = from_hub.run("make", "reproduce", "AGAINST=HEAD~1")
+    from_hub.run("git", "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.returncode != 0
+    assert "models/probe" in done.stdout
+    assert "probe.joblib differs: " in done.stdout
+    assert "largest difference" in done.stdout
+    assert "of tensor encoder.layer" not in done.stdout.split("models/probe: ")[0]
+    assert "16 of 16 outs are the same" in before
+
+
+def test_the_spread_of_seeds_is_shown(from_hub: Project) -> None:
+    shown = from_hub.run("make", "seeds", "SEEDS=1 2")
+    line = next(line for line in shown.splitlines() if line.startswith("  torch"))
+    mean, spread, one, two = re.fullmatch(r"  torch +(\S+) ± (\S+)   (\S+) (\S+)", line).groups()
+    assert float(mean) == pytest.approx((float(one) + float(two)) / 2, abs=1e-4)
+    assert float(spread) == pytest.approx(abs(float(one) - float(two)) / 2**0.5, abs=2e-4)
+    assert from_hub.run("git", "status", "--porcelain") == ""
+    assert from_hub.run("dvc", "status", "--quiet") == ""

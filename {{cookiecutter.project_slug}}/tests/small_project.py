@@ -96,10 +96,12 @@ def digests(directory: Path, names: dict[str, None]) -> dict[str, str]:
     }
 
 
-def run_stage(project: Path, stage: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run one stage in a project as DVC does."""
+def run_stage(
+    project: Path, stage: str, prefix: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one stage in a project as DVC does; `prefix` is a command that starts it, such as `taskset -c 0`."""
     return subprocess.run(
-        [sys.executable, "-m", PACKAGE, stage],
+        [*prefix, sys.executable, "-m", PACKAGE, stage],
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
         capture_output=True,

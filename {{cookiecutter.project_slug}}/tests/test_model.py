@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_project import sentences
 
-from {{ cookiecutter.package_name }} import tokens
+from {{ cookiecutter.package_name }} import tokens, vectors
 from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.params import Text
@@ -30,6 +30,22 @@ def test_a_vector_does_not_depend_on_its_neighbours(base_model: Path, sequences:
     assert together[:20].tobytes() == alone.tobytes()
 
 
+def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]], tmp_path: Path) -> None:
+    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"))
+    asked: list[int] = []
+
+    def embed(new: vectors.Sequences) -> np.ndarray:
+        asked.append(len(new))
+        return run_over(model, new, output="vectors")
+
+    kept = tmp_path / "kept"
+    vectors.embed_new(sequences[:100], kept, embed)
+    grown = vectors.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
+    vectors.embed_new(sequences[:130], kept, embed)
+    assert asked == [100, 40]
+    assert grown.tobytes() == run_over(model, [*sequences[140:], *sequences[:130]], output="vectors").tobytes()
+
+
 def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
     rows = np.concatenate([batch.rows for batch in tokens.fixed_shape_batches(sequences)])
     assert sorted(rows) == list(range(len(sequences)))
@@ -38,20 +54,20 @@ def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_head_says_what_the_probe_says(classes: int) -> None:
     rng = np.random.default_rng(0)
-    vectors, labels = rng.normal(size=(200, 16)).astype(np.float32), rng.integers(0, classes, 200)
-    probe = fit_probe(vectors, labels, 1.0)
+    points, labels = rng.normal(size=(200, 16)).astype(np.float32), rng.integers(0, classes, 200)
+    probe = fit_probe(points, labels, 1.0)
     weight, bias = head_of(probe)
-    logits = torch.from_numpy(vectors @ weight.T + bias)
+    logits = torch.from_numpy(points @ weight.T + bias)
     assert weight.shape == (classes, 16)
-    assert torch.softmax(logits, 1).numpy() == pytest.approx(probe.predict_proba(vectors), abs=1e-4)
+    assert torch.softmax(logits, 1).numpy() == pytest.approx(probe.predict_proba(points), abs=1e-4)
 
 
 def test_near_duplicates_are_found_by_row() -> None:
     rng = np.random.default_rng(1)
     rows = {"train": 5000, "validation": 50, "test": 50}
-    vectors = {split: rng.normal(size=(count, 64)) for split, count in rows.items()}
-    vectors["test"][7] = vectors["train"][4321] * 2
-    found = near_duplicates(vectors, 0.95)
+    points = {split: rng.normal(size=(count, 64)) for split, count in rows.items()}
+    points["test"][7] = points["train"][4321] * 2
+    found = near_duplicates(points, 0.95)
     assert found["test_in_train"] == {
         "rows": 1,
         "share": 0.02,

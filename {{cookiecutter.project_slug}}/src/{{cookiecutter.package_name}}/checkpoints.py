@@ -1,40 +1,16 @@
-"""Checkpoints that survive a kill and are never mistaken for another run's."""
+"""Checkpoints that survive a kill."""
 
-import hashlib
-import json
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .classifier import save_weights
-from .files import read_json, sha256_of, write_json
+from .files import read_json, write_json
 
 COMPLETE = "complete"
 BEST = "best"
-
-
-def identity_of(inputs: Iterable[Path], parameters: dict[str, object]) -> str:
-    """One name for one set of inputs, parameters, code and torch: a checkpoint of any other is not found."""
-    package = Path(__file__).parent
-    files = {path.as_posix(): sha256_of(path) for path in inputs}
-    files |= {path.relative_to(package).as_posix(): sha256_of(path) for path in sorted(package.rglob("*.py"))}
-    record = json.dumps([files, parameters, torch.__version__], sort_keys=True)
-    return hashlib.sha256(record.encode()).hexdigest()[:16]
-
-
-def open_directory(root: Path, identity: str) -> Path:
-    """The directory of this run's checkpoints. Those of other runs are removed: they can never be used again."""
-    root.mkdir(exist_ok=True)
-    for other in root.iterdir():
-        if other.name != identity:
-            shutil.rmtree(other)
-    directory = root / identity
-    directory.mkdir(exist_ok=True)
-    return directory
 
 
 def last_complete(directory: Path) -> Path | None:

@@ -89,14 +89,18 @@ def quantize(graph: onnx.ModelProto, path: Path) -> None:
 
     Weights keep 7 bits: on a CPU without VNNI the sum of two 8-bit products overflows 16 bits (ORT #5849).
     """
-    quantize_dynamic(
-        copy.deepcopy(graph),
-        path,
-        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        reduce_range=True,
-    )
+    logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
+    try:
+        quantize_dynamic(
+            copy.deepcopy(graph),
+            path,
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     quantized = onnx.load(path)
     strip(quantized)
     save(quantized, path)

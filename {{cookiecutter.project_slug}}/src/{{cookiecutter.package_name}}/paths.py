@@ -12,6 +12,7 @@ LABELS = PROCESSED / "labels.json"
 DATA_PROFILE = Path("reports/data_profile.json")
 
 EMBEDDINGS = Path("embeddings")
+VECTORS = Path(".vectors")
 PROBE = Path("models/probe")
 PROBE_FILE = PROBE / "probe.joblib"
 PROBE_REPORT = Path("reports/probe.json")

@@ -7,11 +7,13 @@ from .. import paths
 from ..classifier import load_base, run_over
 from ..determinism import use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
+from ..identity import identity_of, own_directory
 from ..metrics import DECIMALS, accuracy, macro_f1
 from ..neighbours import near_duplicates
 from ..params import Params
 from ..probe import fit_probe, save_probe
 from ..tokens import encode, load_tokenizer
+from ..vectors import Sequences, embed_new
 
 
 def run(params: Params) -> None:
@@ -39,7 +41,12 @@ def embed_all(tables: dict[str, pl.DataFrame], params: Params) -> dict[str, np.n
     """The vectors of every split, float32, rows x hidden size."""
     tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", params.text.max_length)
     sequences = encode(tokenizer, pl.concat(tables.values())["text"].to_list())
-    model = load_base(paths.BASE_MODEL, labels=2, text=params.text).to(params.compute.device)
-    vectors = run_over(model, sequences, output="vectors", bf16=params.compute.precision == "bf16")
+    identity = identity_of(sorted(paths.BASE_MODEL.iterdir()), params.model_dump(include={"compute", "text"}))
+
+    def embed(new: Sequences) -> np.ndarray:
+        model = load_base(paths.BASE_MODEL, labels=2, text=params.text).to(params.compute.device)
+        return run_over(model, new, output="vectors", bf16=params.compute.precision == "bf16")
+
+    vectors = embed_new(sequences, own_directory(paths.VECTORS, identity), embed)
     ends = np.cumsum([table.height for table in tables.values()])[:-1]
     return dict(zip(tables, np.split(vectors, ends), strict=True))

@@ -15,6 +15,7 @@ from .. import checkpoints, paths
 from ..classifier import Classifier, load_base
 from ..determinism import seed_everything, use_deterministic_kernels
 from ..files import new_directory, read_json, write_text
+from ..identity import identity_of, own_directory
 from ..metrics import DECIMALS, accuracy, macro_f1
 from ..params import Params
 from ..probe import head_of, load_probe
@@ -44,7 +45,7 @@ def run(params: Params) -> None:
     use_deterministic_kernels(params.compute)
     seed_everything(params.seed)
     train, validation = Rows("train", params), Rows("validation", params)
-    directory = checkpoints.open_directory(paths.CHECKPOINTS, identity(params))
+    directory = own_directory(paths.CHECKPOINTS, identity(params))
     trainer = Trainer(
         model=start_model(params),
         args=training_arguments(params, len(train), directory),
@@ -73,7 +74,7 @@ def identity(params: Params) -> str:
     inputs = [paths.split_table("train"), paths.split_table("validation"), paths.LABELS, paths.PROBE_FILE]
     inputs += sorted(paths.BASE_MODEL.iterdir())
     blocks = {"seed", "compute", "text", "fine_tune"}
-    return checkpoints.identity_of(inputs, params.model_dump(include=blocks))
+    return identity_of(inputs, params.model_dump(include=blocks))
 
 
 def start_model(params: Params) -> Classifier:
