@@ -46,8 +46,8 @@ test-fast: setup lint  ## Run the tests that train nothing on real data
 
 .PHONY: lint
 lint: setup  ## Check the template's own Python
-	ruff format --check hooks tests
-	ruff check hooks tests
+	ruff format --check hooks tests benchmarks
+	ruff check hooks tests benchmarks
 
 .PHONY: lock
 lock: setup  ## Make both requirements.lock anew

@@ -24,8 +24,8 @@ BAKES = {
     },
 }
 MODULES = """__init__ __main__ checkpoints classifier cleaning determinism errors files graph identity inference metrics
-    neighbours params paths predict probe sources splits tables tokens vectors stages/__init__ stages/fetch
-    stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
+    neighbours onednn params paths predict probe sources splits tables tokens training_data vectors stages/__init__
+    stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
 TESTS = """conftest small_project test_metrics test_model test_params test_pipeline_file test_prepare test_sameness
     test_stages""".split()
 
@@ -110,9 +110,13 @@ def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
 
 
 def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]]) -> None:
-    project, answers = baked
-    chosen = () if answers in (BAKES["sample-local"], BAKES["hub-s3"]) else ("-m", "not slow")
-    assert " passed" in project.run("pytest", "-q", *chosen)
+    assert " passed" in baked[0].run("pytest", "-q", "-m", "not slow")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baked", ["sample-local", "hub-s3"], indirect=True)
+def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]]) -> None:
+    assert " passed" in baked[0].run("pytest", "-q", "-m", "slow")
 
 
 def test_dvc_reads_the_pipeline(baked: tuple[Project, dict[str, str]]) -> None:

@@ -10,6 +10,7 @@ from small_project import sentences
 from {{ cookiecutter.package_name }} import tokens, vectors
 from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
+from {{ cookiecutter.package_name }}.onednn import use_onednn
 from {{ cookiecutter.package_name }}.params import Text
 from {{ cookiecutter.package_name }}.probe import fit_probe, head_of
 
@@ -20,9 +21,14 @@ def sequences(base_model: Path) -> list[list[int]]:
     return tokens.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
 
 
-def test_a_vector_does_not_depend_on_its_neighbours(base_model: Path, sequences: list[list[int]]) -> None:
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_vector_does_not_depend_on_its_neighbours(
+    base_model: Path, sequences: list[list[int]], portable: bool
+) -> None:
     torch.set_num_threads(2)
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"))
+    if portable:
+        use_onednn(model)
     together = run_over(model, sequences, output="vectors")
     backwards = run_over(model, sequences[::-1], output="vectors")[::-1]
     alone = np.concatenate([run_over(model, [sequence], output="vectors") for sequence in sequences[:20]])
@@ -49,6 +55,20 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
 def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
     rows = np.concatenate([batch.rows for batch in tokens.fixed_shape_batches(sequences)])
     assert sorted(rows) == list(range(len(sequences)))
+
+
+def test_linear_layers_through_onednn_compute_and_learn_the_same() -> None:
+    torch.manual_seed(0)
+    plain, portable = torch.nn.Linear(48, 24), torch.nn.Linear(48, 24)
+    portable.load_state_dict(plain.state_dict())
+    use_onednn(portable)
+    inputs = [torch.randn(4, 7, 48, requires_grad=True) for _ in range(2)]
+    inputs[1].data = inputs[0].data.clone()
+    for layer, values in zip((plain, portable), inputs, strict=True):
+        layer(values).square().sum().backward()
+    for a, b in zip([*plain.parameters(), inputs[0]], [*portable.parameters(), inputs[1]], strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a.grad, b.grad)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -5,7 +5,7 @@ import polars as pl
 
 from .. import paths
 from ..classifier import load_base, run_over
-from ..determinism import use_deterministic_kernels
+from ..determinism import pin_model, use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
 from ..identity import identity_of, own_directory
 from ..metrics import DECIMALS, accuracy, macro_f1
@@ -45,6 +45,7 @@ def embed_all(tables: dict[str, pl.DataFrame], params: Params) -> dict[str, np.n
 
     def embed(new: Sequences) -> np.ndarray:
         model = load_base(paths.BASE_MODEL, labels=2, text=params.text).to(params.compute.device)
+        pin_model(model, params.compute)
         return run_over(model, new, output="vectors", bf16=params.compute.precision == "bf16")
 
     vectors = embed_new(sequences, own_directory(paths.VECTORS, identity), embed)

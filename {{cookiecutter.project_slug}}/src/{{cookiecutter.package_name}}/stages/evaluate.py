@@ -5,7 +5,7 @@ import polars as pl
 
 from .. import paths
 from ..classifier import load_fine_tuned, run_over
-from ..determinism import use_deterministic_kernels
+from ..determinism import pin_model, use_deterministic_kernels
 from ..files import read_json, write_json, write_text
 from ..inference import OnnxClassifier
 from ..metrics import calibration_table, per_class_table, probabilities_of, summary
@@ -47,6 +47,7 @@ def predict_all(texts: list[str], names: list[str], params: Params) -> dict[str,
     probe = load_probe(paths.PROBE_FILE)
     vectors = np.load(paths.split_embeddings("test"))
     model = load_fine_tuned(paths.FINE_TUNED, len(names), params.text.pooling)
+    pin_model(model, params.compute)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     logits = run_over(model, encode(tokenizer, texts), output="logits")
     threads = params.compute.threads

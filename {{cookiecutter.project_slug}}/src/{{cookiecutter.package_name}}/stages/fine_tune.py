@@ -6,45 +6,28 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
-from torch.utils.data import Dataset
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
 
 from .. import checkpoints, paths
 from ..classifier import Classifier, load_base
-from ..determinism import seed_everything, use_deterministic_kernels
+from ..determinism import pin_model, seed_everything, use_deterministic_kernels
 from ..files import new_directory, read_json, write_text
 from ..identity import identity_of, own_directory
 from ..metrics import DECIMALS, accuracy, macro_f1
 from ..params import Params
 from ..probe import head_of, load_probe
-from ..tokens import encode, load_tokenizer, pad, padded_length
+from ..training_data import Rows, collate
 
 CHECKPOINTS_PER_RUN = 12
-
-
-class Rows(Dataset[dict[str, object]]):
-    """The token ids and labels of one split."""
-
-    def __init__(self, split: str, params: Params) -> None:
-        table = pl.read_parquet(paths.split_table(split))
-        tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", params.text.max_length)
-        self.sequences = encode(tokenizer, table["text"].to_list())
-        self.labels = table["label"].to_list()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, object]:
-        return {"input_ids": self.sequences[index], "label": self.labels[index]}
 
 
 def run(params: Params) -> None:
     """Write `models/fine_tuned` and the training curve; go on from the last checkpoint of the same run."""
     use_deterministic_kernels(params.compute)
     seed_everything(params.seed)
-    train, validation = Rows("train", params), Rows("validation", params)
+    length = params.text.max_length
+    train, validation = Rows("train", length), Rows("validation", length)
     directory = own_directory(paths.CHECKPOINTS, identity(params))
     trainer = Trainer(
         model=start_model(params),
@@ -80,6 +63,7 @@ def identity(params: Params) -> str:
 def start_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
     model = load_base(paths.BASE_MODEL, len(read_json(paths.LABELS)), params.text)
+    pin_model(model, params.compute)
     weight, bias = head_of(load_probe(paths.PROBE_FILE))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
@@ -122,14 +106,6 @@ def training_arguments(params: Params, rows: int, directory: Path) -> TrainingAr
         disable_tqdm=not sys.stderr.isatty(),
         report_to="none",
     )
-
-
-def collate(rows: list[dict]) -> dict[str, torch.Tensor]:
-    """A batch as the model takes it: token ids and mask (rows x padded length), labels (rows)."""
-    sequences = [row["input_ids"] for row in rows]
-    ids, mask = pad(sequences, padded_length(max(len(sequence) for sequence in sequences)))
-    labels = torch.tensor([row["label"] for row in rows])
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
 
 
 def scores(prediction: EvalPrediction) -> dict[str, float]:

@@ -1,0 +1,134 @@
+"""Portable mode: are the bytes the same on other CPUs, and what does it cost?
+
+    python benchmarks/portable.py build/review-sentiment            both questions
+    python benchmarks/portable.py build/review-sentiment --skip-cpus
+
+Other CPUs are emulated by `qemu-x86_64` (Debian: qemu-user): an Intel and an AMD one, neither with AVX-512. On them the
+small project of the tests runs up to `fine_tune`; the hashes of its outs are compared with those made here. The cost is
+the time of `fine_tune` on a part of the real sentences, machine and portable mode in turn.
+"""
+
+import argparse
+import hashlib
+import os
+import platform
+import runpy
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+CPUS = ("Haswell", "EPYC-Rome")
+STAGES = ("prepare", "embeddings", "fine_tune")
+OUTS = ("data/processed", "embeddings", "models/probe", "models/fine_tuned", "reports")
+
+
+def main() -> int:
+    """Print both tables; 0 when every out is the same on every CPU."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path, help="a grown project")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1800)
+    parser.add_argument("--skip-cpus", action="store_true")
+    parser.add_argument("--skip-cost", action="store_true")
+    arguments = parser.parse_args()
+    project = arguments.project.resolve()
+    print(f"torch {version('torch')}, numpy {version('numpy')}, {cpu_name()}, {os.cpu_count()} cores\n")
+    with tempfile.TemporaryDirectory() as folder:
+        same = arguments.skip_cpus or compare_cpus(project, Path(folder))
+        if not arguments.skip_cost:
+            measure_cost(project, Path(folder) / "cost", arguments.pairs, arguments.rows)
+    return 0 if same else 1
+
+
+def cpu_name() -> str:
+    """The CPU as the kernel names it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def run(project: Path, where: Path, stage: str, *prefix: str) -> None:
+    """Run one stage of the project's code in a directory."""
+    package = next(path.name for path in (project / "src").iterdir() if (path / "__main__.py").exists())
+    command = [*prefix, os.path.realpath(sys.executable) if prefix else sys.executable, "-m", package, stage]
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    environment = os.environ | {"PYTHONPATH": f"{project / 'src'}{os.pathsep}{site}"}
+    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+
+
+def small_project(project: Path, where: Path) -> None:
+    """The small project of the grown project's own tests, in portable mode."""
+    names = runpy.run_path(str(project / "tests/small_project.py"))
+    names["write_base_model"](where / "models/base")
+    names["write_table"](where / "data/raw/table.csv", names["sentences"](300, seed=1))
+    names["write_params"](where / "params.yaml", where / "models/base", compute__determinism="portable")
+
+
+def compare_cpus(project: Path, folder: Path) -> bool:
+    """Run the small project here and on the emulated CPUs; whether all outs are the same."""
+    small_project(project, folder / "start")
+    found = {}
+    for cpu in ("this CPU", *CPUS):
+        where = folder / cpu
+        shutil.copytree(folder / "start", where)
+        start = time.monotonic()
+        for stage in STAGES:
+            run(project, where, stage, *(() if cpu == "this CPU" else ("qemu-x86_64", "-cpu", cpu)))
+        print(f"{cpu}: {time.monotonic() - start:.0f} s", flush=True)
+        found[cpu] = {out: digest_of(where / out) for out in OUTS}
+    print(f"\n{'out':<20}" + "".join(f"{cpu:<14}" for cpu in found))
+    for out in OUTS:
+        print(f"{out:<20}" + "".join(f"{found[cpu][out][:10]:<14}" for cpu in found))
+    return all(found[cpu] == found["this CPU"] for cpu in CPUS)
+
+
+def digest_of(directory: Path) -> str:
+    """One sha256 for the names and bytes of a directory."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        total.update(path.relative_to(directory).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def measure_cost(project: Path, where: Path, pairs: int, rows: int) -> None:
+    """Time `fine_tune` in both modes in turn, on the first rows of the project's data."""
+    (where / "data/raw").mkdir(parents=True)
+    shutil.copytree(project / "models/base", where / "models/base")
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    for table in (project / "data/raw").iterdir():
+        shutil.copyfile(table, where / "data/raw" / table.name)
+    seconds: dict[str, list[float]] = {"machine": [], "portable": []}
+    (where / "params.yaml").write_text(text, encoding="utf-8")
+    run(project, where, "prepare")
+    shorten(where, rows)
+    run(project, where, "embeddings")
+    for _ in range(pairs):
+        for mode, times in seconds.items():
+            changed = text.replace("determinism: machine", f"determinism: {mode}")
+            (where / "params.yaml").write_text(changed, encoding="utf-8")
+            start = time.monotonic()
+            run(project, where, "fine_tune")
+            times.append(time.monotonic() - start)
+    ratios = [b / a for a, b in zip(seconds["machine"], seconds["portable"], strict=True)]
+    print(f"\nfine_tune, fp32, {rows} rows, {pairs} pairs in turn, start-up included")
+    for mode, times in seconds.items():
+        print(f"  {mode:<9} median {statistics.median(times):.1f} s")
+    print(f"  portable / machine: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+
+
+def shorten(where: Path, rows: int) -> None:
+    """Keep only the first training rows."""
+    import polars as pl
+
+    path = where / "data/processed/train.parquet"
+    pl.read_parquet(path).head(rows).write_parquet(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
