@@ -29,19 +29,20 @@ def before_fine_tune(trained: Path, project: Path) -> Path:
     return project
 
 
-def kill_after_a_checkpoint(project: Path, step: str = "*") -> list[str]:
-    """Run `fine_tune` until it wrote a checkpoint, or that of a step, then SIGKILL it; the checkpoints left."""
+def kill_after_a_checkpoint(project: Path, step: str = "*", how: int = signal.SIGKILL) -> list[str]:
+    """Run `fine_tune` until it wrote a checkpoint, or that of a step, then kill it; the checkpoints left."""
     stage = subprocess.Popen(
         [sys.executable, "-m", PACKAGE, "fine_tune"],
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     while stage.poll() is None and not list(project.glob(f".checkpoints/*/checkpoint-{step}/complete")):
         time.sleep(0.002)
-    os.killpg(stage.pid, signal.SIGKILL)
-    stage.wait()
+    os.killpg(stage.pid, how)
+    assert "Traceback" not in stage.communicate()[1]
     return sorted(path.name for path in project.glob(".checkpoints/*/checkpoint-*"))
 
 
@@ -58,16 +59,6 @@ def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, u
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
-    assert kill_after_a_checkpoint(project)
-    assert not (project / "models/fine_tuned").exists()
-    done = run_stage(project, "fine_tune")
-    assert "going on from step" in done.stderr
-    assert bytes_of(project) == bytes_of(trained)
-    assert not (project / ".checkpoints").exists()
-
-
 def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
     last = (trained / "reports/training_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")[0]
@@ -76,9 +67,10 @@ def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path:
     assert bytes_of(project) == bytes_of(trained)
 
 
-def test_a_torn_checkpoint_is_skipped(trained: Path, tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
-    kill_after_a_checkpoint(project)
+    assert kill_after_a_checkpoint(project)
+    assert not (project / "models/fine_tuned").exists()
     complete = sorted(project.glob(".checkpoints/*/checkpoint-*/complete"))[-1].parent
     torn = complete.with_name("checkpoint-1000")
     shutil.copytree(complete, torn)
@@ -87,6 +79,30 @@ def test_a_torn_checkpoint_is_skipped(trained: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     done = run_stage(project, "fine_tune")
     assert f"going on from step {complete.name.rpartition('-')[2]}" in done.stderr
+    assert bytes_of(project) == bytes_of(trained)
+    assert not (project / ".checkpoints").exists()
+
+
+def test_a_full_disk_is_told_and_costs_nothing(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    (project / ".checkpoints").mkdir()
+    small_disk = 'mount -t tmpfs -o size=1m tmpfs .checkpoints && exec "$@"'
+    prefix = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small_disk, "sh")
+    if subprocess.run([*prefix, "true"], cwd=project, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted here (user namespaces are switched off)")
+    full = run_stage(project, "fine_tune", prefix)
+    assert full.returncode == 1
+    assert "error: the disk is full" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not (project / "models/fine_tuned").exists()
+    assert run_stage(project, "fine_tune").returncode == 0
+    assert bytes_of(project) == bytes_of(trained)
+
+
+def test_ctrl_c_stops_without_a_traceback(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    kill_after_a_checkpoint(project, how=signal.SIGINT)
+    assert run_stage(project, "fine_tune").returncode == 0
     assert bytes_of(project) == bytes_of(trained)
 
 

@@ -25,12 +25,21 @@ def main() -> int:
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except KeyboardInterrupt:
+        print("stopped; `dvc repro` goes on here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not disk_is_full(error):
             raise
         print("error: the disk is full; free some space and run `dvc repro` again, it goes on here", file=sys.stderr)
         return 1
     return 0
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write failed for lack of space; torch and safetensors say so in words of their own."""
+    words = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
+    return getattr(error, "errno", None) == errno.ENOSPC or any(word in str(error) for word in words)
 
 
 if __name__ == "__main__":
