@@ -1,5 +1,6 @@
 """The same bytes: from another directory, as another user, on another number of cores, and after a kill."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -41,7 +42,8 @@ def kill_after_a_checkpoint(project: Path, step: str = "*", how: int = signal.SI
     )
     while stage.poll() is None and not list(project.glob(f".checkpoints/*/checkpoint-{step}/complete")):
         time.sleep(0.002)
-    os.killpg(stage.pid, how)
+    with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
+        os.killpg(stage.pid, how)
     assert "Traceback" not in stage.communicate()[1]
     return sorted(path.name for path in project.glob(".checkpoints/*/checkpoint-*"))
 
