@@ -114,7 +114,7 @@ def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("baked", ["sample-local", "hub-s3"], indirect=True)
+@pytest.mark.parametrize("baked", ["sample-local"], indirect=True)
 def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]]) -> None:
     assert " passed" in baked[0].run("pytest", "-q", "-m", "slow")
 
