@@ -1,4 +1,6 @@
-"""Run one stage: `python -m {{ cookiecutter.package_name }} fine_tune`. `dvc.yaml` starts every stage this way.
+"""Run one stage, as `dvc.yaml` does.
+
+    python -m {{ cookiecutter.package_name }} fine_tune
 
 The parameters are validated and the process environment is set before the stage is imported, because torch and numpy
 read their number of threads and instruction sets while they load.

@@ -1,6 +1,8 @@
 """`params.yaml` as typed, validated, frozen objects: one block per stage, and the blocks that several stages share.
 
-`python -m {{ cookiecutter.package_name }}.params` checks the file. There are no defaults here: every value stands in the file.
+There are no defaults here: every value stands in the file. To check it:
+
+    python -m {{ cookiecutter.package_name }}.params
 """
 
 import sys

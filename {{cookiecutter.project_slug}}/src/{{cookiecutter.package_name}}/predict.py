@@ -1,7 +1,9 @@
 """Predict with the shipped model, without torch.
 
 python -m {{ cookiecutter.package_name }}.predict --text "A warm, funny film."
-python -m {{ cookiecutter.package_name }}.predict reviews.jsonl > predictions.jsonl      JSON Lines with a key `text`
+python -m {{ cookiecutter.package_name }}.predict reviews.jsonl
+
+A file, or standard input without one, holds JSON Lines with a key `text`; JSON Lines are printed.
 """
 
 import argparse
