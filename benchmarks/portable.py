@@ -119,7 +119,7 @@ def digest_of(directory: Path) -> str:
 
 
 def measure_cost(project: Path, where: Path, pairs: int, rows: int) -> None:
-    """Time `fine_tune` in both modes in turn, on the first rows of the project's data."""
+    """Time `fine_tune` in both modes in turn, on some rows of the project's data."""
     (where / "data/raw").mkdir(parents=True)
     shutil.copytree(project / "models/base", where / "models/base")
     text = (project / "params.yaml").read_text(encoding="utf-8")
@@ -145,11 +145,11 @@ def measure_cost(project: Path, where: Path, pairs: int, rows: int) -> None:
 
 
 def shorten(where: Path, rows: int) -> None:
-    """Keep only the first training rows."""
+    """Keep only some of the training rows."""
     import polars as pl
 
     path = where / "data/processed/train.parquet"
-    pl.read_parquet(path).head(rows).write_parquet(path)
+    pl.read_parquet(path).sample(rows, seed=0).write_parquet(path)
 
 
 if __name__ == "__main__":
