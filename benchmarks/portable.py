@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path, help="a grown project")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=1800)
+    parser.add_argument("--rows", type=int, default=1350)
     parser.add_argument("--skip-places", action="store_true")
     parser.add_argument("--skip-cost", action="store_true")
     arguments = parser.parse_args()
