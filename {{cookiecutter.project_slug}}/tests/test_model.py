@@ -52,6 +52,13 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     assert grown.tobytes() == run_over(model, [*sequences[140:], *sequences[:130]], output="vectors").tobytes()
 
 
+def test_the_shape_of_a_batch_follows_from_the_length_of_its_texts(sequences: list[list[int]]) -> None:
+    # A model as small as this one may hide what another shape does to the last bits, so the shapes are looked at too.
+    together = {batch.ids.shape for batch in tokens.fixed_shape_batches(sequences)}
+    alone = {batch.ids.shape for sequence in sequences for batch in tokens.fixed_shape_batches([sequence])}
+    assert together == alone
+
+
 def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
     rows = np.concatenate([batch.rows for batch in tokens.fixed_shape_batches(sequences)])
     assert sorted(rows) == list(range(len(sequences)))
