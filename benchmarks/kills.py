@@ -35,9 +35,7 @@ def main() -> int:
         while len(lost) < arguments.kills:
             passes += 1
             planned = plan(draw, min(arguments.kills - len(lost), 5))
-            ended_the_same, losses = one_pass(
-                arguments.project, Path(folder) / f"pass-{passes}", planned, seconds, draw
-            )
+            ended_the_same, losses = one_pass(arguments.project, Path(folder) / f"pass-{passes}", planned, seconds)
             lost += losses
             same += [ended_the_same] * len(losses)
     worst = max((loss for stage, loss in lost if stage == "fine_tune"), default=0.0)
@@ -46,10 +44,13 @@ def main() -> int:
     return 0 if all(same) else 1
 
 
-def plan(draw: random.Random, kills: int) -> list[str]:
-    """The stages to kill in one pass, in their order; long stages may be met more than once."""
+def plan(draw: random.Random, kills: int) -> list[tuple[str, float]]:
+    """The stages to kill in one pass and after which fraction of them, in order; a long stage may be met again."""
     weights = [1, 1, 2, 4, 2, 2]
-    return sorted(draw.choices(STAGES, weights, k=kills), key=STAGES.index)
+    stages = draw.choices(STAGES, weights, k=kills)
+    return sorted(
+        ((stage, draw.uniform(0.0, 0.95)) for stage in stages), key=lambda kill: (STAGES.index(kill[0]), kill[1])
+    )
 
 
 def clone(project: Path, target: Path) -> dict[str, str]:
@@ -58,7 +59,7 @@ def clone(project: Path, target: Path) -> dict[str, str]:
     directories = {
         f"DVC_{kind}_DIR": str(target.parent / f"{target.name}-{kind}") for kind in ("SITE_CACHE", "GLOBAL_CONFIG")
     }
-    return os.environ | directories | {"PYTHONPATH": str(target / "src")}
+    return os.environ | directories | {"PYTHONPATH": str(target / "src"), "PYTHONUNBUFFERED": "1"}
 
 
 def unbroken(project: Path, target: Path) -> dict[str, float]:
@@ -75,14 +76,15 @@ def unbroken(project: Path, target: Path) -> dict[str, float]:
 
 
 def one_pass(
-    project: Path, target: Path, planned: list[str], seconds: dict[str, float], draw: random.Random
+    project: Path, target: Path, planned: list[tuple[str, float]], seconds: dict[str, float]
 ) -> tuple[bool, list[tuple[str, float]]]:
     """One run of the whole pipeline with the planned kills; whether its lock is the committed one, and each loss."""
     environment = clone(project, target)
     committed = (target / "dvc.lock").read_text(encoding="utf-8")
     (target / "dvc.lock").unlink()
     losses = []
-    for stage in planned:
+    reached = dict.fromkeys(STAGES, 0.0)
+    for stage, fraction in planned:
         run = subprocess.Popen(
             ["dvc", "repro"],
             cwd=target,
@@ -96,14 +98,18 @@ def one_pass(
         for line in run.stdout:
             if line.startswith(f"Running stage '{stage}'"):
                 break
-        wait = draw.uniform(0.0, 0.95) * seconds[stage]
+        wait = (fraction - reached[stage]) * seconds[stage]
+        reached[stage] = fraction
         time.sleep(wait)
         marks = [path.stat().st_mtime for path in target.glob(".checkpoints/*/checkpoint-*/complete")]
         loss = (min(wait, time.time() - max(marks)) if marks else wait) / seconds[stage]
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
         losses.append((stage, loss))
-        print(f"{target.name}: killed {stage} after {wait:.1f} s; lost {loss:.1%} of the stage", flush=True)
+        print(
+            f"{target.name}: killed {stage} at {fraction:.0%}, after {wait:.1f} s; lost {loss:.1%} of the stage",
+            flush=True,
+        )
     subprocess.run(["dvc", "repro", "--quiet"], cwd=target, env=environment, check=True)
     same = (target / "dvc.lock").read_text(encoding="utf-8") == committed
     print(f"{target.name}: dvc.lock is {'the same' if same else 'ANOTHER'}", flush=True)
