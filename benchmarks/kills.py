@@ -3,12 +3,15 @@
     python benchmarks/kills.py build/review-sentiment --kills 20
 
 The project must have been run and committed (`make demo`). Everything is run again from nothing in a clone; each time a
-SIGKILL ends DVC and its stage together, and `dvc repro` is typed again. Kills fall in every stage.
+SIGKILL ends DVC and its stage together, and `dvc repro` is typed again. Every stage is killed once, the other kills fall
+on the stages by how long they take. Lost work is counted in processor seconds since the last checkpoint (or the start
+of the stage), because a busy machine stretches the others.
 """
 
 import argparse
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -17,7 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+KILLS_PER_PASS = 5
 
 
 def main() -> int:
@@ -29,28 +35,27 @@ def main() -> int:
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
-        seconds = unbroken(arguments.project, Path(folder) / "unbroken")
-        print("seconds of the unbroken stages:", {stage: round(value, 1) for stage, value in seconds.items()})
-        lost, same, passes = [], [], 0
-        while len(lost) < arguments.kills:
-            passes += 1
-            planned = plan(draw, min(arguments.kills - len(lost), 5))
-            ended_the_same, losses = one_pass(arguments.project, Path(folder) / f"pass-{passes}", planned, seconds)
+        cost = unbroken(arguments.project, Path(folder) / "unbroken")
+        for stage, (seconds, processor) in cost.items():
+            print(f"{stage}: {seconds:.1f} s unbroken, {processor:.1f} processor seconds", flush=True)
+        same, lost = [], []
+        kills = plan(draw, arguments.kills, cost)
+        for start in range(0, len(kills), KILLS_PER_PASS):
+            planned = sorted(kills[start : start + KILLS_PER_PASS], key=lambda kill: (STAGES.index(kill[0]), kill[1]))
+            ended_the_same, losses = one_pass(arguments.project, Path(folder) / f"pass-{start}", planned, cost)
+            same += [ended_the_same] * len(planned)
             lost += losses
-            same += [ended_the_same] * len(losses)
-    worst = max((loss for stage, loss in lost if stage == "fine_tune"), default=0.0)
     print(f"{sum(same)} of {len(same)} kills ended with the same dvc.lock")
-    print(f"most of fine_tune that one kill lost: {worst:.1%}")
+    print(f"most of fine_tune that one kill lost: {max(lost, default=0):.1%}")
     return 0 if all(same) else 1
 
 
-def plan(draw: random.Random, kills: int) -> list[tuple[str, float]]:
-    """The stages to kill in one pass and after which fraction of them, in order; a long stage may be met again."""
-    weights = [1, 1, 2, 4, 2, 2]
-    stages = draw.choices(STAGES, weights, k=kills)
-    return sorted(
-        ((stage, draw.uniform(0.0, 0.95)) for stage in stages), key=lambda kill: (STAGES.index(kill[0]), kill[1])
-    )
+def plan(draw: random.Random, kills: int, cost: dict[str, tuple[float, float]]) -> list[tuple[str, float]]:
+    """Which stage each kill strikes and after which fraction of it."""
+    rest = draw.choices(STAGES, [seconds for seconds, _ in cost.values()], k=max(0, kills - len(STAGES)))
+    stages = [*STAGES, *rest][:kills]
+    draw.shuffle(stages)
+    return [(stage, draw.uniform(0.0, 0.95)) for stage in stages]
 
 
 def clone(project: Path, target: Path) -> dict[str, str]:
@@ -62,23 +67,25 @@ def clone(project: Path, target: Path) -> dict[str, str]:
     return os.environ | directories | {"PYTHONPATH": str(target / "src"), "PYTHONUNBUFFERED": "1"}
 
 
-def unbroken(project: Path, target: Path) -> dict[str, float]:
-    """Seconds that each stage takes when nothing kills it."""
+def unbroken(project: Path, target: Path) -> dict[str, tuple[float, float]]:
+    """Seconds and processor seconds that each stage takes when nothing kills it."""
     environment = clone(project, target)
-    seconds = {}
+    cost = {}
     for stage in STAGES:
-        start = time.monotonic()
+        start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = ["dvc", "repro", "--quiet", "--force", "--single-item", stage]
         subprocess.run(command, cwd=target, env=environment, check=True)
-        seconds[stage] = time.monotonic() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        cost[stage] = time.monotonic() - start, processor
     shutil.rmtree(target)
-    return seconds
+    return cost
 
 
 def one_pass(
-    project: Path, target: Path, planned: list[tuple[str, float]], seconds: dict[str, float]
-) -> tuple[bool, list[tuple[str, float]]]:
-    """One run of the whole pipeline with the planned kills; whether its lock is the committed one, and each loss."""
+    project: Path, target: Path, planned: list[tuple[str, float]], cost: dict[str, tuple[float, float]]
+) -> tuple[bool, list[float]]:
+    """One run of the whole pipeline with the planned kills; whether its lock is the committed one; fine_tune's losses."""
     environment = clone(project, target)
     committed = (target / "dvc.lock").read_text(encoding="utf-8")
     (target / "dvc.lock").unlink()
@@ -98,23 +105,40 @@ def one_pass(
         for line in run.stdout:
             if line.startswith(f"Running stage '{stage}'"):
                 break
-        wait = (fraction - reached[stage]) * seconds[stage]
-        reached[stage] = fraction
-        time.sleep(wait)
-        marks = [path.stat().st_mtime for path in target.glob(".checkpoints/*/checkpoint-*/complete")]
-        loss = (min(wait, time.time() - max(marks)) if marks else wait) / seconds[stage]
+        loss = work_after_checkpoints(run.pid, target, (fraction - reached[stage]) * cost[stage][0]) / cost[stage][1]
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-        losses.append((stage, loss))
-        print(
-            f"{target.name}: killed {stage} at {fraction:.0%}, after {wait:.1f} s; lost {loss:.1%} of the stage",
-            flush=True,
-        )
+        reached[stage] = fraction
+        if stage == "fine_tune":
+            losses.append(loss)
+        print(f"{target.name}: killed {stage} at {fraction:.0%}; lost {loss:.1%} of its work", flush=True)
     subprocess.run(["dvc", "repro", "--quiet"], cwd=target, env=environment, check=True)
     same = (target / "dvc.lock").read_text(encoding="utf-8") == committed
     print(f"{target.name}: dvc.lock is {'the same' if same else 'ANOTHER'}", flush=True)
     shutil.rmtree(target)
     return same, losses
+
+
+def work_after_checkpoints(pid: int, target: Path, seconds: float) -> float:
+    """Wait; then the processor seconds of DVC's children since the last checkpoint that was completed meanwhile."""
+    end = time.monotonic() + seconds
+    marks, kept = marks_of(target), processor_seconds(pid)
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        if marks_of(target) - marks:
+            marks, kept = marks_of(target), processor_seconds(pid)
+    return processor_seconds(pid) - kept
+
+
+def marks_of(target: Path) -> set[Path]:
+    """The checkpoints that are complete."""
+    return set(target.glob(".checkpoints/*/checkpoint-*/complete"))
+
+
+def processor_seconds(pid: int) -> float:
+    """What the process and all below it have used so far."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return sum(times.user + times.system for times in (process.cpu_times() for process in family))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from .errors import UserError
+from .manifest import verified_manifest
 from .params import Text
 from .tokens import fixed_shape_batches
 
@@ -77,7 +78,8 @@ def load_base(directory: Path, labels: int, text: Text) -> Classifier:
 
 
 def load_fine_tuned(directory: Path, labels: int, pooling: Pooling) -> Classifier:
-    """The model that `fine_tune` wrote, ready to predict."""
+    """The model that `fine_tune` wrote, ready to predict; UserError when a file of it was changed."""
+    verified_manifest(directory, ("config.json", "model.safetensors"))
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
     model = Classifier(AutoModel.from_config(config, attn_implementation="sdpa"), labels, pooling)
     load_model(model, directory / "model.safetensors")

@@ -1,15 +1,19 @@
 """The torch model as an ONNX graph whose bytes depend on nothing but the model."""
 
-import copy
 import logging
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import bidirectional_mask_function
 
 from .classifier import Classifier
+from .errors import UserError
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not missed here
 
@@ -23,8 +27,79 @@ class _Logits(torch.nn.Module):
         return self.model(input_ids, attention_mask)["logits"]
 
 
-def export(model: Classifier, opset: int) -> onnx.ModelProto:
-    """The model in float32: `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels)."""
+def _one_node(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention (batch x heads x sequence x size) as the one operator that onnxruntime has for it, while exporting."""
+    del module
+    batch, heads, sequence, size = query.shape
+    tokens = [part.transpose(1, 2).reshape(batch, sequence, heads * size) for part in (query, key, value)]
+    output = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        [*tokens, None, attention_mask],
+        {"num_heads": heads, "scale": float(scaling)},
+        dtype=query.dtype,
+        shape=(batch, sequence, heads * size),
+        version=1,
+    )
+    return output.view(batch, sequence, heads, size), None
+
+
+def _padding(*, mask_function: Callable, attention_mask: torch.Tensor, **_: Any) -> torch.Tensor:
+    """The mask that this operator takes: 1 for a token, 0 for padding (batch x sequence, int32)."""
+    if mask_function is not bidirectional_mask_function:
+        raise _not_fused("a model whose tokens do not all see each other")
+    return attention_mask.to(torch.int32)
+
+
+AttentionInterface.register("one_node", _one_node)
+AttentionMaskInterface.register("one_node", _padding)
+
+
+def _not_fused(found: str) -> UserError:
+    return UserError(
+        "the graph cannot be fused",
+        expected="one attention operator for every layer, and layer norm and GELU as one operator each",
+        found=found,
+        remedy="set export_onnx.fused to false in params.yaml",
+    )
+
+
+def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
+    """The model in float32: `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels).
+
+    fused: attention as one operator of onnxruntime. Raises UserError for a model that it does not fit.
+    """
+    config: Any = model.encoder.config
+    usual = config._attn_implementation
+    encoder: Any = model.encoder
+    encoder.set_attn_implementation("one_node" if fused else usual)
+    try:
+        graph = _traced(model, opset)
+    finally:
+        encoder.set_attn_implementation(usual)
+    strip(graph)
+    name_axes(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    found = operators(graph)
+    if fused and (found["MultiHeadAttention"] != config.num_hidden_layers or found["Softmax"] or found["Erf"]):
+        raise _not_fused(f"{config.num_hidden_layers} layers, and the operators {dict(found)}")
+    return graph
+
+
+def operators(graph: onnx.ModelProto) -> Counter[str]:
+    """How often each operator stands in the graph."""
+    return Counter(node.op_type for node in graph.graph.node)
+
+
+def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
     ids = torch.ones(2, 8, dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
@@ -45,11 +120,7 @@ def export(model: Classifier, opset: int) -> onnx.ModelProto:
         )
     if program is None:
         raise RuntimeError("the exporter returned no program")
-    graph = program.model_proto
-    strip(graph)
-    name_axes(graph)
-    onnx.checker.check_model(graph, full_check=True)
-    return graph
+    return program.model_proto
 
 
 def strip(graph: onnx.ModelProto) -> None:
@@ -82,25 +153,3 @@ def name_axes(graph: onnx.ModelProto) -> None:
 def save(graph: onnx.ModelProto, path: Path) -> None:
     """Write one file, the same bytes for the same graph."""
     path.write_bytes(graph.SerializeToString(deterministic=True))
-
-
-def quantize(graph: onnx.ModelProto, path: Path) -> None:
-    """Write the graph with int8 weights (matrix products and embedding tables), one scale per channel.
-
-    Weights keep 7 bits: on a CPU without VNNI the sum of two 8-bit products overflows 16 bits (ORT #5849).
-    """
-    logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
-    try:
-        quantize_dynamic(
-            copy.deepcopy(graph),
-            path,
-            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,
-        )
-    finally:
-        logging.disable(logging.NOTSET)
-    quantized = onnx.load(path)
-    strip(quantized)
-    save(quantized, path)

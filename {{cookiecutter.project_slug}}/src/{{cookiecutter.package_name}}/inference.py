@@ -1,6 +1,7 @@
 """Load and run the shipped ONNX model: onnxruntime, tokenizers and numpy, nothing else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -8,13 +9,13 @@ import numpy as np
 import onnxruntime
 
 from .cleaning import clean
-from .errors import UserError
-from .files import read_json, sha256_of
-from .tokens import encode, fixed_shape_batches, load_tokenizer, pad
+from .manifest import verified_manifest
+from .tokens import encode, load_tokenizer, pad, sorted_batches
 
-MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+BATCH_TOKENS = 1024
+WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the rest
 
 Model = Literal["fp32", "int8"]
 
@@ -22,43 +23,28 @@ Model = Literal["fp32", "int8"]
 class OnnxClassifier:
     """Texts in, one probability per label out."""
 
-    def __init__(self, directory: Path, model: Model = "int8", threads: int | None = None) -> None:
-        """Raises UserError when a file is not the one that the manifest names."""
-        manifest = verified_manifest(directory, [MODELS[model], TOKENIZER])
+    def __init__(
+        self, directory: Path, model: Model = "int8", threads: int | None = None, batch_tokens: int = BATCH_TOKENS
+    ) -> None:
+        """threads: None for all cores. Raises UserError when a file is not the one that the manifest names."""
+        manifest = verified_manifest(directory, (MODELS[model], TOKENIZER))
         self.labels: list[str] = manifest["labels"]
+        self.batch_tokens = batch_tokens
         self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
         self.session = open_session(directory / MODELS[model], threads)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, texts x labels, float32, in the order given."""
         sequences = encode(self.tokenizer, [clean(text) for text in texts])
-        return softmax(run_over(self.session, sequences, len(self.labels)))
+        return softmax(run_sorted(self.session, sequences, len(self.labels), self.batch_tokens))
 
-    def predict(self, texts: Sequence[str]) -> Iterator[dict[str, object]]:
-        """For each text, in order: the text, its label, and the probability of every label."""
-        for text, row in zip(texts, self.probabilities(texts), strict=True):
-            scores = {label: round(float(value), 6) for label, value in zip(self.labels, row, strict=True)}
-            yield {"text": text, "label": self.labels[int(row.argmax())], "probabilities": scores}
-
-
-def verified_manifest(directory: Path, names: Sequence[str]) -> dict:
-    """The manifest of the model directory, after every named file was checked against it."""
-    path = directory / MANIFEST
-    if not path.exists():
-        raise UserError(
-            f"no model in {directory}", expected=str(path), found="no such file", remedy="dvc pull, or dvc repro"
-        )
-    manifest = read_json(path)
-    for name in names:
-        found = sha256_of(directory / name) if (directory / name).exists() else "no such file"
-        if found != manifest["files"][name]["sha256"]:
-            raise UserError(
-                f"{directory / name} is not the file that was shipped",
-                expected=f"sha256 {manifest['files'][name]['sha256']}",
-                found=found,
-                remedy="dvc checkout --force, or dvc pull",
-            )
-    return manifest
+    def predict(self, texts: Iterable[str]) -> Iterator[dict[str, object]]:
+        """For each text, in order, as it comes: the text, its label, and the probability of every label."""
+        waiting = iter(texts)
+        while window := list(islice(waiting, WINDOW)):
+            for text, row in zip(window, self.probabilities(window), strict=True):
+                scores = {label: round(float(value), 6) for label, value in zip(self.labels, row, strict=True)}
+                yield {"text": text, "label": self.labels[int(row.argmax())], "probabilities": scores}
 
 
 def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
@@ -78,14 +64,27 @@ def run_batch(session: onnxruntime.InferenceSession, ids: np.ndarray, mask: np.n
     return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
 
 
-def run_over(session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], labels: int) -> np.ndarray:
-    """Logits of every text, rows x labels, float32, in the order given."""
+def run_sorted(
+    session: onnxruntime.InferenceSession,
+    sequences: Sequence[Sequence[int]],
+    labels: int,
+    batch_tokens: int = BATCH_TOKENS,
+) -> np.ndarray:
+    """Logits of every text, rows x labels, float32, in the order given; texts of about one length share a batch."""
     logits = np.empty((len(sequences), labels), dtype=np.float32)
-    if len(sequences) == 1:
-        logits[:] = run_batch(session, *pad(sequences, len(sequences[0])))
-        return logits
-    for batch in fixed_shape_batches(sequences):
-        logits[batch.rows] = run_batch(session, batch.ids, batch.mask)[: len(batch.rows)]
+    for batch in sorted_batches(sequences, batch_tokens):
+        logits[batch.rows] = run_batch(session, batch.ids, batch.mask)
+    return logits
+
+
+def run_in_order(
+    session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], labels: int, size: int
+) -> np.ndarray:
+    """The same in batches of `size` texts as they come, padded to the longest of each."""
+    logits = np.empty((len(sequences), labels), dtype=np.float32)
+    for start in range(0, len(sequences), size):
+        rows = sequences[start : start + size]
+        logits[start : start + size] = run_batch(session, *pad(rows, max(map(len, rows))))
     return logits
 
 

@@ -114,6 +114,7 @@ class ExportOnnx(Block):
     """The exported graph and what it must hold against the torch model."""
 
     opset: Annotated[int, Field(ge=18, le=23)]
+    fused: bool
     max_logit_difference: Positive
     max_int8_accuracy_drop: Fraction
 

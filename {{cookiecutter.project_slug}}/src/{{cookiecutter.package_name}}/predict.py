@@ -1,70 +1,110 @@
 """Predict with the shipped model, without torch.
 
 python -m {{ cookiecutter.package_name }}.predict --text "A warm, funny film."
-python -m {{ cookiecutter.package_name }}.predict reviews.jsonl
+python -m {{ cookiecutter.package_name }}.predict reviews.csv --column review --output labels.parquet --rejects bad.jsonl
 
-A file, or standard input without one, holds JSON Lines with a key `text`; JSON Lines are printed.
+The texts come from a file (JSON Lines, CSV, TSV or Parquet, by its name) or from JSON Lines on standard input. The
+answers go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. A line that holds
+no text is told with its number and left out; the rest goes on. The command ends with 0 when every line was answered or
+stands in the file of --rejects, else with 1.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+
+from tqdm import tqdm
 
 from . import paths
 from .errors import UserError
-from .inference import MODELS, OnnxClassifier
-
-TEXTS_PER_WINDOW = 2048
+from .inference import BATCH_TOKENS, MODELS, OnnxClassifier
+from .records import Rejected, read_texts, write_json_lines, write_predictions
 
 
 def main() -> int:
-    """Write one JSON line for each text, in order. 0 when all went well, 1 after a user's mistake."""
+    """Answer every text of the source. 0 when nothing was lost, 1 after a user's mistake, 130 when stopped."""
     arguments = parse()
     try:
-        classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads)
-        texts = iter([arguments.text]) if arguments.text is not None else read_texts(arguments.file)
-        while window := list(islice(texts, TEXTS_PER_WINDOW)):
-            for prediction in classifier.predict(window):
-                print(json.dumps(prediction, ensure_ascii=False))
+        return run(arguments)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("file", nargs="?", type=argparse.FileType(encoding="utf-8"), default=sys.stdin)
+    source.add_argument("file", nargs="?", type=Path, help="texts to label; default: standard input")
     source.add_argument("--text", help="one text instead of a file")
-    parser.add_argument("--model", choices=MODELS, default="int8")
+    parser.add_argument("--column", default="text", help="column or key of the texts; default: %(default)s")
+    parser.add_argument("--output", type=Path, help="file of the answers; default: standard output")
+    parser.add_argument("--rejects", type=Path, help="file for the lines that hold no text")
+    parser.add_argument("--model", choices=MODELS, default="int8", help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="default: all cores")
-    parser.add_argument("--directory", type=Path, default=paths.ONNX, help="default: %(default)s")
+    parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS, help="largest batch; default: %(default)s")
+    parser.add_argument("--directory", type=Path, default=paths.ONNX, help="of the model; default: %(default)s")
     return parser.parse_args()
 
 
-def read_texts(file: TextIO) -> Iterator[str]:
-    """The texts of JSON Lines, one by one."""
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            raise UserError(
-                f"line {number} of {file.name} is refused",
-                expected='a JSON object with a string under "text"',
-                found=line.strip()[:80],
-                remedy="mend or remove the line",
-            )
-        yield text
+def run(arguments: argparse.Namespace) -> int:
+    """Answer what the arguments name; 0 when nothing was lost."""
+    classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
+    if arguments.text is not None:
+        source: Iterable[str | Rejected] = [arguments.text]
+    else:
+        source = read_texts(arguments.file or sys.stdin.buffer, arguments.column)
+    rejects = Rejects(arguments.rejects)
+    with rejects, tqdm(desc="predict", unit="text", disable=None) as bar:
+        answers = counted(classifier.predict(rejects.taken_out(source)), bar)
+        if arguments.output is None:
+            write_json_lines(answers, sys.stdout)
+        else:
+            write_predictions(answers, arguments.output, classifier.labels)
+    if rejects.count:
+        kept = f"see {arguments.rejects}" if arguments.rejects else "keep them with --rejects FILE"
+        print(f"{rejects.count} lines were left out; {kept}", file=sys.stderr)
+    return 1 if rejects.count and arguments.rejects is None else 0
+
+
+def counted(answers: Iterable[dict], bar: tqdm) -> Iterator[dict]:
+    """The answers, each moving the bar."""
+    for answer in answers:
+        yield answer
+        bar.update()
+
+
+class Rejects:
+    """The lines that hold no text: told on standard error and, where a file is given, written there as JSON Lines."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.count = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Rejects":
+        self.file = self._open.enter_context(self.path.open("w", encoding="utf-8")) if self.path else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def taken_out(self, source: Iterable[str | Rejected]) -> Iterator[str]:
+        """The texts of the source, without what was rejected."""
+        for item in source:
+            if isinstance(item, str):
+                yield item
+                continue
+            self.count += 1
+            print(f"line {item.line} is left out: {item.reason}", file=sys.stderr)
+            if self.file:
+                record = {"line": item.line, "reason": item.reason, "content": item.content}
+                self.file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

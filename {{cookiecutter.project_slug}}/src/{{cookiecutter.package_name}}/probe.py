@@ -6,6 +6,9 @@ import joblib
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from .manifest import verified_manifest, write_manifest
+from .paths import PROBE_FILE
+
 
 def fit_probe(vectors: np.ndarray, labels: np.ndarray, c: float) -> LogisticRegression:
     """Fit on vectors (rows x size, float32) and labels (rows). `c` is the inverse strength of the L2 penalty."""
@@ -24,11 +27,13 @@ def head_of(probe: LogisticRegression) -> tuple[np.ndarray, np.ndarray]:
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
-def save_probe(probe: LogisticRegression, path: Path) -> None:
-    """Write the probe with joblib."""
-    joblib.dump(probe, path)
+def save_probe(probe: LogisticRegression, directory: Path) -> None:
+    """Write the probe with joblib, and its manifest."""
+    joblib.dump(probe, directory / PROBE_FILE.name)
+    write_manifest(directory, {"kind": "logistic regression on the vectors in embeddings/"})
 
 
-def load_probe(path: Path) -> LogisticRegression:
-    """Read a probe. joblib runs what it reads, so open only a file that this pipeline made."""
-    return joblib.load(path)
+def load_probe(directory: Path) -> LogisticRegression:
+    """Read the probe. joblib runs what it reads, so the file's hash is verified before it is opened."""
+    verified_manifest(directory, (PROBE_FILE.name,))
+    return joblib.load(directory / PROBE_FILE.name)

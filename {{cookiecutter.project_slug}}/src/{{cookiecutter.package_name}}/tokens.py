@@ -65,3 +65,14 @@ def fixed_shape_batches(sequences: Sequence[Sequence[int]]) -> Iterator[Batch]:
             chosen = rows[start : start + size]
             filled = chosen + chosen[:1] * (size - len(chosen))
             yield Batch(np.array(chosen), *pad([sequences[row] for row in filled], length))
+
+
+def sorted_batches(sequences: Sequence[Sequence[int]], tokens: int) -> Iterator[Batch]:
+    """Batches of texts of about one length, so that little is padded: at most `tokens` ids each, longest first."""
+    order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
+    start = 0
+    while start < len(order):
+        length = max(1, len(sequences[order[start]]))
+        rows = order[start : start + max(1, tokens // length)]
+        yield Batch(np.array(rows), *pad([sequences[row] for row in rows], length))
+        start += len(rows)

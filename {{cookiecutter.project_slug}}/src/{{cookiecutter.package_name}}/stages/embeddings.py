@@ -27,7 +27,7 @@ def run(params: Params) -> None:
     labels = {split: tables[split]["label"].to_numpy() for split in paths.SPLITS}
     probe = fit_probe(vectors["train"], labels["train"], params.embeddings.probe_c)
     with new_directory(paths.PROBE) as new:
-        save_probe(probe, new / paths.PROBE_FILE.name)
+        save_probe(probe, new)
     predicted = probe.predict(vectors["validation"])
     scores = {
         "accuracy": accuracy(labels["validation"], predicted),

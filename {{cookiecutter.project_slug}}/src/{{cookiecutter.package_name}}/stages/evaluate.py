@@ -44,7 +44,7 @@ def run(params: Params) -> None:
 
 def predict_all(texts: list[str], names: list[str], params: Params) -> dict[str, np.ndarray]:
     """The probabilities of every model, rows x labels."""
-    probe = load_probe(paths.PROBE_FILE)
+    probe = load_probe(paths.PROBE)
     vectors = np.load(paths.split_embeddings("test"))
     model = load_fine_tuned(paths.FINE_TUNED, len(names), params.text.pooling)
     pin_model(model, params.compute)

@@ -12,8 +12,9 @@ from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArgum
 from .. import checkpoints, paths
 from ..classifier import Classifier, load_base
 from ..determinism import pin_model, seed_everything, use_deterministic_kernels
-from ..files import new_directory, read_json, write_text
+from ..files import new_directory, read_json, sha256_of, write_text
 from ..identity import identity_of, own_directory
+from ..manifest import write_manifest
 from ..metrics import DECIMALS, accuracy, macro_f1
 from ..params import Params
 from ..probe import head_of, load_probe
@@ -28,7 +29,7 @@ def run(params: Params) -> None:
     seed_everything(params.seed)
     length = params.text.max_length
     train, validation = Rows("train", length), Rows("validation", length)
-    directory = own_directory(paths.CHECKPOINTS, identity(params))
+    directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
     trainer = Trainer(
         model=start_model(params),
         args=training_arguments(params, len(train), directory),
@@ -48,23 +49,29 @@ def run(params: Params) -> None:
         for name in ("config.json", "tokenizer.json"):
             shutil.copyfile(paths.BASE_MODEL / name, new / name)
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
+        write_manifest(
+            new, {"inputs": {path.as_posix(): sha256_of(path) for path in inputs()}, "parameters": knobs(params)}
+        )
     write_text(paths.TRAINING_CURVE, curve(trainer.state.log_history))
     shutil.rmtree(paths.CHECKPOINTS)
 
 
-def identity(params: Params) -> str:
-    """The name of this run: whatever decides its result."""
-    inputs = [paths.split_table("train"), paths.split_table("validation"), paths.LABELS, paths.PROBE_FILE]
-    inputs += sorted(paths.BASE_MODEL.iterdir())
-    blocks = {"seed", "compute", "text", "fine_tune"}
-    return identity_of(inputs, params.model_dump(include=blocks))
+def inputs() -> list[Path]:
+    """The files that decide this stage's result."""
+    tables = [paths.split_table("train"), paths.split_table("validation"), paths.LABELS]
+    return [*tables, paths.PROBE_FILE, *sorted(paths.BASE_MODEL.iterdir())]
+
+
+def knobs(params: Params) -> dict[str, object]:
+    """The parameters that decide it."""
+    return params.model_dump(include={"seed", "compute", "text", "fine_tune"})
 
 
 def start_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
     model = load_base(paths.BASE_MODEL, len(read_json(paths.LABELS)), params.text)
     pin_model(model, params.compute)
-    weight, bias = head_of(load_probe(paths.PROBE_FILE))
+    weight, bias = head_of(load_probe(paths.PROBE))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))

@@ -1,0 +1,101 @@
+"""Whether the ONNX model is the torch model: the same label and nearly the same logits, on real and on hard texts."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+
+from .errors import UserError
+from .inference import run_in_order
+from .metrics import DECIMALS, accuracy
+from .params import ExportOnnx
+
+BATCH_SIZES = (1, 3, 32)
+HARD_TEXTS = (
+    "",
+    " ",
+    "a",
+    "?!",
+    "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "这部电影很好看。",
+    "映画はとても面白かった",
+    "영화가 재미있었다",
+    "فيلم رائع",
+    "हिन्दी चलचित्र",
+    "Ein Film über Größe, naïve Café-Bekanntschaften und İstanbul",
+    "e\u0301 and \u00e9, \ufb01lm, \u2126, zero\u200bwidth",
+    "nul\x00, bell\x07, escape\x1b and C1\x85",
+    "[CLS] [MASK] [SEP] [PAD] [UNK]",
+    "<s> <mask> </s> <pad>",
+    "x" * 500,
+    "word " * 2000,
+    "1234567890 " * 40,
+    "https://example.com/?q=a&b=c#d user@example.com",
+    "\t\n\r tabs and lines \u2028\u00a0",
+)
+
+
+def differences(
+    session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], expected: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's largest distance from the expected logits over all batch sizes, and whether any changed its label.
+
+    expected: rows x labels. Rows come in their own order, padded to the longest of their batch; in batches of one they
+    are not padded.
+    """
+    distance, relabelled = np.zeros(len(sequences)), np.zeros(len(sequences), dtype=bool)
+    for size in BATCH_SIZES:
+        logits = run_in_order(session, sequences, expected.shape[1], size)
+        distance = np.maximum(distance, np.abs(logits - expected).max(axis=1))
+        relabelled |= logits.argmax(axis=1) != expected.argmax(axis=1)
+    return distance, relabelled
+
+
+def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[str], limit: float) -> None:
+    """Raise UserError with the worst rows if one differs by more than the limit or has another label."""
+    wrong = np.flatnonzero(relabelled | (distance > limit))
+    if len(wrong):
+        worst = wrong[np.argsort(-distance[wrong])][:5]
+        raise UserError(
+            "the ONNX model is not the torch model",
+            expected=f"the same label and logits within {limit} on every row, in batches of {BATCH_SIZES}",
+            found=f"{len(wrong)} of {len(texts)} rows differ; the worst:"
+            + "".join(f"\n    row {row} by {distance[row]:.2g}: {texts[row][:60]!r}" for row in worst),
+            remedy="set export_onnx.fused or export_onnx.opset otherwise, or raise export_onnx.max_logit_difference",
+        )
+
+
+def report(
+    distance: np.ndarray, labels: np.ndarray, logits: dict[str, np.ndarray], limits: ExportOnnx
+) -> dict[str, object]:
+    """What differs on the validation rows; raises UserError when int8 loses more accuracy than the parameters allow.
+
+    logits: rows x labels of `torch`, `fp32`, `int8`, and of `int8_alone`, where every row was a batch of its own.
+    """
+    chosen = {name: values.argmax(axis=1) for name, values in logits.items()}
+    scores = {name: accuracy(labels, chosen[name]) for name in ("torch", "fp32", "int8")}
+    drop = scores["fp32"] - scores["int8"]
+    if drop > limits.max_int8_accuracy_drop:
+        raise UserError(
+            "the int8 model is too much worse",
+            expected=f"a loss of accuracy of at most {limits.max_int8_accuracy_drop} on the validation rows",
+            found=f"{drop:.4f}",
+            remedy="raise export_onnx.max_int8_accuracy_drop, or ship the fp32 model",
+        )
+    return {
+        "rows": len(labels),
+        "hard_texts": len(HARD_TEXTS),
+        "batch_sizes": list(BATCH_SIZES),
+        "fp32_rows_with_another_label": 0,
+        "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
+        "int8_rows_with_another_label": int(np.sum(chosen["int8"] != chosen["torch"])),
+        "int8_rows_that_depend_on_their_batch": int(np.sum(chosen["int8"] != chosen["int8_alone"])),
+        "int8_accuracy_drop": round(drop, DECIMALS),
+        "accuracy": {name: round(score, DECIMALS) for name, score in scores.items()},
+    }
+
+
+def power_of_ten_above(value: float) -> float:
+    """The next power of ten: its exact value is another on another CPU, its magnitude is not."""
+    return float(f"1e{math.floor(math.log10(max(value, 1e-12))) + 1}")
