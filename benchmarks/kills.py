@@ -3,9 +3,9 @@
     python benchmarks/kills.py build/review-sentiment --kills 20
 
 The project must have been run and committed (`make demo`). Everything is run again from nothing in a clone; each time a
-SIGKILL ends DVC and its stage together, and `dvc repro` is typed again. Every stage is killed once, the other kills fall
-on the stages by how long they take. Lost work is counted in processor seconds since the last checkpoint (or the start
-of the stage), because a busy machine stretches the others.
+SIGKILL ends DVC and its stage together, and `dvc repro` is typed again. Every stage is killed once, the other kills
+fall on the stages by how long they take. Lost work is counted in processor seconds since the last checkpoint (or the
+start of the stage), because a busy machine stretches the others.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def unbroken(project: Path, target: Path) -> dict[str, tuple[float, float]]:
 def one_pass(
     project: Path, target: Path, planned: list[tuple[str, float]], cost: dict[str, tuple[float, float]]
 ) -> tuple[bool, list[float]]:
-    """One run of the whole pipeline with the planned kills; whether its lock is the committed one; fine_tune's losses."""
+    """One run with the planned kills; whether its dvc.lock is the committed one, and what fine_tune lost each time."""
     environment = clone(project, target)
     committed = (target / "dvc.lock").read_text(encoding="utf-8")
     (target / "dvc.lock").unlink()
