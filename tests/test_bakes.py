@@ -24,10 +24,11 @@ BAKES = {
     },
 }
 MODULES = """__init__ __main__ checkpoints classifier cleaning determinism errors files graph identity inference metrics
-    neighbours onednn params paths predict probe sources splits tables tokens training_data vectors stages/__init__
-    stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
+    neighbours onednn params paths predict probe sources splits tables text_graph tokens training_data vectors
+    stages/__init__ stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx
+    stages/evaluate""".split()
 TESTS = """conftest small_project test_metrics test_model test_params test_pipeline_file test_prepare test_sameness
-    test_stages""".split()
+    test_stages test_text_graph""".split()
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
