@@ -110,11 +110,11 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
         ({"prepare__split_seed": 1}, "prepare"),
     ],
 )
-def test_a_parameter_touches_its_own_stage_first(demo: Project, change: dict[str, object], stage: str) -> None:
+def test_a_parameter_touches_its_own_stage_and_the_card(demo: Project, change: dict[str, object], stage: str) -> None:
     demo.set_params(**change)
     found = changed(demo)
     demo.run("git", "restore", "params.yaml")
-    assert found == [stage]
+    assert set(found) == {stage, "evaluate"}
 
 
 def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
@@ -128,6 +128,7 @@ def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
     assert {path for path in after if before[path] != after[path]} == {
         "reports/metrics.json",
         "reports/calibration.csv",
+        "reports/model_card.md",
     }
     assert "calibration_error" in differences[0]
     assert "evaluate.calibration_bins" in differences[1]
