@@ -8,21 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
-from workshop import Project, grow
+from workshop import Project
 
 pytestmark = pytest.mark.slow
 
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The default project after `make repro` and a commit."""
-    project = grow(tmp_path_factory.mktemp("demo"))
-    project.commit("Begin")
-    project.run("make", "repro")
-    project.commit("Run the pipeline")
-    return project
 
 
 def changed(project: Project) -> list[str]:
