@@ -8,21 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
-from workshop import Project, grow
+from workshop import Project
 
 pytestmark = pytest.mark.slow
 
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The default project after `make repro` and a commit."""
-    project = grow(tmp_path_factory.mktemp("demo"))
-    project.commit("Begin")
-    project.run("make", "repro")
-    project.commit("Run the pipeline")
-    return project
 
 
 def changed(project: Project) -> list[str]:
@@ -56,6 +46,37 @@ def test_onnx_predicts_what_torch_predicts(demo: Project) -> None:
     assert sizes["model.int8.onnx"] <= 0.3 * sizes["model.onnx"]
 
 
+TEXT_GRAPH = """
+import json, sys
+import numpy as np, onnx, polars as pl
+from review_sentiment import paths
+from review_sentiment.inference import OnnxClassifier
+from review_sentiment.text_graph import open_text_session, run_over_texts, tokenized_otherwise, tokenizing, tokens_of
+from review_sentiment.text_graph import with_tokenizer
+from review_sentiment.tokens import encode, load_tokenizer
+file = paths.ONNX / "tokenizer.json"
+tokenizer = load_tokenizer(file, 128)
+tables = [pl.read_parquet(paths.split_table(split))["text"].to_list() for split in paths.SPLITS]
+texts = sum(tables, [])
+session = open_text_session(tokenizing(tokenizer, 128).SerializeToString())
+tokens = [row for start in range(0, len(texts), 32) for row in tokens_of(session, texts[start:start + 32])]
+whole = with_tokenizer(onnx.load(paths.ONNX / "model.onnx"), file, 128)
+labels = run_over_texts(open_text_session(whole.SerializeToString()), tables[-1]).argmax(axis=1)
+expected = OnnxClassifier(paths.ONNX, "fp32").probabilities(tables[-1]).argmax(axis=1)
+print(json.dumps({
+    "sentences": len(texts),
+    "other_tokens": sum(a != b for a, b in zip(tokens, encode(tokenizer, texts), strict=True)),
+    "other_labels": int((labels != expected).sum()),
+    "other_kinds": [kind for kind, differs in tokenized_otherwise(file, 128).items() if differs],
+}))
+"""
+
+
+def test_the_tokenizer_in_the_graph_reads_as_prediction_does(demo: Project) -> None:
+    found = json.loads(demo.run("python", "-c", TEXT_GRAPH).splitlines()[-1])
+    assert found == {"sentences": 8530, "other_tokens": 0, "other_labels": 0, "other_kinds": []}
+
+
 def test_the_results_are_one_table(demo: Project) -> None:
     lines = demo.run("make", "--silent", "results").splitlines()
     assert [line[:17].strip() for line in lines[3:]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
@@ -79,11 +100,11 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
         ({"prepare__split_seed": 1}, "prepare"),
     ],
 )
-def test_a_parameter_touches_its_own_stage_first(demo: Project, change: dict[str, object], stage: str) -> None:
+def test_a_parameter_touches_its_own_stage_and_the_card(demo: Project, change: dict[str, object], stage: str) -> None:
     demo.set_params(**change)
     found = changed(demo)
     demo.run("git", "restore", "params.yaml")
-    assert found == [stage]
+    assert set(found) == {stage, "evaluate"}
 
 
 def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
@@ -97,6 +118,7 @@ def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
     assert {path for path in after if before[path] != after[path]} == {
         "reports/metrics.json",
         "reports/calibration.csv",
+        "reports/model_card.md",
     }
     assert "calibration_error" in differences[0]
     assert "evaluate.calibration_bins" in differences[1]

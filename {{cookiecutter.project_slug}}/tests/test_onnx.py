@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnx import numpy_helper
 from small_project import report, sentences
 
@@ -19,6 +18,7 @@ from {{ cookiecutter.package_name }}.inference import MODELS, OnnxClassifier, op
 from {{ cookiecutter.package_name }}.parity import HARD_TEXTS, differences, power_of_ten_above, require_parity
 from {{ cookiecutter.package_name }}.probe import load_probe
 from {{ cookiecutter.package_name }}.quantization import divide_outlying_channels, largest_activations, matrix_products
+from {{ cookiecutter.package_name }}.text_graph import TEXT_MODEL
 
 pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in sentences(40, seed=9)]
@@ -72,11 +72,13 @@ def test_every_layer_has_one_operator_for_attention(shipped: onnx.ModelProto) ->
 def test_without_fusing_the_graph_says_the_same(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
+    before = run_over(model, sequences, output="logits")
     plain = graph.export(model, 20, fused=False)
     assert graph.operators(plain)["MultiHeadAttention"] == 0
     assert graph.operators(plain)["Softmax"] == 2
     logits = [run_graph(made, tmp_path / "model.onnx", sequences) for made in (plain, shipped)]
     assert logits[0] == pytest.approx(logits[1], abs=1e-5)
+    assert run_over(model, sequences, output="logits").tobytes() == before.tobytes()
 
 
 def test_a_model_that_does_not_fit_is_not_fused(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +125,7 @@ def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
     assert logits[0] == pytest.approx(logits[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [*MODELS.values(), "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("name", [*MODELS.values(), TEXT_MODEL, "tokenizer.json", "manifest.json"])
 def test_a_flipped_bit_in_any_file_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
     directory = tmp_path / "onnx"
     shutil.copytree(trained / "models/onnx", directory)
@@ -160,9 +162,3 @@ def test_a_pickle_is_not_opened_before_it_is_verified(trained: Path, tmp_path: P
 
 def test_magnitudes() -> None:
     assert [power_of_ten_above(value) for value in (0.0, 2.1e-6, 9.9e-5, 0.5)] == [1e-11, 1e-5, 1e-4, 1.0]
-
-
-def test_torch_is_left_as_it_was(model: Classifier, sequences: list[list[int]]) -> None:
-    before = run_over(model, sequences, output="logits")
-    graph.export(model, 20, fused=True)
-    assert torch.equal(torch.from_numpy(before), torch.from_numpy(run_over(model, sequences, output="logits")))

@@ -115,6 +115,7 @@ class ExportOnnx(Block):
 
     opset: Annotated[int, Field(ge=18, le=23)]
     fused: bool
+    text_graph: bool
     max_logit_difference: Positive
     max_int8_accuracy_drop: Fraction
 

@@ -29,6 +29,7 @@ METRICS = Path("reports/metrics.json")
 PER_CLASS = Path("reports/per_class.csv")
 CONFUSION = Path("reports/confusion_matrix.csv")
 CALIBRATION = Path("reports/calibration.csv")
+MODEL_CARD = Path("reports/model_card.md")
 
 SPLITS = ("train", "validation", "test")
 

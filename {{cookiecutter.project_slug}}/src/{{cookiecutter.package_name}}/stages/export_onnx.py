@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from onnx import ModelProto
 
 from .. import graph, paths
 from ..classifier import load_fine_tuned, run_over
@@ -40,8 +41,23 @@ def run(params: Params) -> None:
         quantize(exported, encode(tokenizer, train.gather_every(step).to_list()), new / MODELS["int8"])
         shutil.copyfile(paths.FINE_TUNED / TOKENIZER, new / TOKENIZER)
         parity = check(new, sequences, texts, expected, validation["label"].to_numpy(), params)
-        write_manifest(new, facts(params) | {"operators": graph.operators(exported), "parity": parity})
+        tokenized = add_text_graph(exported, new, texts, expected, params) if params.export_onnx.text_graph else {}
+        write_manifest(new, facts(params) | tokenized | {"operators": graph.operators(exported), "parity": parity})
     write_json(paths.PARITY, parity)
+
+
+def add_text_graph(
+    exported: ModelProto, new: Path, texts: list[str], expected: np.ndarray, params: Params
+) -> dict[str, object]:
+    """Write the fp32 model behind its tokenizer, compared too; which kinds of text it reads unlike `predict`."""
+    from ..text_graph import TEXT_MODEL, open_text_session, run_over_texts, tokenized_otherwise, with_tokenizer
+
+    length = params.text.max_length
+    graph.save(with_tokenizer(exported, new / TOKENIZER, length), new / TEXT_MODEL)
+    logits = run_over_texts(open_text_session(new / TEXT_MODEL, params.compute.threads), texts)
+    relabelled = logits.argmax(axis=1) != expected.argmax(axis=1)
+    require_parity(np.abs(logits - expected).max(axis=1), relabelled, texts, params.export_onnx.max_logit_difference)
+    return {"texts_tokenized_otherwise": tokenized_otherwise(new / TOKENIZER, length)}
 
 
 def check(
