@@ -14,18 +14,17 @@ encoder; pooling and the head are added to its graph here, so that all contender
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 TORCH, FP32, INT8, OPTIMUM = "torch eager", "ONNX fp32", "ONNX int8", "optimum-onnx"
 RATIOS = ((FP32, TORCH), (INT8, TORCH), (INT8, FP32), (FP32, OPTIMUM))
@@ -247,12 +246,9 @@ def figures(run: Callable, single: list, many: list) -> dict[str, float]:
 
 def print_machine(python: Path) -> None:
     """What this was measured on and with."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-    ours = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "onnxruntime"))
     code = "from importlib.metadata import version as v; print(*(v(n) for n in ('optimum-onnx', 'transformers')))"
     theirs = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    print(f"{cpu}, {os.cpu_count()} cores and threads\n{ours}; optimum-onnx {theirs[0]} with transformers {theirs[1]}")
+    print(f"{machine('torch', 'transformers', 'onnxruntime')}; optimum-onnx {theirs[0]} with transformers {theirs[1]}")
 
 
 def print_table(rounds: list[dict[str, dict[str, float]]]) -> None:

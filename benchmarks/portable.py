@@ -12,7 +12,6 @@ mode in turn.
 import argparse
 import hashlib
 import os
-import platform
 import runpy
 import shutil
 import statistics
@@ -22,8 +21,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
+
+from machine import machine
 
 PLACES = {
     "this CPU": (),
@@ -45,18 +45,12 @@ def main() -> int:
     parser.add_argument("--skip-cost", action="store_true")
     arguments = parser.parse_args()
     project = arguments.project.resolve()
-    print(f"torch {version('torch')}, numpy {version('numpy')}, {cpu_name()}, {os.cpu_count()} cores\n")
+    print(f"{machine('torch', 'numpy')}\n")
     with tempfile.TemporaryDirectory() as folder:
         same = arguments.skip_places or compare_places(project, Path(folder))
         if not arguments.skip_cost:
             measure_cost(project, Path(folder) / "cost", arguments.pairs, arguments.rows)
     return 0 if same else 1
-
-
-def cpu_name() -> str:
-    """The CPU as the kernel names it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def run(project: Path, where: Path, stage: str, *prefix: str) -> None:

@@ -9,17 +9,16 @@ padded to the longest. Both run in processes of their own, by turns, on the same
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
 import psutil
+from machine import machine
 
 PLAIN_LOOP = """
 import json, sys, time
@@ -68,7 +67,7 @@ def main() -> None:
     project = arguments.project.resolve()
     package = next(path.parent.name for path in project.glob("src/*/predict.py"))
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    print(hardware())
+    print(machine("onnxruntime", "tokenizers", "numpy"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for count in (1000, arguments.texts, arguments.many):
@@ -100,15 +99,6 @@ def main() -> None:
         f"cold start to the first answer, int8: {statistics.median(starts):.2f} s"
         f" ({min(starts):.2f} to {max(starts):.2f}; n = {arguments.pairs})"
     )
-
-
-def hardware() -> str:
-    """The machine and the versions, in one line."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "tokenizers", "numpy"))
-    model = next(
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    )
-    return f"{os.cpu_count()} cores, {model}; Python {platform.python_version()}, {versions}"
 
 
 def write_texts(project: Path, path: Path, count: int) -> None:
