@@ -23,10 +23,9 @@ from typing import Any
 from dvc.data_cloud import Remote
 from dvc.exceptions import DvcException
 from dvc.output import Output
-from dvc.repo import Repo
 from dvc.repo.brancher import switch
 from dvc_data.hashfile.db import HashFileDB, get_index
-from remote import ask, open_remote, told
+from remote import ask, open_repo, told
 
 from {{ cookiecutter.package_name }}.errors import UserError
 
@@ -67,7 +66,7 @@ def main() -> int:
     parser.add_argument("--remote", metavar="NAME")
     arguments = parser.parse_args()
     try:
-        audit = Audit(Repo(), arguments.remote)
+        audit = Audit(arguments.remote)
         audit.collect(distinct_states() if arguments.all else [arguments.rev or CHECKOUT])
         audit.examine(deep=arguments.deep)
         audit.report()
@@ -98,9 +97,9 @@ def git(*command: str) -> str:
 class Audit:
     """What revisions need, compared with what the remotes hold."""
 
-    def __init__(self, repo: Repo, remote: str | None, *, make: bool = False) -> None:
-        self.repo = repo
-        self.cache: HashFileDB = repo.cache.local
+    def __init__(self, remote: str | None, *, make: bool = False) -> None:
+        self.repo = open_repo(remote)
+        self.cache: HashFileDB = self.repo.cache.local
         self.remotes: dict[str, Remote] = {}
         self.make = make
         self.default = self.open(remote).name
@@ -110,7 +109,7 @@ class Audit:
     def open(self, name: str | None) -> Remote:
         """The remote with this name, which is known to answer; a directory is made if `make` says so."""
         if name not in self.remotes:
-            remote = open_remote(self.repo, name)
+            remote = self.repo.cloud.get_remote(name)
             ask(remote, make=self.make)
             self.remotes[remote.name] = remote
             return remote

@@ -17,7 +17,6 @@ from pathlib import Path
 from audit import CHECKOUT, Audit
 from dvc.data_cloud import Remote
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
 from remote import ask
 
 from {{ cookiecutter.package_name }}.errors import UserError
@@ -32,7 +31,7 @@ def main() -> int:
     parser.add_argument("--remote", metavar="NAME")
     arguments = parser.parse_args()
     try:
-        audit = Audit(Repo(), arguments.remote, make=arguments.verb == "push")
+        audit = Audit(arguments.remote, make=arguments.verb == "push")
         remote = audit.remotes[audit.default]
         code, words = run_dvc(arguments.verb, remote)
         if code and "lock" in words:
