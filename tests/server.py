@@ -73,6 +73,7 @@ class Server:
     def project(self, folder: Path, name: str) -> Project:
         """A new project that has this server as its remote, committed."""
         project = grow(folder, dvc_remote="s3", s3_bucket_url=f"s3://dvc/{name}", s3_endpoint_url=self.endpoint)
+        (project.path / "dvc.yaml").unlink()  # what never ran cannot be pulled
         self.let_in(project)
         project.commit("Begin")
         return project

@@ -127,7 +127,7 @@ def test_a_picture_that_is_a_pointer_is_taken(project: Project) -> None:
 def test_a_lock_out_of_step_is_refused(project: Project) -> None:
     lock = (
         "schema: '2.0'\nstages:\n  prepare:\n    cmd: python -m review_sentiment prepare\n"
-        "    deps:\n    - path: data/raw\n      md5: 0\n"
+        "    deps:\n    - path: data/raw\n      md5: abc\n      size: 1\n"
     )
     said = refused(project, lock, "dvc.lock")
     assert "prepare: other deps" in said

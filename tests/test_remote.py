@@ -351,6 +351,7 @@ def test_two_pushes_at_once(server: Server, tmp_path: Path) -> None:
 
 def test_a_directory_is_audited_too(tmp_path: Path) -> None:
     project = grow(tmp_path)
+    (project.path / "dvc.yaml").unlink()
     project.commit("Begin")
     assert "mkdir -p" in fails_soon(project, "make", "pull")
     add(project, seed=60, size=4000, files=5)

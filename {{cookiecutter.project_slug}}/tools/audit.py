@@ -89,6 +89,19 @@ def distinct_states() -> list[str]:
     return list(states.values())
 
 
+def short_name(revision: str) -> str:
+    """The first digits of a commit. Raises UserError where there is none of this name."""
+    try:
+        return git("rev-parse", "--short=9", "--verify", "--quiet", f"{revision}^0").strip()
+    except subprocess.CalledProcessError:
+        raise UserError(
+            "there is no such commit",
+            expected="a commit, a tag or a branch",
+            found=revision,
+            remedy="name another: REV=…; `git log --oneline` lists them",
+        ) from None
+
+
 def git(*command: str) -> str:
     """What Git prints."""
     return subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout
@@ -118,10 +131,11 @@ class Audit:
     def collect(self, revisions: Iterable[str]) -> None:
         """Note every object that the revisions need."""
         for revision in revisions:
+            name = CHECKOUT if revision == CHECKOUT else short_name(revision)
             with nullcontext() if revision == CHECKOUT else switch(self.repo, revision):
                 for out in self.repo.index.outs:
                     if out.use_cache and out.can_push and out.hash_info and not out.stage.is_repo_import:
-                        self.note_out(out, revision[:10])
+                        self.note_out(out, name)
 
     def note_out(self, out: Output, revision: str) -> None:
         """Note the object of an out and, where it is a directory, those of its members."""
@@ -268,10 +282,15 @@ def held_by(remote: Remote, starts: set[str]) -> dict[str, int]:
                 found = odb.fs.ls(odb.fs.join(odb.path, start), detail=True)
         except FileNotFoundError:
             return []
-        return [(start + odb.fs.name(entry["name"]), entry["size"]) for entry in found if entry["type"] == "file"]
+        return [(start + odb.fs.name(entry["name"]), entry["size"]) for entry in found if is_object(entry)]
 
     with ThreadPoolExecutor(LISTERS) as pool:
         return dict(pair for pairs in pool.map(look, starts) for pair in pairs)
+
+
+def is_object(entry: dict[str, Any]) -> bool:
+    """Whether an entry of a listing is an object; some S3 servers list an empty folder as one of its own."""
+    return entry["type"] == "file" and not entry["name"].endswith("/")
 
 
 def blocks(odb: HashFileDB, oid: str, size: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from ruamel.yaml import YAML
@@ -18,8 +19,12 @@ def main() -> int:
     """Print each stage that differs; 1 if one does. Before the first run there is nothing to compare."""
     if not LOCK.exists():
         return 0
+    try:
+        stages = {stage.name: stage for stage in Repo().index.stages if isinstance(stage, PipelineStage)}
+    except DvcException as error:
+        print(f"error: DVC cannot read the pipeline: {error}\n  to mend:  `dvc stage list` says more", file=sys.stderr)
+        return 1
     locked = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")).get("stages", {})
-    stages = {stage.name: stage for stage in Repo().index.stages if isinstance(stage, PipelineStage)}
     differing = [
         *(f"{name}: {difference(stage, locked.get(name))}" for name, stage in stages.items()),
         *(f"{name}: no stage of this name in dvc.yaml" for name in locked.keys() - stages.keys()),

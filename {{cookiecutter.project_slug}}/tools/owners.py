@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
@@ -19,9 +20,13 @@ LONGEST_POINTER = 1024
 
 def main() -> int:
     """Print how many paths each owns, with --list every path; 1 if a path has two owners or the wrong one."""
-    repo = Repo()
-    outs = [out for out in repo.index.outs if out.protocol == "local"]
-    deps = [Path(dep.fs_path) for dep in repo.index.deps if dep.protocol == "local" and dep.fs_path]
+    try:
+        index = Repo().index
+        outs = [out for out in index.outs if out.protocol == "local"]
+        deps = [Path(dep.fs_path) for dep in index.deps if dep.protocol == "local" and dep.fs_path]
+    except DvcException as error:
+        print(f"error: DVC cannot read the pipeline: {error}\n  to mend:  `dvc stage list` says more", file=sys.stderr)
+        return 1
     tracked = tracked_by_git()
     in_dvc = {path: out for out in outs for path in files_of(Path(out.fs_path))}
     by_lfs = with_lfs_filter([*tracked, *in_dvc])
