@@ -12,9 +12,7 @@ import io
 import os
 import platform
 import random
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -68,9 +66,9 @@ def measure_audit(server: Server, folder: Path, objects: int, pairs: int) -> Non
         print(f"{len(keys)} objects of {size / 1e6:.2f} MB")
         quick, ratios = [], []
         for pair in range(pairs):
-            quick.append(seconds(lambda: project.run("make", "audit")))
-            ours = seconds(lambda: project.run("make", "audit", "DEEP=1"))
-            plain = seconds(lambda: download(server, keys))
+            quick.append(seconds(project.run, "make", "audit"))
+            ours = seconds(project.run, "make", "audit", "DEEP=1")
+            plain = seconds(download, server, keys)
             ratios.append(plain / ours)
             print(f"  {pair}: audit {quick[-1]:.1f} s, DEEP=1 {ours:.1f} s, boto3 {plain:.1f} s", flush=True)
         tell("seconds of make audit", quick)
@@ -101,12 +99,11 @@ def measure_push(server: Server, folder: Path, pairs: int) -> None:
         file.write_bytes(random.Random(pair).randbytes(200 * 2**20))
         project.run("dvc", "add", "--quiet", "large.bin")
         client = server.client()
-        plain = seconds(lambda: client.upload_file(str(file), "dvc", f"plain/{pair}", Config=TUNED))  # noqa: B023
-        pushed = seconds(lambda: project.run("make", "push"))
-        again = seconds(lambda: project.run("make", "push"))
+        plain = seconds(client.upload_file, str(file), "dvc", f"plain/{pair}", None, None, TUNED)
+        pushed = seconds(project.run, "make", "push")
+        again = seconds(project.run, "make", "push")
         remove(server, "push")
-        project.run("make", "audit", "REMOTE=storage") if False else None
-        dvc = seconds(lambda: project.run("dvc", "push"))
+        dvc = seconds(project.run, "dvc", "push")
         print(f"  {pair}: boto3 {plain:.1f} s, make push {pushed:.1f} s, with nothing to send {again:.1f} s, "
               f"dvc push {dvc:.1f} s", flush=True)  # fmt: skip
         ours.append(pushed / plain)
@@ -121,10 +118,10 @@ def remove(server: Server, folder: str) -> None:
         server.client().delete_object(Bucket="dvc", Key=key)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[..., object], *arguments: object) -> float:
     """How long it takes."""
     start = time.monotonic()
-    work()
+    work(*arguments)
     return time.monotonic() - start
 
 

@@ -35,7 +35,8 @@ TOOLS = "audit in_step keys owners pin remote reproduce results s3 seeds transfe
 def expected_files(answers: dict[str, str]) -> set[str]:
     package = answers.get("package_name", "review_sentiment")
     files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvcignore .gitattributes .gitignore
-        .pre-commit-config.yaml LICENSE Makefile README.md dvc.yaml params.yaml pyproject.toml requirements.lock""".split()
+        .pre-commit-config.yaml LICENSE Makefile README.md dvc.yaml params.yaml pyproject.toml
+        requirements.lock""".split()
     files += [f"src/{package}/{name}.py" for name in MODULES]
     files += [f"tests/{name}.py" for name in TESTS]
     files += [f"tools/{name}.py" for name in TOOLS]
