@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from io import BufferedReader
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from audit import CHECKOUT, Audit
 from dvc.data_cloud import Remote
 from dvc.exceptions import DvcException
-from remote import ask
+from remote import ANSWER_SECONDS, ask
 
 from {{ cookiecutter.package_name }}.errors import UserError
 
@@ -34,7 +35,7 @@ def main() -> int:
         audit = Audit(arguments.remote, make=arguments.verb == "push")
         remote = audit.remotes[audit.default]
         code, words = run_dvc(arguments.verb, remote)
-        if code and "lock" in words:
+        if code and "Unable to acquire lock" in words:
             raise UserError(
                 f"DVC could not {arguments.verb}",
                 expected="no other DVC command at work in this checkout",
@@ -48,6 +49,9 @@ def main() -> int:
     except (UserError, DvcException) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; what was sent or came is kept", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -59,7 +63,7 @@ def run_dvc(verb: str, remote: Remote) -> tuple[int, str]:
         words: deque[bytes] = deque(maxlen=200)
         reader = threading.Thread(target=pass_on, args=(dvc.stderr, words), daemon=True)
         reader.start()
-        failures = 0
+        failures, answered = 0, time.monotonic()
         while True:
             try:
                 code = dvc.wait(SECONDS_BETWEEN)
@@ -68,10 +72,10 @@ def run_dvc(verb: str, remote: Remote) -> tuple[int, str]:
                 pass
             try:
                 ask(remote)
-                failures = 0
+                failures, answered = 0, time.monotonic()
             except UserError:
                 failures += 1
-                if failures == 2:
+                if failures == 2 or time.monotonic() - answered > ANSWER_SECONDS:
                     dvc.kill()
                     raise
         reader.join()
