@@ -140,7 +140,7 @@ def launch(state: dict) -> None:
 
 
 def answers(state: dict) -> bool:
-    """Whether the server takes our key and has the bucket."""
+    """Whether the server takes our key, and takes and gives an object; its parts come up one after the other."""
     client: Any = botocore.session.get_session().create_client(
         "s3",
         endpoint_url=endpoint(state),
@@ -150,7 +150,9 @@ def answers(state: dict) -> bool:
         config=ClientConfig(connect_timeout=2, read_timeout=2, retries={"max_attempts": 0}),
     )
     try:
-        client.head_bucket(Bucket=BUCKET)
+        client.put_object(Bucket=BUCKET, Key=".ready", Body=b"?")
+        client.get_object(Bucket=BUCKET, Key=".ready")["Body"].read()
+        client.delete_object(Bucket=BUCKET, Key=".ready")
     except (BotoCoreError, ClientError):
         return False
     return True
