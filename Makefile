@@ -44,6 +44,10 @@ test: setup lint  ## Run every test
 test-fast: setup lint  ## Run the tests that train nothing on real data
 	pytest -q -m "not slow"
 
+.PHONY: fault-table
+fault-table: setup  ## Write the table of docs/remotes.md anew from what the tests see
+	WRITE_FAULT_TABLE=1 pytest -q tests/test_remote.py
+
 .PHONY: lint
 lint: setup  ## Check the template's own Python
 	ruff format --check hooks tests benchmarks

@@ -10,6 +10,8 @@ answers = json.loads(r"""{{ cookiecutter | tojson }}""")  # tojson writes every 
 # What the generated project imports; a package of the same name would hide it.
 DEPENDENCIES = {
     "accelerate",
+    "audit",
+    "botocore",
     "dvc",
     "dvc_s3",
     "fsspec",
@@ -21,11 +23,14 @@ DEPENDENCIES = {
     "onnxruntime",
     "onnxscript",
     "polars",
+    "psutil",
     "pydantic",
     "pyrefly",
     "pytest",
+    "remote",
     "ruamel",
     "ruff",
+    "s3fs",
     "safetensors",
     "scipy",
     "setuptools",

@@ -30,14 +30,17 @@ MODULES = """__init__ __main__ card checkpoints classifier cleaning determinism 
 TESTS = """conftest small_project test_card test_metrics test_model test_onnx test_params test_pipeline_file
     test_predict test_prepare test_sameness test_stages test_text_graph""".split()
 
+TOOLS = "audit in_step keys owners pin remote reproduce results s3 seeds transfer".split()
+
 
 def expected_files(answers: dict[str, str]) -> set[str]:
     package = answers.get("package_name", "review_sentiment")
-    files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvcignore .gitattributes .gitignore LICENSE Makefile
-        README.md dvc.yaml params.yaml pyproject.toml requirements.lock""".split()
+    files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvcignore .gitattributes .gitignore
+        .pre-commit-config.yaml LICENSE Makefile README.md dvc.yaml params.yaml pyproject.toml
+        requirements.lock""".split()
     files += [f"src/{package}/{name}.py" for name in MODULES]
     files += [f"tests/{name}.py" for name in TESTS]
-    files += [f"tools/{name}.py" for name in ("pin", "reproduce", "results", "seeds")]
+    files += [f"tools/{name}.py" for name in TOOLS]
     if answers.get("ci") != "none":
         files.append(".github/workflows/ci.yml")
     if answers.get("data_source", "sample") == "sample" or "base_model" not in answers:
@@ -133,6 +136,7 @@ def test_dvc_reads_the_pipeline(baked: tuple[Project, dict[str, str]]) -> None:
     assert "fine_tune" in project.run("dvc", "dag")
     remote = project.run("dvc", "remote", "list")
     assert ("s3://my-bucket/" if answers.get("dvc_remote") == "s3" else "-storage") in remote
+    assert project.run("dvc", "config", "remote.storage.verify").strip() == "true"
 
 
 def test_the_licence_is_the_chosen_one(baked: tuple[Project, dict[str, str]]) -> None:
@@ -147,7 +151,7 @@ def test_every_dependency_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in PROJECT.rglob("*.py"))
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
     # Used without an import of ours: as commands, by fsspec for its addresses, or by torch and transformers.
-    elsewhere = {"accelerate", "dvc", "dvc-s3", "onnxscript"}
+    elsewhere = {"accelerate", "dvc-s3", "onnxscript"}
     names = {"scikit-learn": "sklearn", "ruamel.yaml": "ruamel"}
     assert len(listed) > 15
     assert {n for n in listed if names.get(n, n.replace("-", "_")) not in imported} == elsewhere

@@ -1,0 +1,153 @@
+"""What Git refuses to commit in a grown project once `make hooks` was typed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from workshop import Project, grow
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1000\n"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with hooks and a commit."""
+    project = grow(tmp_path_factory.mktemp("hooks"))
+    project.run("make", "hooks")
+    project.commit("Begin")
+    return project
+
+
+def commit(project: Project, *paths: str) -> subprocess.CompletedProcess[str]:
+    """Stage paths and try to commit; then everything is as before."""
+    project.run("git", "add", "--force", *paths)
+    done = project.try_to("git", "commit", "--message", "Try")
+    if done.returncode != 0:
+        project.run("git", "reset", "--hard", "--quiet")
+    return done
+
+
+def refused(project: Project, text: str | bytes, path: str, *staged: str) -> str:
+    """Write a file and try to commit it; what the hooks say."""
+    target = project.path / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = commit(project, *(staged or [path]))
+    target.unlink(missing_ok=True)
+    assert done.returncode != 0
+    assert "to mend:" in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("notes.txt", "id AKIA" + "A1B2C3D4E5F6G7H8"),
+        ("src/settings.py", 'aws_secret_access_key = "' + "wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + '0123456789"\n'),
+        ("notebook.ipynb", '{"source": ["login(\\"hf_' + "abcdefghijABCDEFGHIJ0123456789abcd" + '\\")"]}'),
+        ("deploy/id", "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n"),
+        ("data.bin", b"\0\1\2 ghp_" + b"a" * 36 + b"\0"),
+        ("README.txt", "postgres://ada:" + "lovelace1815@db.example.com/reviews"),
+    ],
+)
+def test_a_key_is_refused_in_any_file(project: Project, path: str, text: str | bytes) -> None:
+    said = refused(project, text, path)
+    assert f"{path}:1 looks like" in said
+    assert "AKIA" not in said
+    assert "no key in Git" in said
+
+
+def test_the_keys_of_a_remote_are_refused(project: Project) -> None:
+    project.run("dvc", "remote", "modify", "--local", "storage", "url", "s3://bucket/folder")
+    project.run("dvc", "remote", "modify", "--local", "storage", "secret_access_key", "only-this-checkout-knows")
+    assert "notes.txt:2 is a key from .dvc/config.local" in refused(
+        project, "once\nsaid: only-this-checkout-knows\n", "notes.txt"
+    )
+    (project.path / ".dvc/config.local").unlink()
+    project.run("dvc", "remote", "add", "bucket", "s3://bucket/folder")
+    project.run("dvc", "remote", "modify", "bucket", "secret_access_key", "short")
+    said = commit(project, ".dvc/config")
+    assert said.returncode != 0
+    assert ".dvc/config:" in said.stderr
+    assert "is a key of a remote" in said.stderr
+
+
+def test_a_large_file_is_refused(project: Project) -> None:
+    said = refused(project, os.urandom(5_000_000), "table.bin")
+    assert "table.bin is too large for Git" in said
+    assert "dvc add table.bin" in said
+
+
+def test_an_out_of_dvc_under_git_lfs_is_refused(project: Project) -> None:
+    model = project.path / "models/onnx/model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    attributes = project.text(".gitattributes")
+    said = refused(project, attributes + "*.onnx filter=lfs diff=lfs merge=lfs -text\n", ".gitattributes")
+    model.unlink()
+    assert "models/onnx/model.onnx has two owners, DVC and Git LFS" in said
+
+
+def test_an_out_of_dvc_in_git_is_refused(project: Project) -> None:
+    said = refused(project, "{}", "models/onnx/manifest.json")
+    assert "models/onnx/manifest.json has two owners, DVC and Git\n" in said
+    assert "git rm -r --cached" in said
+
+
+def test_a_pointer_is_not_taken_for_data(project: Project) -> None:
+    assert "notes.md is a pointer of Git LFS, but not Git LFS's" in refused(project, POINTER, "notes.md")
+    raw = project.path / "data/raw/train.csv"
+    raw.parent.mkdir(parents=True)
+    raw.write_text(POINTER, encoding="utf-8")
+    done = project.try_to("make", "owners")
+    raw.unlink()
+    assert done.returncode != 0
+    assert "data/raw/train.csv is a pointer of Git LFS, and DVC would take it for the data" in done.stderr
+    assert "git lfs pull --include data/raw/train.csv" in done.stderr
+
+
+def test_a_picture_without_git_lfs_is_refused(project: Project) -> None:
+    said = refused(project, b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "docs/images/results.png")
+    assert "docs/images/results.png belongs to Git LFS, but Git holds its bytes" in said
+    assert "git lfs install" in said
+
+
+def test_a_picture_that_is_a_pointer_is_taken(project: Project) -> None:
+    picture = project.path / "docs/images/results.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_text(POINTER, encoding="utf-8")
+    done = commit(project, "docs/images/results.png")
+    assert done.returncode == 0, done.stderr
+    assert "Git LFS  docs/images/results.png" in (shown := project.run("make", "owners", "LIST=1"))
+    assert "DVC      data/raw" in shown
+    assert "Git      params.yaml" in shown
+
+
+def test_a_lock_out_of_step_is_refused(project: Project) -> None:
+    lock = (
+        "schema: '2.0'\nstages:\n  prepare:\n    cmd: python -m review_sentiment prepare\n"
+        "    deps:\n    - path: data/raw\n      md5: abc\n      size: 1\n"
+    )
+    said = refused(project, lock, "dvc.lock")
+    assert "prepare: other deps" in said
+    assert "fine_tune: never run" in said
+    assert "SKIP=in-step" in said
+
+
+def test_style_and_parameters_are_checked(project: Project) -> None:
+    (project.path / "src/odd.py").write_text("import os\nx=1\n", encoding="utf-8")
+    done = commit(project, "src/odd.py")
+    assert done.returncode != 0
+    assert "odd.py" in done.stdout + done.stderr
+    project.set_params(fine_tune__epochs=0)
+    done = commit(project, "params.yaml")
+    assert done.returncode != 0
+    assert "fine_tune.epochs" in done.stdout + done.stderr
+
+
+def test_nothing_needs_the_network(project: Project) -> None:
+    assert "repo: https" not in project.text(".pre-commit-config.yaml")
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "XDG_CACHE_HOME": "/nowhere"}
+    home = {"PRE_COMMIT_HOME": str(Path(project.env["HOME"]) / "hooks")}
+    assert "Failed" not in project.run("pre-commit", "run", "--all-files", **nowhere, **home)

@@ -1,0 +1,427 @@
+"""Push, pull and audit against a real S3 server, and what goes wrong there.
+
+The rows of the table in docs/remotes.md are what these tests saw: `make fault-table` writes it anew.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from server import Server
+from workshop import TEMPLATE, Project, grow
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT = TEMPLATE / "docs/remotes.md"
+COLUMNS = ("fault", "what the user sees", "found by", "mended by", "then a fresh clone pulls", "lost locally")
+SEEN: dict[str, tuple[str, ...]] = {}
+SOON = 30
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The one server of these tests."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def pushed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with two files and a directory, pushed and committed."""
+    project = server.project(tmp_path_factory.mktemp("pushed"), "pushed")
+    add(project, seed=1, size=3_000_000, files=40)
+    project.run("make", "push")
+    return project
+
+
+def add(project: Project, *, seed: int, size: int, files: int) -> None:
+    """Write data that nobody has seen, add them to DVC and commit."""
+    draw = random.Random(seed)
+    things = project.path / "things"
+    shutil.rmtree(things / "many", ignore_errors=True)
+    (things / "many").mkdir(parents=True)
+    for number in range(files):
+        (things / f"many/{number}.txt").write_bytes(draw.randbytes(200 + number))
+    for name in ("one.bin", "two.bin"):
+        (things / name).write_bytes(draw.randbytes(size if name == "one.bin" else size // 4))
+    project.run("dvc", "add", "--quiet", "things/many", "things/one.bin", "things/two.bin")
+    project.commit(f"Data {seed}")
+
+
+def bytes_of(project: Project) -> dict[str, str]:
+    """The digest of every file of the data."""
+    things = project.path / "things"
+    return {
+        path.relative_to(things).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in things.rglob("*")
+        if path.is_file() and path.suffix != ".dvc" and path.name != ".gitignore"
+    }
+
+
+def key_of(project: Project, path: str) -> str:
+    """The name of the object that holds a file of the data."""
+    md5 = hashlib.md5((project.path / path).read_bytes()).hexdigest()
+    return f"pushed/files/md5/{md5[:2]}/{md5[2:]}"
+
+
+def fails_soon(project: Project, *command: str) -> str:
+    """Run a command that must fail soon; the problem that it names."""
+    start = time.monotonic()
+    done = project.try_to(*command)
+    assert time.monotonic() - start < SOON, done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    message = done.stderr[done.stderr.rindex("error: ") :]
+    assert "expected:" in message
+    assert "to mend:" in message
+    return message
+
+
+def problem(message: str) -> str:
+    """The first line of a message, without the name of the remote."""
+    return message.splitlines()[0].removeprefix("error: ").removesuffix(" (storage)")
+
+
+def saw(fault: str, *cells: str) -> None:
+    SEEN[fault] = cells
+
+
+def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) -> None:
+    project = server.project(tmp_path / "project", "large")
+    add(project, seed=0, size=200 * 2**20, files=2000)
+    project.run("make", "push")
+    clone = server.clone(project, tmp_path / "clone")
+    clone.run("make", "pull")
+    assert bytes_of(clone) == bytes_of(project)
+    assert len(bytes_of(clone)) == 2002
+    assert "2003 of 2003 objects are sound" in clone.run("make", "audit")
+
+
+@pytest.mark.parametrize(
+    ("fault", "setting", "committed", "private"),
+    [
+        ("wrong secret", "secret_access_key", {}, {"secret_access_key": "wrong"}),
+        ("wrong key", "access_key_id", {}, {"access_key_id": "wrong"}),
+        ("no credentials", "access_key_id", {}, {"access_key_id": "", "secret_access_key": ""}),
+        ("no bucket", "url s3://", {"url": "s3://nowhere/pushed"}, {}),
+        ("wrong endpoint", "endpointurl", {"endpointurl": "http://127.0.0.1:9"}, {}),
+        ("https endpoint of an http server", "endpointurl", {"endpointurl": "https"}, {}),
+        ("https address instead of s3://", "url s3://", {"url": "https://example.com/pushed"}, {}),
+    ],
+)
+def test_a_wrong_setting_is_named_soon(
+    server: Server, pushed: Project, fault: str, setting: str, committed: dict, private: dict
+) -> None:
+    before, held = bytes_of(pushed), server.objects("pushed")
+    if committed.get("endpointurl") == "https":
+        committed = {"endpointurl": server.endpoint.replace("http", "https")}
+    server.let_in(pushed, **private, **committed)
+    messages = [fails_soon(pushed, "make", verb) for verb in ("push", "pull", "audit")]
+    server.let_in(pushed)
+    assert all(setting in message for message in messages)
+    assert len({problem(message) for message in messages}) == 1
+    assert bytes_of(pushed) == before
+    assert server.objects("pushed") == held  # and a fresh clone pulls from there in the tests below
+    saw(fault, problem(messages[0]), "push, pull, audit", f"the setting `{setting.split()[0]}`", "the same", "nothing")
+
+
+def test_corrupt_and_truncated_objects_are_found_and_mended(server: Server, pushed: Project, tmp_path: Path) -> None:
+    before = bytes_of(pushed)
+    one, two = key_of(pushed, "things/one.bin"), key_of(pushed, "things/two.bin")
+    whole = (pushed.path / "things/one.bin").read_bytes()
+    server.client().put_object(Bucket="dvc", Key=one, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
+    server.client().put_object(Bucket="dvc", Key=two, Body=(pushed.path / "things/two.bin").read_bytes()[:-1])
+
+    stranger = server.clone(pushed, tmp_path / "stranger")
+    refused = stranger.try_to("make", "pull")
+    assert refused.returncode != 0
+    assert "not everything could be pulled" in refused.stderr
+    assert "things/one.bin: corrupt\n" in refused.stdout
+    assert "things/two.bin: corrupt (749999 bytes instead of 750000)" in refused.stdout
+    assert not (stranger.path / "things/one.bin").exists()
+
+    assert "things/two.bin: corrupt" in (quick := pushed.try_to("make", "audit")).stdout
+    assert quick.returncode != 0
+    assert "one.bin" not in quick.stdout
+    deep = pushed.try_to("make", "audit", "DEEP=1", "REV=HEAD")
+    assert deep.returncode != 0
+    assert "things/one.bin: corrupt" in deep.stdout
+    assert pushed.run("git", "rev-parse", "HEAD")[:7] in deep.stdout
+    assert "2 objects uploaded again" in pushed.run("make", "audit", "DEEP=1", "REPAIR=1")
+    stranger.run("make", "pull")
+    assert bytes_of(stranger) == bytes_of(pushed) == before
+    sees = "pull fails and names it; no wrong byte in the workspace"
+    saw("one object corrupted", sees, "audit DEEP=1", "audit DEEP=1 REPAIR=1", "the same", "nothing")
+    saw("one object truncated", sees, "audit", "audit REPAIR=1", "the same", "nothing")
+
+
+@pytest.mark.parametrize("mender", ["push", "audit REPAIR=1"])
+def test_a_lost_member_is_found_and_mended(server: Server, pushed: Project, tmp_path: Path, mender: str) -> None:
+    before = bytes_of(pushed)
+    server.client().delete_object(Bucket="dvc", Key=key_of(pushed, "things/many/7.txt"))
+    assert "up to date" in pushed.run("dvc", "push")  # what DVC says, and why there is an audit
+    stranger = server.clone(pushed, tmp_path / "stranger")
+    refused = stranger.try_to("make", "pull")
+    assert refused.returncode != 0
+    assert "things/many/7.txt: missing" in refused.stdout
+    found = pushed.try_to("make", "audit")
+    assert found.returncode != 0
+    assert "things/many/7.txt: missing" in found.stdout
+    pushed.run("make", *mender.split())
+    stranger.run("make", "pull")
+    assert bytes_of(stranger) == bytes_of(pushed) == before
+    saw("one member of a directory deleted", "pull fails and names it", "audit", "push or audit REPAIR=1", "the same",
+        "nothing")  # fmt: skip
+
+
+def test_a_corrupt_listing_of_a_directory_is_mended(server: Server, pushed: Project, tmp_path: Path) -> None:
+    listing = next(key for key in server.objects("pushed") if key.endswith(".dir"))
+    server.client().put_object(Bucket="dvc", Key=listing, Body=b"[]")
+    found = pushed.try_to("make", "audit")
+    assert "things/many: corrupt (2 bytes instead of " in found.stdout
+    stranger = server.clone(pushed, tmp_path / "stranger")
+    assert "things/many: corrupt" in stranger.try_to("make", "audit").stdout
+    pushed.run("make", "audit", "REPAIR=1")
+    stranger.run("make", "pull")
+    assert bytes_of(stranger) == bytes_of(pushed)
+    saw("the listing of a directory corrupted", "pull fails", "audit", "audit REPAIR=1", "the same", "nothing")
+
+
+def test_what_cannot_be_mended_is_named(server: Server, pushed: Project) -> None:
+    key = key_of(pushed, "things/two.bin")
+    server.client().delete_object(Bucket="dvc", Key=key)
+    cached = pushed.path / ".dvc/cache" / key.removeprefix("pushed/")
+    sound = cached.read_bytes()
+    cached.chmod(0o644)
+    cached.write_bytes(b"rotten")
+    refused = pushed.try_to("make", "audit", "REPAIR=1")
+    cached.write_bytes(sound)
+    assert refused.returncode != 0
+    assert "0 objects uploaded" in refused.stdout
+    assert "not sound in the local cache either" in refused.stdout
+    assert key not in server.objects("pushed")
+    pushed.run("make", "audit", "REPAIR=1")
+    assert key in server.objects("pushed")
+
+
+def test_all_commits_are_audited(server: Server, tmp_path: Path) -> None:
+    project = server.project(tmp_path / "project", "history")
+    add(project, seed=2, size=4000, files=3)
+    first = project.run("git", "rev-parse", "HEAD")[:7]
+    project.run("make", "push")
+    old = hashlib.md5((project.path / "things/one.bin").read_bytes()).hexdigest()
+    add(project, seed=3, size=4000, files=3)
+    project.run("make", "push")
+    server.client().delete_object(Bucket="dvc", Key=f"history/files/md5/{old[:2]}/{old[2:]}")
+    server.client().put_object(Bucket="dvc", Key="history/files/md5/ab/" + "c" * 30, Body=b"nobody's")
+    project.run("make", "audit")
+    found = project.try_to("make", "audit", "ALL=1")
+    assert found.returncode != 0
+    line = next(line for line in found.stdout.splitlines() if "missing" in line)
+    assert line.split()[:3] == [old, line.split()[1], "things/one.bin:"]
+    assert line.split()[1].startswith(first)
+    assert "1 objects (0.0 MB) are needed by no branch or tag" in found.stdout
+    assert project.try_to("make", "audit", f"REV={first}").returncode != 0
+    project.run("make", "audit", "ALL=1", "REPAIR=1")
+    project.run("make", "audit", "ALL=1", "DEEP=1")
+
+
+def test_a_server_killed_in_mid_push(server: Server, tmp_path: Path) -> None:
+    project = server.project(tmp_path / "project", "killed")
+    moment = random.Random()
+    kills, seed, longest, problems = 0, 10, 2.0, set()
+    while kills < 5:
+        seed += 1
+        add(project, seed=seed, size=40_000_000, files=150)
+        before = bytes_of(project)
+        held = len(server.objects("killed"))
+        start = time.monotonic()
+        with subprocess.Popen(
+            ["make", "push"], cwd=project.path, env=project.env, stdout=-1, stderr=-1, text=True
+        ) as push:
+            while len(server.objects("killed")) == held and not dangling(server, "killed") and push.poll() is None:
+                time.sleep(0.05)
+            began = time.monotonic()
+            time.sleep(moment.uniform(0, longest))
+            is_mid_push = push.poll() is None
+            server.kill()
+            killed = time.monotonic()
+            said = push.communicate()[1]
+        took = time.monotonic() - killed
+        print(f"killed {killed - began:.2f} s after the first object, {began - start:.2f} s after the start; "
+              f"ended with {push.returncode} {took:.1f} s later", said)  # fmt: skip
+        if not is_mid_push or push.returncode == 0:
+            longest /= 2
+        else:
+            kills += 1
+            assert took < SOON
+            assert "Traceback" not in said[said.rindex("error: ") :]
+            problems.add(problem(said[said.rindex("error: ") :]))
+        server.start()
+        assert (project.try_to("make", "audit").returncode == 0) == is_all_there(server, project)
+        project.run("make", "push")
+        assert bytes_of(project) == before
+        assert is_all_there(server, project)
+    project.run("make", "audit", "ALL=1", "DEEP=1")
+    clone = server.clone(project, tmp_path / "clone")
+    clone.run("make", "pull")
+    assert bytes_of(clone) == bytes_of(project)
+    assert problems == {"nothing answers at the remote's address"}
+    saw("server killed in mid-push, 5 times", problems.pop(), "push, audit", "the next push", "the same", "nothing")
+
+
+def is_all_there(server: Server, project: Project) -> bool:
+    """Whether the bucket has all that the cache has."""
+    cache = project.path / ".dvc/cache"
+    cached = {f"killed/{path.relative_to(cache)}": path.stat().st_size for path in cache.rglob("files/md5/*/*")}
+    return cached.items() <= server.objects("killed").items()
+
+
+def dangling(server: Server, folder: str) -> bool:
+    """Whether a large upload has begun."""
+    return bool(server.client().list_multipart_uploads(Bucket="dvc", Prefix=f"{folder}/").get("Uploads"))
+
+
+def test_a_server_killed_in_mid_pull(server: Server, tmp_path: Path) -> None:
+    project = server.project(tmp_path / "project", "pulled")
+    add(project, seed=30, size=60_000_000, files=400)
+    project.run("make", "push")
+    clone = server.clone(project, tmp_path / "clone")
+    cache = clone.path / ".dvc/cache/files"
+    with subprocess.Popen(["make", "pull"], cwd=clone.path, env=clone.env, stdout=-1, stderr=-1, text=True) as pull:
+        while not cache.exists() and pull.poll() is None:
+            time.sleep(0.02)
+        assert pull.poll() is None
+        server.kill()
+        killed = time.monotonic()
+        said = pull.communicate()[1]
+    assert pull.returncode != 0
+    assert time.monotonic() - killed < SOON
+    message = said[said.rindex("error: ") :]
+    server.start()
+    clone.run("make", "pull")
+    assert bytes_of(clone) == bytes_of(project)
+    saw("server killed in mid-pull", problem(message), "pull", "the next pull", "the same", "nothing")
+
+
+def test_a_full_disk_of_the_server(server: Server, tmp_path: Path) -> None:
+    project = server.project(tmp_path / "project", "full")
+    add(project, seed=40, size=20_000_000, files=30)
+    before = bytes_of(project)
+    server.kill()
+    server.start("-volume.max=1", "-master.volumeSizeLimitMB=1")
+    deadline = time.monotonic() + 30
+    while not answers(server) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    message = fails_soon(project, "make", "push")
+    server.kill()
+    server.start()
+    assert project.try_to("make", "audit").returncode != 0
+    project.run("make", "push")
+    clone = server.clone(project, tmp_path / "clone")
+    clone.run("make", "pull")
+    assert bytes_of(clone) == bytes_of(project) == before
+    saw("disk of the remote full", problem(message), "push, audit", "space, then the next push", "the same", "nothing")
+
+
+def answers(server: Server) -> bool:
+    try:
+        server.objects("full")
+    except Exception:
+        return False
+    return True
+
+
+def test_two_pushes_at_once(server: Server, tmp_path: Path) -> None:
+    project = server.project(tmp_path / "project", "twice")
+    add(project, seed=50, size=30_000_000, files=300)
+    before = bytes_of(project)
+    shutil.copytree(project.path, tmp_path / "copy/review-sentiment", symlinks=True)
+    other = Project(tmp_path / "copy/review-sentiment", tmp_path / "copy/home")
+    both = [
+        subprocess.Popen(["make", "push"], cwd=one.path, env=one.env, stdout=-1, stderr=-1, text=True)
+        for one in (project, other)
+    ]
+    ends = [(one.communicate(), one.returncode) for one in both]
+    assert [code for _, code in ends] == [0, 0], ends
+    project.run("make", "audit", "DEEP=1")
+    clone = server.clone(project, tmp_path / "clone")
+    clone.run("make", "pull")
+    assert bytes_of(clone) == bytes_of(project) == before
+    saw("two pushes at once, from two checkouts", "both end well", "-", "-", "the same", "nothing")
+
+
+def test_a_directory_is_audited_too(tmp_path: Path) -> None:
+    project = grow(tmp_path)
+    (project.path / "dvc.yaml").unlink()
+    project.commit("Begin")
+    assert "mkdir -p" in fails_soon(project, "make", "pull")
+    add(project, seed=60, size=4000, files=5)
+    project.run("make", "push")
+    before = bytes_of(project)
+    held = sorted((tmp_path / "review-sentiment-storage/files/md5").rglob("*"), key=str)
+    listing = next(path for path in held if path.suffix == ".dir")
+    member = hashlib.md5((project.path / "things/many/3.txt").read_bytes()).hexdigest()
+    one = hashlib.md5((project.path / "things/one.bin").read_bytes()).hexdigest()
+    for path in held:
+        if path.parent.name + path.name == member:
+            path.unlink()
+        if path.parent.name + path.name == one:
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert listing.exists()
+    found = project.try_to("make", "audit", "DEEP=1")
+    assert found.returncode != 0
+    assert "things/many/3.txt: missing" in found.stdout
+    assert "things/one.bin: corrupt" in found.stdout
+    project.run("make", "audit", "DEEP=1", "REPAIR=1")
+    shutil.rmtree(project.path / ".dvc/cache")
+    shutil.rmtree(project.path / "things/many")
+    (project.path / "things/one.bin").unlink()
+    project.run("make", "pull")
+    assert bytes_of(project) == before
+
+
+def test_the_server_listens_on_this_machine_alone(server: Server) -> None:
+    listening = {c.laddr.ip for c in server.process.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+    ports = server.state["ports"]
+    pid = server.state["pid"]
+    server.home.run("make", "s3")
+    assert server.state["pid"] == pid
+    server.stop()
+    assert not psutil.pid_exists(pid)
+    server.start()
+    assert server.state["ports"] == ports
+
+
+def test_no_key_reaches_git(server: Server) -> None:
+    assert server.state["secret"] in server.home.text(".dvc/config.local")
+    server.home.run("git", "add", "--all")
+    server.home.run("make", "keys")
+    for secret in server.keys.values():
+        assert server.home.try_to("git", "grep", "--cached", "-F", secret).returncode == 1
+    assert "unknown bucket" not in server.home.run("dvc", "remote", "list")
+
+
+def test_the_table_of_faults_is_what_was_seen() -> None:
+    if not SEEN:
+        pytest.skip("no fault was tried")
+    rows = {fault: "| " + " | ".join((fault, *cells)) + " |" for fault, cells in SEEN.items()}
+    start, end = "<!-- faults -->\n", "<!-- end -->"
+    before, rest = DOCUMENT.read_text(encoding="utf-8").split(start)
+    table, after = rest.split(end)
+    known = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()[2:]}
+    if os.environ.get("WRITE_FAULT_TABLE"):
+        known |= rows
+        lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS), *known.values()]
+        DOCUMENT.write_text(before + start + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
+    assert rows == {fault: known.get(fault) for fault in rows}

@@ -1,0 +1,136 @@
+"""Who owns which path: Git, Git LFS or DVC? Each path has one owner: `make owners`, part of `make lint`.
+
+Git keeps text; Git LFS the documentation pictures that `.gitattributes` names; DVC data and models. What goes wrong is
+told before it is committed. Git LFS need not be installed.
+"""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.output import Output
+from dvc.repo import Repo
+
+LARGEST = 1_000_000
+POINTER = "version https://git-lfs.github.com/spec/v1"
+LONGEST_POINTER = 1024
+
+
+def main() -> int:
+    """Print how many paths each owns, with --list every path; 1 if a path has two owners or the wrong one."""
+    try:
+        index = Repo().index
+        outs = [out for out in index.outs if out.protocol == "local"]
+        deps = [Path(dep.fs_path) for dep in index.deps if dep.protocol == "local" and dep.fs_path]
+    except DvcException as error:
+        print(f"error: DVC cannot read the pipeline: {error}\n  to mend:  `dvc stage list` says more", file=sys.stderr)
+        return 1
+    tracked = tracked_by_git()
+    in_dvc = {path: out for out in outs for path in files_of(Path(out.fs_path))}
+    by_lfs = with_lfs_filter([*tracked, *in_dvc])
+    mistakes = [
+        *mistakes_of_outs(in_dvc, tracked, by_lfs),
+        *mistakes_of_git(tracked, by_lfs),
+        *pointers_read_as_data([path for place in [*map(Path, in_dvc), *deps] for path in files_of(place)]),
+    ]
+    owners = {path: "Git LFS" if path in by_lfs else "Git" for path in tracked}
+    owners |= {path: "DVC" for path, out in in_dvc.items() if out.use_cache}
+    if "--list" in sys.argv:
+        print("".join(f"{owner:<8} {path}\n" for path, owner in sorted(owners.items())), end="")
+    print(", ".join(f"{owner}: {count} paths" for owner, count in sorted(Counter(owners.values()).items())))
+    for mistake in mistakes:
+        print(f"error: {mistake}", file=sys.stderr)
+    return 1 if mistakes else 0
+
+
+def git(*command: str, given: str | None = None, may_fail: bool = False) -> str:
+    """What Git prints; `git grep` fails where it finds nothing."""
+    return subprocess.run(["git", *command], input=given, capture_output=True, text=True, check=not may_fail).stdout
+
+
+def tracked_by_git() -> dict[str, int]:
+    """The size of every file in Git's index, by path from the project's root."""
+    entries = [entry.partition("\t") for entry in git("ls-files", "--stage", "-z").split("\0") if entry]
+    blobs = {path: about.split()[1] for about, _, path in entries if not about.startswith("160000")}
+    sizes = git("cat-file", "--batch-check=%(objectsize)", given="".join(f"{blob}\n" for blob in blobs.values()))
+    return {path: int(size) for path, size in zip(blobs, sizes.split(), strict=True)}
+
+
+def with_lfs_filter(paths: list[str]) -> set[str]:
+    """The paths that `.gitattributes` gives to Git LFS."""
+    words = git("check-attr", "-z", "--stdin", "filter", given="".join(f"{path}\0" for path in paths)).split("\0")
+    return {path for path, value in zip(words[0::3], words[2::3], strict=False) if value == "lfs"}
+
+
+def files_of(place: Path) -> list[str]:
+    """The path itself and, where it is a directory, the files in it, from the project's root."""
+    found = [place, *(path for path in place.rglob("*") if path.is_file())] if place.is_dir() else [place]
+    root = Path.cwd()
+    return [path.relative_to(root).as_posix() for path in map(root.joinpath, found) if path.is_relative_to(root)]
+
+
+def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs: set[str]) -> list[str]:
+    """The outs of DVC that Git or Git LFS owns too."""
+    found = []
+    for path, out in in_dvc.items():
+        if path in by_lfs:
+            found.append(
+                f"{path} has two owners, DVC and Git LFS\n"
+                f"  expected: an out of DVC that no line of .gitattributes gives to Git LFS\n"
+                f"  to mend:  remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
+            )
+        elif out.use_cache and path in tracked:
+            found.append(
+                f"{path} has two owners, DVC and Git\n"
+                f"  expected: an out of DVC in no commit; Git has its hash\n"
+                f"  to mend:  `git rm -r --cached {path}`"
+            )
+    return found
+
+
+def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> list[str]:
+    """The large files in Git, and those that should be pointers of Git LFS and are not."""
+    found = []
+    begins_so = git("grep", "--cached", "--text", "--files-with-matches", "-z", "-e", f"^{POINTER}$", may_fail=True)
+    for path, size in tracked.items():
+        is_pointer = size <= LONGEST_POINTER and path in begins_so.split("\0")
+        if path in by_lfs and not is_pointer:
+            found.append(
+                f"{path} belongs to Git LFS, but Git holds its bytes\n"
+                f"  expected: a pointer\n"
+                f"  to mend:  install Git LFS, `git lfs install`, then `git add --renormalize {path}`"
+            )
+        elif path not in by_lfs and size > LARGEST:
+            found.append(
+                f"{path} is too large for Git\n"
+                f"  expected: at most {LARGEST / 1e6:.0f} MB\n"
+                f"  found:    {size / 1e6:.1f} MB\n"
+                f"  to mend:  `git rm --cached {path}`, then `dvc add {path}` (data, models), "
+                f"or put a documentation picture into docs/images"
+            )
+        elif path not in by_lfs and is_pointer:
+            found.append(
+                f"{path} is a pointer of Git LFS, but not Git LFS's\n"
+                f"  expected: its bytes\n"
+                f"  to mend:  put the file itself there, or name it in .gitattributes"
+            )
+    return found
+
+
+def pointers_read_as_data(paths: list[str]) -> list[str]:
+    """What DVC would hash, or a stage read, although only the pointer is there."""
+    found = []
+    for path in map(Path, sorted(set(paths))):
+        if path.is_file() and path.stat().st_size <= LONGEST_POINTER and path.read_bytes().startswith(POINTER.encode()):
+            found.append(
+                f"{path} is a pointer of Git LFS, and DVC would take it for the data\n"
+                f"  expected: its bytes\n"
+                f"  to mend:  `git lfs pull --include {path}`"
+            )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
