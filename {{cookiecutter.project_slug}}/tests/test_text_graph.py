@@ -24,6 +24,7 @@ from {{ cookiecutter.package_name }}.text_graph import (
 )
 from {{ cookiecutter.package_name }}.tokens import encode, load_tokenizer
 
+pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in sentences(70, seed=4)] + [text for texts in KINDS.values() for text in texts]
 
 
@@ -79,7 +80,6 @@ def test_another_tokenizer_is_refused(tokenizer: Tokenizer) -> None:
         tokenizing(other, 32)
 
 
-@pytest.mark.slow
 def test_texts_get_the_probabilities_of_predict(trained: Path) -> None:
     directory = trained / "models/onnx"
     onnx.checker.check_model(directory / TEXT_MODEL, full_check=True)
