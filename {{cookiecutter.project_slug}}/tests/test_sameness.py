@@ -61,6 +61,33 @@ def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, u
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+FIT_PROBE = f"""
+import sys
+from pathlib import Path
+from {PACKAGE} import determinism
+from {PACKAGE}.params import load_params
+determinism.set_environment(load_params(Path(sys.argv[1])).compute)
+import numpy as np
+from {PACKAGE}.probe import fit_probe
+rng = np.random.default_rng(0)
+points, noise = rng.normal(size=(6000, 384)).astype(np.float32), rng.normal(size=6000)
+print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0).coef_.tobytes().hex())
+"""
+
+
+def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
+    """The small project's products are too small for numpy to split them by thread."""
+    if not shutil.which("taskset"):
+        pytest.skip("no taskset here, so no process can be kept on one core")
+    command = [sys.executable, "-c", FIT_PROBE, str(untrained / "params.yaml")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    found = {
+        subprocess.run([*prefix, *command], env=environment, capture_output=True, check=True).stdout
+        for prefix in ((), ("taskset", "-c", "0"))
+    }
+    assert len(found) == 1
+
+
 def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
     last = (trained / "reports/training_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")[0]
