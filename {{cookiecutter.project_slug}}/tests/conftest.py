@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_project import STAGES, run_stage, sentences, write_base_model, write_params, write_table
+from small_project import STAGES, USER, run_stage, sentences, write_base_model, write_params, write_table
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +36,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The same project after all six stages; read only."""
+    """The same project after all six stages, run by a user of a rare name; read only."""
     project = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(untrained, project)
     for stage in STAGES:
-        done = run_stage(project, stage)
+        done = run_stage(project, stage, USER=USER, LOGNAME=USER)
         assert done.returncode == 0, done.stderr
     return project

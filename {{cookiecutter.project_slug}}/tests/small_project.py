@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "{{ cookiecutter.package_name }}"
+USER = "quaint-user-name"
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 WORDS = {

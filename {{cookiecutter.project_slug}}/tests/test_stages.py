@@ -1,10 +1,12 @@
 """All six stages on a small project, run as DVC runs them."""
 
+import platform
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from small_project import ROOT, report, run_stage, write_params
+from small_project import ROOT, USER, report, run_stage, write_params
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +33,14 @@ def test_a_wrong_digest_is_told_and_nothing_is_written(untrained: Path, base_mod
     assert not list((project / "models").glob("*"))
 
 
-def test_nothing_of_this_machine_is_in_the_outs(trained: Path) -> None:
-    strange = [str(trained).encode(), str(ROOT).encode(), str(Path.home()).encode() + b"/", b"stack_trace"]
+def test_nothing_of_this_machine_is_in_the_outs(trained: Path, base_model: Path) -> None:
+    """No path, host name, user name or date of the run; a host with a short or common name cannot be told apart."""
+    run = datetime.fromtimestamp((trained / "reports/metrics.json").stat().st_mtime, tz=UTC)
+    dates = [run.strftime(form) for form in ("%Y-%m-%d", "%Y%m%d", "%d %b %Y", "%b %d %Y", "%d/%m/%Y", "%m/%d/%Y")]
+    names = [str(trained), str(ROOT), f"{Path.home()}/", platform.node(), USER, "stack_trace", "site-packages", *dates]
+    inputs = b"".join(path.read_bytes() for path in [*base_model.iterdir(), trained / "data/raw/table.csv"])
+    strange = [name.encode() for name in names if len(name) > 5 and name.encode() not in inputs]
+    assert len(strange) >= len(names) - 1
     folders = ("data/processed", "embeddings", "models", "reports")
     for path in (path for folder in folders for path in trained.glob(f"{folder}/**/*") if path.is_file()):
         content = path.read_bytes()
