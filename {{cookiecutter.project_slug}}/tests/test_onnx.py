@@ -12,12 +12,29 @@ from onnx import numpy_helper
 from small_project import report, sentences
 
 from {{ cookiecutter.package_name }} import graph, tokens
-from {{ cookiecutter.package_name }}.classifier import Classifier, load_fine_tuned, run_over
+from {{ cookiecutter.package_name }}.classifier import (
+    Classifier,
+    load_fine_tuned,
+    run_over,
+)
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.inference import MODELS, OnnxClassifier, open_session
-from {{ cookiecutter.package_name }}.parity import HARD_TEXTS, differences, power_of_ten_above, require_parity
+from {{ cookiecutter.package_name }}.inference import (
+    MODELS,
+    OnnxClassifier,
+    open_session,
+)
+from {{ cookiecutter.package_name }}.parity import (
+    HARD_TEXTS,
+    differences,
+    power_of_ten_above,
+    require_parity,
+)
 from {{ cookiecutter.package_name }}.probe import load_probe
-from {{ cookiecutter.package_name }}.quantization import divide_outlying_channels, largest_activations, matrix_products
+from {{ cookiecutter.package_name }}.quantization import (
+    divide_outlying_channels,
+    largest_activations,
+    matrix_products,
+)
 from {{ cookiecutter.package_name }}.text_graph import TEXT_MODEL
 
 pytestmark = pytest.mark.slow

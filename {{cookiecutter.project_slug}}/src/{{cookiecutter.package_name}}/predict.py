@@ -1,7 +1,7 @@
 """Predict with the shipped model, without torch.
 
 python -m {{ cookiecutter.package_name }}.predict --text "A warm, funny film."
-python -m {{ cookiecutter.package_name }}.predict reviews.csv --column review --output labels.parquet --rejects bad.jsonl
+python -m {{ cookiecutter.package_name }}.predict film.csv --output a.csv
 
 The texts come from a file (JSON Lines, CSV, TSV or Parquet, by its name) or from JSON Lines on standard input. The
 answers go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. A line that holds
