@@ -6,6 +6,7 @@ it (after SmoothQuant, Xiao et al. 2022, arXiv:2211.10438): float32 results keep
 """
 
 import logging
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def divide_outlying_channels(graph: onnx.ModelProto, largest: dict[str, np.ndarr
     divided: dict[str, onnx.NodeProto] = {}
     for name, products in matrix_products(graph).items():
         usual = np.percentile(largest[name], OUTLYING)
-        factor = np.exp2(np.maximum(0, np.round(np.log2(np.maximum(largest[name], usual) / usual)))).astype(np.float32)
+        factor = nearest_power_of_two(np.maximum(largest[name], usual) / usual)
         scaled = f"{name}_scaled"
         graph.graph.initializer.append(numpy_helper.from_array(1 / factor, f"{scaled}_by"))
         divided[name] = helper.make_node("Mul", [name, f"{scaled}_by"], [scaled], name=scaled)
@@ -97,3 +98,9 @@ def divide_outlying_channels(graph: onnx.ModelProto, largest: dict[str, np.ndarr
     for node in nodes:
         graph.graph.node.append(node)
         graph.graph.node.extend(divided[name] for name in node.output if name in divided)
+
+
+def nearest_power_of_two(ratios: np.ndarray) -> np.ndarray:
+    """The nearest power of two on a logarithmic scale, float32: exact, where CPUs round a logarithm each in its way."""
+    fraction, exponent = np.frexp(ratios)  # a fraction of at least one half
+    return np.ldexp(np.float32(1), exponent - (fraction < math.sqrt(0.5)))
