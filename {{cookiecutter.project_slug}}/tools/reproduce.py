@@ -139,7 +139,7 @@ def compare(here: Place, there: Place) -> int:
 def first_difference(here: Place, there: Place, out: str, a: str, b: str) -> str:
     """The first file of an out that differs, and how."""
     ours, theirs = here.files(out, a), there.files(out, b)
-    for name in sorted(ours | theirs):
+    for name in sorted(ours | theirs, key=lambda name: (name == "manifest.json", name)):  # it follows from the others
         if name not in ours or name not in theirs:
             return f"{name} is only {'here' if name in ours else 'there'}"
         if ours[name] != theirs[name]:
