@@ -30,7 +30,7 @@ MODULES = """__init__ __main__ card checkpoints classifier cleaning determinism 
 TESTS = """conftest small_project test_card test_metrics test_model test_onnx test_params test_pipeline_file
     test_predict test_prepare test_sameness test_stages test_text_graph""".split()
 
-TOOLS = "audit in_step keys owners pin remote reproduce results s3 seeds transfer".split()
+TOOLS = "audit in_step keys objects owners pin remote reproduce results s3 seeds transfer".split()
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 from server import Server
 from workshop import TEMPLATE, Project, grow
 
@@ -118,7 +119,7 @@ def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) 
     ],
 )
 def test_a_wrong_setting_is_named_soon(
-    server: Server, pushed: Project, fault: str, setting: str, committed: dict, private: dict
+    server: Server, pushed: Project, tmp_path: Path, fault: str, setting: str, committed: dict, private: dict
 ) -> None:
     before, held = bytes_of(pushed), server.objects("pushed")
     if committed.get("endpointurl") == "https":
@@ -129,7 +130,10 @@ def test_a_wrong_setting_is_named_soon(
     assert all(setting in message for message in messages)
     assert len({problem(message) for message in messages}) == 1
     assert bytes_of(pushed) == before
-    assert server.objects("pushed") == held  # and a fresh clone pulls from there in the tests below
+    assert server.objects("pushed") == held
+    clone = server.clone(pushed, tmp_path / "clone")
+    clone.run("make", "pull")
+    assert bytes_of(clone) == before
     saw(fault, problem(messages[0]), "push, pull, audit", f"the setting `{setting.split()[0]}`", "the same", "nothing")
 
 
@@ -335,7 +339,7 @@ def test_a_full_disk_of_the_server(server: Server, tmp_path: Path) -> None:
 def answers(server: Server) -> bool:
     try:
         server.objects("full")
-    except Exception:
+    except (BotoCoreError, ClientError):
         return False
     return True
 
@@ -409,7 +413,6 @@ def test_no_key_reaches_git(server: Server) -> None:
     server.home.run("make", "keys")
     for secret in server.keys.values():
         assert server.home.try_to("git", "grep", "--cached", "-F", secret).returncode == 1
-    assert "unknown bucket" not in server.home.run("dvc", "remote", "list")
 
 
 def test_the_table_of_faults_is_what_was_seen() -> None:

@@ -131,7 +131,7 @@ def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
     shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
     """Of a matrix with an outlying channel, made here because so small a model has none."""
-    largest = largest_activations(shipped, sequences)
+    largest = largest_activations(shipped, sequences, threads=1)
     for values in largest.values():
         values[:2] *= 9
     divided = onnx.ModelProto()
@@ -139,7 +139,7 @@ def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
     divide_outlying_channels(divided, largest)
     assert graph.operators(divided)["Mul"] == graph.operators(shipped)["Mul"] + len(matrix_products(shipped))
     logits = [run_graph(made, tmp_path / "model.onnx", sequences[:1]) for made in (shipped, divided)]
-    assert logits[0] == pytest.approx(logits[1], abs=1e-6)
+    assert logits[0].tobytes() == logits[1].tobytes()
 
 
 @pytest.mark.parametrize("name", [*MODELS.values(), TEXT_MODEL, "tokenizer.json", "manifest.json"])

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import onnxruntime
+from onnxruntime import InferenceSession
 
 from .cleaning import clean
 from .manifest import verified_manifest
@@ -47,25 +48,28 @@ class OnnxClassifier:
                 yield {"text": text, "label": self.labels[int(row.argmax())], "probabilities": scores}
 
 
-def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU; threads: None for all cores."""
+def open_session(model: Path | bytes, threads: int | None = None, *, operators: str | None = None) -> InferenceSession:
+    """An onnxruntime session on the CPU; threads: None for all cores; operators: a library of more of them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.use_deterministic_compute = True
+    if operators is not None:
+        options.register_custom_ops_library(operators)
     if threads is not None:
         options.intra_op_num_threads = threads
         # More threads than cores must not be pinned to cores, nor wait by spinning.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def run_batch(session: onnxruntime.InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Logits of one batch: rows x labels, float32."""
     return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
 
 
 def run_sorted(
-    session: onnxruntime.InferenceSession,
+    session: InferenceSession,
     sequences: Sequence[Sequence[int]],
     labels: int,
     batch_tokens: int = BATCH_TOKENS,
@@ -77,9 +81,7 @@ def run_sorted(
     return logits
 
 
-def run_in_order(
-    session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], labels: int, size: int
-) -> np.ndarray:
+def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], labels: int, size: int) -> np.ndarray:
     """The same in batches of `size` texts as they come, padded to the longest of each."""
     logits = np.empty((len(sequences), labels), dtype=np.float32)
     for start in range(0, len(sequences), size):

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from .graph import save, strip
+from .inference import open_session
 from .tokens import fixed_shape_batches
 
 # Channels beyond this percentile of their matrix count as outlying. On the sample data 90 to 98.5 did equally well.
 OUTLYING = 95
 
 
-def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path: Path) -> None:
+def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
     """Write the graph with int8 matrix products and embedding tables, one scale per channel of the weights.
 
     calibration: token ids of texts that show how large the activations become. Weights keep 7 bits: on a CPU without
@@ -32,7 +32,7 @@ def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path:
     """
     level = onnx.ModelProto()
     level.CopyFrom(graph)
-    divide_outlying_channels(level, largest_activations(graph, calibration))
+    divide_outlying_channels(level, largest_activations(graph, calibration, threads))
     logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
     try:
         quantize_dynamic(
@@ -61,16 +61,18 @@ def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return found
 
 
-def largest_activations(graph: onnx.ModelProto, sequences: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+def largest_activations(
+    graph: onnx.ModelProto, sequences: Sequence[Sequence[int]], threads: int
+) -> dict[str, np.ndarray]:
     """For the input of every matrix product, each channel's largest magnitude over all tokens (padding left out)."""
     watched = onnx.ModelProto()
     watched.CopyFrom(graph)
     names = list(matrix_products(graph))
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     largest: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder:  # a graph of more than 2 GB fits no message, only a file
+    with tempfile.TemporaryDirectory() as folder:
         save(watched, Path(folder) / "watched.onnx")
-        session = onnxruntime.InferenceSession(Path(folder) / "watched.onnx", providers=["CPUExecutionProvider"])
+        session = open_session(Path(folder) / "watched.onnx", threads)
         for batch in fixed_shape_batches(sequences):
             values = session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
             for name, value in zip(names, values, strict=True):

@@ -82,13 +82,7 @@ def _csv(file: IO[bytes], column: str, path: Path, delimiter: str) -> Iterator[s
     lines = (line.decode("utf-8-sig", "surrogateescape") for line in file)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     header = next(rows, [])
-    if column not in header:
-        raise UserError(
-            f"{path} has no column {column!r}",
-            expected="a header with the column that --column names",
-            found=f"the columns {', '.join(header)}",
-            remedy="name the column of the texts: --column NAME",
-        )
+    _require(column, header, path)
     place = header.index(column)
     while True:
         try:
@@ -114,13 +108,7 @@ def _parquet(path: Path, column: str) -> Iterator[str | Rejected]:
     try:
         table = pl.scan_parquet(path)
         names = table.collect_schema().names()
-        if column not in names:
-            raise UserError(
-                f"{path} has no column {column!r}",
-                expected="the column that --column names",
-                found=f"the columns {', '.join(names)}",
-                remedy="name the column of the texts: --column NAME",
-            )
+        _require(column, names, path)
         rows = table.select(pl.len()).collect().item()
         for start in range(0, rows, ROWS_PER_READ):
             values = table.select(column).slice(start, ROWS_PER_READ).collect()[column].to_list()
@@ -130,6 +118,16 @@ def _parquet(path: Path, column: str) -> Iterator[str | Rejected]:
         raise UserError(
             f"{path} cannot be read", expected="Parquet", found=str(error).splitlines()[0], remedy="mend the file"
         ) from None
+
+
+def _require(column: str, names: Sequence[str], path: Path) -> None:
+    if column not in names:
+        raise UserError(
+            f"{path} has no column {column!r}",
+            expected="a header with the column that --column names",
+            found=f"the columns {', '.join(names)}",
+            remedy="name the column of the texts: --column NAME",
+        )
 
 
 def _is_unicode(text: str) -> bool:

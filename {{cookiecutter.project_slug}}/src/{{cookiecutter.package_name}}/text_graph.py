@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
+from onnxruntime import InferenceSession
 from onnxruntime_extensions import get_library_path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from .cleaning import clean
 from .errors import UserError
+from .inference import open_session
 from .tokens import encode, load_tokenizer
 
 TEXT_MODEL = "model.text.onnx"
@@ -218,20 +219,12 @@ def set_attributes(model: onnx.ModelProto, output: str, **attributes: object) ->
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
 
 
-def open_text_session(graph: bytes | Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU that knows the operators of the tokenizer; threads: None for all cores."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.use_deterministic_compute = True
-    options.register_custom_ops_library(get_library_path())
-    if threads is not None:
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    source = graph if isinstance(graph, bytes) else str(graph)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+def open_text_session(graph: Path | bytes, threads: int | None = None) -> InferenceSession:
+    """A session that knows the operators of the tokenizer; threads: None for all cores."""
+    return open_session(graph, threads, operators=get_library_path())
 
 
-def run_over_texts(session: onnxruntime.InferenceSession, texts: Sequence[str]) -> np.ndarray:
+def run_over_texts(session: InferenceSession, texts: Sequence[str]) -> np.ndarray:
     """Logits of every text, rows x labels, float32, in the order given."""
     batches = [np.array(texts[start : start + 32], dtype=object) for start in range(0, len(texts), 32)]
     return np.concatenate([np.asarray(session.run(["logits"], {"text": batch})[0]) for batch in batches])
@@ -247,7 +240,7 @@ def tokenized_otherwise(tokenizer: Path, max_length: int) -> dict[str, bool]:
     }
 
 
-def tokens_of(session: onnxruntime.InferenceSession, texts: Sequence[str]) -> list[list[int]]:
+def tokens_of(session: InferenceSession, texts: Sequence[str]) -> list[list[int]]:
     """The token ids that a tokenizing graph makes of a batch of texts."""
     ids, mask = (np.asarray(value) for value in session.run(None, {"text": np.array(texts, dtype=object)}))
     return [row[real == 1].tolist() for row, real in zip(ids, mask, strict=True)]

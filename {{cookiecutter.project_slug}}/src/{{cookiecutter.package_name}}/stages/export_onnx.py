@@ -38,7 +38,8 @@ def run(params: Params) -> None:
         graph.save(exported, new / MODELS["fp32"])
         train = pl.read_parquet(paths.split_table("train"))["text"]
         step = max(1, len(train) // CALIBRATION_ROWS)
-        quantize(exported, encode(tokenizer, train.gather_every(step).to_list()), new / MODELS["int8"])
+        calibration = encode(tokenizer, train.gather_every(step).to_list())
+        quantize(exported, calibration, new / MODELS["int8"], params.compute.threads)
         shutil.copyfile(paths.FINE_TUNED / TOKENIZER, new / TOKENIZER)
         parity = check(new, sequences, texts, expected, validation["label"].to_numpy(), params)
         tokenized = add_text_graph(exported, new, texts, expected, params) if params.export_onnx.text_graph else {}
