@@ -20,7 +20,7 @@ from ..params import Params
 from ..probe import head_of, load_probe
 from ..training_data import Rows, collate
 
-CHECKPOINTS_PER_RUN = 12
+CHECKPOINTS_PER_RUN = 24
 
 
 def run(params: Params) -> None:
