@@ -48,7 +48,8 @@ class Classifier(nn.Module):
         self.pooling = pooling
         self.task: Task = task
         self.separator = separator
-        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
+        # A dropped feature moves a number as a whole, where it only shifts the odds of a label.
+        self.dropout = nn.Dropout(0.0 if task == "regression" else getattr(config, "hidden_dropout_prob", 0.1))
         self.head = nn.Linear(config.hidden_size, width)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
