@@ -12,6 +12,12 @@ def cpu() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
+def cpu_flags() -> set[str]:
+    """What the CPU can do, as the kernel names it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return set(next((line.split(": ")[1] for line in lines if line.startswith("flags")), "").split())
+
+
 def machine(*packages: str) -> str:
     """CPU, cores and versions in one line."""
     versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]

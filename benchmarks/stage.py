@@ -1,0 +1,59 @@
+"""Run one stage of a grown project as its launcher does, with a clock.
+
+    python benchmarks/stage.py review_sentiment embeddings      (in the project's root, its src on PYTHONPATH)
+
+The last line it prints is JSON: `import`, the seconds until the stage is imported; `seconds`, those of its run;
+`parts`, those of each function of the package that the stage calls by name (one may call another); `peak`, the largest
+resident memory in MB.
+"""
+
+import functools
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+
+
+def main() -> None:
+    """Run the stage that the command line names."""
+    package, stage = sys.argv[1:]
+    start = time.perf_counter()
+    params = importlib.import_module(f"{package}.params").load_params()
+    importlib.import_module(f"{package}.determinism").set_environment(params.compute)
+    module = importlib.import_module(f"{package}.stages.{stage}")
+    imported = time.perf_counter() - start
+    parts: dict[str, float] = {}
+    for name, value in list(vars(module).items()):
+        if isinstance(value, FunctionType) and value.__module__.startswith(package) and name != "run":
+            setattr(module, name, timed(value, parts))
+    start = time.perf_counter()
+    module.run(params)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"import": imported, "seconds": seconds, "parts": parts, "peak": peak()}))
+
+
+def timed(function: Callable, parts: dict[str, float]) -> Callable:
+    """The function, its seconds added up under its name."""
+
+    @functools.wraps(function)
+    def run(*arguments: object, **named: object) -> object:
+        start = time.perf_counter()
+        try:
+            return function(*arguments, **named)
+        finally:
+            parts[function.__name__] = parts.get(function.__name__, 0.0) + time.perf_counter() - start
+
+    return run
+
+
+def peak() -> float:
+    """The largest resident memory of this process, in MB; `getrusage` would also count that of its parent."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    main()
