@@ -48,6 +48,13 @@ test-fast: setup lint  ## Run the tests that train nothing on real data
 fault-table: setup  ## Write the table of docs/remotes.md anew from what the tests see
 	WRITE_FAULT_TABLE=1 pytest -q tests/test_remote.py
 
+$(DEMO)/reports/metrics.json:
+	$(MAKE) demo
+
+.PHONY: bench
+bench: setup $(DEMO)/reports/metrics.json  ## Measure beside what one would use instead (ITEM=embeddings for one, PAIRS=…)
+	python benchmarks/bench.py $(DEMO) $(ITEM) $(if $(PAIRS),--pairs $(PAIRS))
+
 .PHONY: lint
 lint: setup  ## Check the template's own Python
 	ruff format --check hooks tests benchmarks

@@ -43,6 +43,8 @@ class Measure:
 
     def met(self) -> bool | None:
         """Whether the median holds the bar; None where there is none."""
+        if not self.values:
+            return None
         middle = statistics.median(self.values)
         if self.at_least is not None:
             return middle >= self.at_least
@@ -50,6 +52,8 @@ class Measure:
 
     def __str__(self) -> str:
         """Median, smallest and largest, and the bar."""
+        if not self.values:
+            return f"{self.what}: not measured"
         bar = {None: "", True: ", bar met", False: ", BAR NOT MET"}[self.met()]
         sign, limit = ("≥", self.at_least) if self.at_least is not None else ("≤", self.at_most)
         spread = f"{statistics.median(self.values):.2f} [{min(self.values):.2f}, {max(self.values):.2f}] {self.unit}"

@@ -13,8 +13,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FunctionType
+
+from machine import peak
 
 
 def main() -> None:
@@ -47,12 +48,6 @@ def timed(function: Callable, parts: dict[str, float]) -> Callable:
             parts[function.__name__] = parts.get(function.__name__, 0.0) + time.perf_counter() - start
 
     return run
-
-
-def peak() -> float:
-    """The largest resident memory of this process, in MB; `getrusage` would also count that of its parent."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

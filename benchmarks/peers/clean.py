@@ -1,14 +1,14 @@
 """Prepare a table of texts with pandas: clean, drop repeats and contradictions, split by text, write Parquet.
 
-    python clean.py TABLE.csv OUT [--only-odd]
+    python clean.py TABLE.csv OUT [--only-odd] [--keep COLUMN VALUE]
 
 The texts end up as those of the stage `prepare`: Windows characters mended, composed to NFC, white space and control
 characters folded, one row for each text, none for a text with two labels. The split of a text follows from its hash.
 The clock starts when everything is imported. With --only-odd, texts that are clean already are left as they are.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -21,13 +21,23 @@ HELD_OUT = {"test": (0.0, 0.125), "validation": (0.125, 0.25), "train": (0.25, 1
 
 def main() -> None:
     """Write three tables and the labels."""
-    source, out = sys.argv[1], Path(sys.argv[2])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("table")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only-odd", action="store_true")
+    parser.add_argument("--keep", nargs=2, metavar=("COLUMN", "VALUE"))
+    arguments = parser.parse_args()
+    out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     start = now()
-    rows = pd.read_csv(source, usecols=["text", "label"], dtype=str, keep_default_na=False)
+    columns = ["text", "label", *(arguments.keep or [])[:1]]
+    rows = pd.read_csv(arguments.table, usecols=columns, dtype=str, keep_default_na=False)
+    if arguments.keep:
+        column, value = arguments.keep
+        rows = rows.loc[rows[column] == value, ["text", "label"]].copy()
     read = len(rows)
     rows["label"] = rows["label"].str.strip()
-    if "--only-odd" in sys.argv:
+    if arguments.only_odd:
         odd = rows["text"].str.contains(r"[^\x20-\x7e]|  |^ | $", regex=True)
         rows.loc[odd, "text"] = cleaned(rows.loc[odd, "text"])
     else:

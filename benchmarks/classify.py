@@ -1,0 +1,53 @@
+"""Predicting with the shipped model, as `predict` does, in the process that prints the seconds.
+
+    python benchmarks/classify.py review_sentiment TEXTS.jsonl OUT.json --model fp32 --threads 2
+
+In the project's root, its src on PYTHONPATH. Importing, loading and a few texts come before the clock.
+"""
+
+import argparse
+import importlib
+import json
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from machine import peak
+
+
+def main() -> None:
+    """Write the labels."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("package")
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--one-by-one", action="store_true")
+    parser.add_argument("--drop", action="store_true", help="do not keep the answers: only memory and time count")
+    arguments = parser.parse_args()
+    inference = importlib.import_module(f"{arguments.package}.inference")
+    classifier = inference.OnnxClassifier(Path("models/onnx"), arguments.model, arguments.threads)
+    list(classifier.predict(["A few", "texts to", "warm up with."]))
+    start = time.perf_counter()
+    if arguments.one_by_one:
+        answers = [next(classifier.predict([text])) for text in texts_in(arguments.texts)]
+    elif arguments.drop:
+        answers = deque(classifier.predict(texts_in(arguments.texts)), maxlen=1)
+    else:
+        answers = list(classifier.predict(texts_in(arguments.texts)))
+    seconds = time.perf_counter() - start
+    arguments.out.write_text(json.dumps([answer["label"] for answer in answers]), encoding="utf-8")
+    print(json.dumps({"seconds": seconds, "peak": peak()}))
+
+
+def texts_in(path: Path) -> Iterator[str]:
+    """The texts, one after the other."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)["text"]
+
+
+if __name__ == "__main__":
+    main()
