@@ -39,7 +39,7 @@ def main() -> None:
         answers = list(classifier.predict(texts_in(arguments.texts)))
     seconds = time.perf_counter() - start
     arguments.out.write_text(json.dumps([answer["label"] for answer in answers]), encoding="utf-8")
-    print(json.dumps({"seconds": seconds, "peak": peak()}))
+    print(json.dumps({"seconds": seconds, "processor": time.process_time(), "peak": peak()}))
 
 
 def texts_in(path: Path) -> Iterator[str]:

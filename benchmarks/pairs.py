@@ -77,7 +77,8 @@ def by_turns(sides: dict[str, Callable[[], Any]], pairs: int) -> list[dict[str, 
         for name in order:
             start = time.monotonic()
             found[name] = sides[name]()
-            print(f"  {number + 1}: {name}, {time.monotonic() - start:.1f} s in all", file=sys.stderr, flush=True)
+            busy = f", {found[name]['processor']:.1f} of the processors" if "processor" in found[name] else ""
+            print(f"  {number + 1}: {name}, {time.monotonic() - start:.1f} s{busy}", file=sys.stderr, flush=True)
         rounds.append(found)
     return rounds
 

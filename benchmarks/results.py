@@ -94,6 +94,7 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
         error = [[middle - low], [high - middle]]
         axes.barh(place, middle, xerr=error, color=MET if middle >= 1 else MISSED, ecolor="#555555", height=0.6)
         axes.text(high * 1.03, place, f"{number(median)} ({bar_of(measure)})", va="center", fontsize=7)
+    axes.set_yticks(range(len(bars)), [f"{name}: {measure['what']}" for name, measure in reversed(bars)], fontsize=7)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("median against its bar (right of the line: held); whiskers: smallest and largest", fontsize=8)
@@ -104,9 +105,9 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def drawable(measure: dict[str, Any]) -> bool:
-    """Whether a measure has a bar that is more than yes or no."""
+    """Whether a measure has a bar that it can be divided by, and is more than yes or no."""
     bar = measure["at_least"] if measure["at_least"] is not None else measure["at_most"]
-    return bool(bar) and measure["unit"] in ("×", "s", "") and bool(measure["values"]) and min(measure["values"]) > 0
+    return bool(bar) and not measure["what"].startswith("same") and min(measure["values"], default=0) > 0
 
 
 def beyond(measure: dict[str, Any], value: float) -> float:
