@@ -48,10 +48,9 @@ def main() -> int:
 
 def command_of(item: str, arguments: argparse.Namespace) -> list[str]:
     """How one item is run."""
-    group = next((name for name in SCRIPTS if item.startswith(name)), item.partition("-")[0])
-    script = HERE / SCRIPTS.get(group, f"{group}.py")
+    group = next(name for name in SCRIPTS if item.startswith(name))
     part = item.removeprefix(group).removeprefix("-")
-    command = [sys.executable, str(script), str(arguments.project)]
+    command = [sys.executable, str(HERE / SCRIPTS[group]), str(arguments.project)]
     command += ["--items", part] if part else []
     return command + (["--pairs", str(arguments.pairs)] if arguments.pairs else [])
 

@@ -1,6 +1,15 @@
 """The items that `make bench` runs, in this order, and the scripts that hold them."""
 
-SCRIPTS = {"fine-tune": "fine_tune.py", "predict": "pipeline.py"}  # the others are named as their items
+SCRIPTS = {
+    "baking": "baking.py",
+    "embeddings": "embeddings.py",
+    "fine-tune": "fine_tune.py",
+    "growth": "scaling.py",
+    "predict": "pipeline.py",
+    "prepare": "preparing.py",
+    "start": "start.py",
+    "whole": "whole.py",
+}
 ITEMS = """
 embeddings-fp32 embeddings-bf16 embeddings-long embeddings-again
 fine-tune-dynamic fine-tune-padded fine-tune-bf16 fine-tune-goal

@@ -18,7 +18,7 @@ from typing import Any
 
 from machine import machine
 from pairs import Measure, Watch, by_turns, copied, environment, item, keep, medians, package_of, parser
-from prepare import own_table, put_raw, write_table
+from preparing import own_table, put_raw, write_table
 
 STAGES = 6
 

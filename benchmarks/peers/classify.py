@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from clock import now, told
+from clock import Clock
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, pipeline
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -61,22 +61,21 @@ def main() -> None:
     classify = pipeline("text-classification", model=model.eval(), tokenizer=tokenizer, device="cpu")
     knobs = {"truncation": True, "max_length": arguments.max_length}
     list(classify(texts_in(arguments.texts, 8), batch_size=arguments.batch_size, **knobs))
+    clock = Clock()
     if arguments.find:
         found = {}
         for size in SIZES:
-            start = now()
+            one = Clock()
             list(classify(texts_in(arguments.texts), batch_size=size, **knobs))
-            found[size] = now() - start
-        told(sum(found.values()), best=min(found, key=lambda size: found[size]), by_size=found)
+            found[size] = one.seconds()
+        clock.tell(best=min(found, key=lambda size: found[size]), by_size=found)
         return
-    start = now()
     if arguments.one_by_one:
         answers = [classify(text, **knobs)[0] for text in texts_in(arguments.texts)]
     else:
         answers = list(classify(texts_in(arguments.texts), batch_size=arguments.batch_size, **knobs))
-    seconds = now() - start
     arguments.out.write_text(json.dumps([answer["label"] for answer in answers]), encoding="utf-8")
-    told(seconds)
+    clock.tell()
 
 
 def texts_in(path: Path, most: int | None = None) -> Iterator[str]:

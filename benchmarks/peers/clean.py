@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from clock import now, told
+from clock import Clock
 
 MENDED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
 REPLACED = dict.fromkeys([*range(0x20), 0x7F], " ") | MENDED
@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    start = now()
+    clock = Clock()
     columns = ["text", "label", *(arguments.keep or [])[:1]]
     rows = pd.read_csv(arguments.table, usecols=columns, dtype=str, keep_default_na=False)
     if arguments.keep:
@@ -53,7 +53,7 @@ def main() -> None:
         part.to_parquet(out / f"{split}.parquet", index=False, row_group_size=50_000)
         kept[split] = len(part)
     (out / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
-    told(now() - start, read=read, kept=kept)
+    clock.tell(read=read, kept=kept)
 
 
 def cleaned(texts: pd.Series) -> pd.Series:

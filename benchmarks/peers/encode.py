@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 import polars as pl
-from clock import now, told
+from clock import Clock
 from sentence_transformers import SentenceTransformer
 
 SIZES = (8, 16, 32, 64, 128)
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, required=True)
     parser.add_argument("--find", action="store_true")
     arguments = parser.parse_args()
-    start = now()
+    clock = Clock()
     texts = pl.read_parquet(arguments.table)["text"].to_list()
     model = SentenceTransformer(arguments.model, device="cpu")
     model.max_seq_length = arguments.max_length
@@ -34,14 +34,14 @@ def main() -> None:
         model.encode(texts[:64])
         found = {}
         for size in SIZES:
-            start = now()
+            one = Clock()
             model.encode(texts, batch_size=size)
-            found[size] = now() - start
-        told(sum(found.values()), best=min(found, key=lambda size: found[size]), by_size=found)
+            found[size] = one.seconds()
+        clock.tell(best=min(found, key=lambda size: found[size]), by_size=found)
         return
     vectors = model.encode(texts, batch_size=arguments.batch_size, convert_to_numpy=True)
     np.save(arguments.out, vectors)
-    told(now() - start)
+    clock.tell()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from clock import now, told
+from clock import Clock
 from optimum.onnxruntime import ORTModelForSequenceClassification, ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -20,7 +20,7 @@ BATCH = 32
 def main() -> None:
     """Write both models; tell the accuracies."""
     source, test, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    start = now()
+    clock = Clock()
     rows = pl.read_parquet(test)
     tokenizer = AutoTokenizer.from_pretrained(source)
     exact = ORTModelForSequenceClassification.from_pretrained(source, export=True)
@@ -33,7 +33,7 @@ def main() -> None:
         "int8": ORTModelForSequenceClassification.from_pretrained(out / "int8"),
     }
     accuracy = {name: measured(model, tokenizer, rows) for name, model in models.items()}
-    told(now() - start, accuracy=accuracy)
+    clock.tell(accuracy=accuracy)
 
 
 @torch.inference_mode()

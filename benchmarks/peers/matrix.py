@@ -6,7 +6,7 @@ The largest rate of several shapes counts: square ones, and those of a small enc
 import sys
 
 import torch
-from clock import now, told
+from clock import Clock
 
 SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096), (2048, 384, 1536), (8192, 1536, 384))
 SECONDS = 0.5
@@ -15,20 +15,20 @@ SECONDS = 0.5
 def main() -> None:
     """Print the rate of each shape and the largest."""
     kind = getattr(torch, sys.argv[1])
-    begin = now()
+    clock = Clock()
     rates = {str(shape): rate(*shape, kind) for shape in SHAPES}
-    told(now() - begin, rate=max(rates.values()), rates=rates)
+    clock.tell(rate=max(rates.values()), rates=rates)
 
 
 def rate(rows: int, inner: int, columns: int, kind: torch.dtype) -> float:
     """GFLOP/s of the best repetition, in about SECONDS."""
     left, right = torch.randn(rows, inner, dtype=kind), torch.randn(columns, inner, dtype=kind)
     torch.nn.functional.linear(left, right)
-    best, end = float("inf"), now() + SECONDS
-    while now() < end:
-        start = now()
+    best, whole = float("inf"), Clock()
+    while whole.seconds() < SECONDS:
+        clock = Clock()
         torch.nn.functional.linear(left, right)
-        best = min(best, now() - start)
+        best = min(best, clock.seconds())
     return 2 * rows * inner * columns / best / 1e9
 
 

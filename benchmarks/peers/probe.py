@@ -9,19 +9,19 @@ import sys
 
 import numpy as np
 import polars as pl
-from clock import now, told
+from clock import Clock
 from sklearn.linear_model import LogisticRegression
 
 
 def main() -> None:
     """Tell the accuracy."""
     vectors, train, test = sys.argv[1:]
-    start = now()
+    clock = Clock()
     found = np.load(vectors)
     labels, held = (pl.read_parquet(path)["label"].to_numpy() for path in (train, test))
     model = LogisticRegression(max_iter=2000).fit(found[: len(labels)], labels)
     accuracy = model.score(found[len(labels) :], held)
-    told(now() - start, accuracy=float(accuracy))
+    clock.tell(accuracy=float(accuracy))
 
 
 if __name__ == "__main__":

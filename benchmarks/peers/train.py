@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 import polars as pl
-from clock import now, told
+from clock import Clock
 from datasets import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
@@ -31,10 +31,10 @@ LOOKS_PER_EPOCH = 8
 class StopWhenGood(TrainerCallback):
     """Stop at the first evaluation that reaches an accuracy, and keep the time without the evaluations."""
 
-    def __init__(self, accuracy: float, start: float) -> None:
-        """start: when the clock began."""
+    def __init__(self, accuracy: float, clock: Clock) -> None:
+        """clock: began before the data were read."""
         self.accuracy = accuracy
-        self.start = start
+        self.clock = clock
         self.evaluations = 0.0
         self.reached: float | None = None
 
@@ -42,7 +42,7 @@ class StopWhenGood(TrainerCallback):
         """Look at what the evaluation gave."""
         self.evaluations += metrics["eval_runtime"]
         if metrics["eval_accuracy"] >= self.accuracy:
-            self.reached = now() - self.start - self.evaluations
+            self.reached = self.clock.seconds() - self.evaluations
             control.should_training_stop = True
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--pad-to-max", action="store_true")
     parser.add_argument("--until", type=float)
     arguments = parser.parse_args()
-    start = now()
+    clock = Clock()
     set_seed(42)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     padding = "max_length" if arguments.pad_to_max else False
@@ -92,13 +92,13 @@ def main() -> None:
         data_collator=default_data_collator if arguments.pad_to_max else None,
         compute_metrics=lambda given: {"accuracy": float(np.mean(given.predictions.argmax(axis=1) == given.label_ids))},
     )
-    goal = StopWhenGood(arguments.until or 1.0, start)
+    goal = StopWhenGood(arguments.until or 1.0, clock)
     if arguments.until:
         trainer.add_callback(goal)
     trainer.train()
     accuracy = trainer.evaluate()["eval_accuracy"]
     trainer.save_model()
-    told(now() - start, accuracy=accuracy, reached=goal.reached)
+    clock.tell(accuracy=accuracy, reached=goal.reached)
 
 
 if __name__ == "__main__":

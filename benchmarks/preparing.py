@@ -1,6 +1,6 @@
 """Preparing a large table beside pandas that does the same.
 
-    python benchmarks/prepare.py build/review-sentiment --rows 1000000
+    python benchmarks/preparing.py build/review-sentiment --rows 1000000
 
 The table is made by code: CSV, two labels, about 20 words a row; one row in 20 repeats another, one in 400 contradicts
 one, one in 20 holds characters that must be mended. Both clocks start when everything is imported; both read, clean,

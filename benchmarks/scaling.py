@@ -1,6 +1,6 @@
 """Does a row cost more when there are ten times as many?
 
-    python benchmarks/growth.py build/review-sentiment
+    python benchmarks/scaling.py build/review-sentiment
 
 prepare      rows / 10 and rows of a table made by code
 embeddings   the same of short texts, at most 16 tokens
@@ -33,7 +33,7 @@ from pairs import (
     parser,
     run_stage,
 )
-from prepare import own_table, put_raw, write_table
+from preparing import own_table, put_raw, write_table
 
 
 def main() -> None:
