@@ -6,7 +6,6 @@ Preparing and prediction both read through here, so that a file means the same t
 
 import csv
 import json
-import re
 import subprocess
 import sys
 from collections import deque
@@ -22,7 +21,6 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (".jsonl", ".ndjson", *DELIMITERS, ".parquet")
 LONGEST = 2**24  # bytes of a line, characters of a cell: a quote that is never closed must not take the file with it
 ROWS_PER_READ = 4096  # of Parquet
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # Some damaged files make polars end its process instead of raising, so a process of its own reads every file first.
 _READ_ALL = """
 import sys
@@ -119,21 +117,20 @@ class _Lines:
         self._bytes = _limited(file)
         self._again: deque[str] = deque()
 
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        # Bytes that are not UTF-8 become lone surrogates: they spoil their own line, not the file.
-        line = self._again.popleft() if self._again else next(self._bytes).decode("utf-8", "surrogateescape")
-        self.number += 1
-        self.row.append(line)
-        if len(line) > LONGEST // 4 and len(line.encode("utf-8", "surrogateescape")) > LONGEST:
-            raise csv.Error("longer")
-        return line
-
-    def begin_row(self) -> None:
-        """What comes next is a new row."""
-        self.row.clear()
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            if self._again:
+                line = self._again.popleft()
+            elif raw := next(self._bytes, None):
+                # Bytes that are not UTF-8 become lone surrogates: they spoil their own line, not the file.
+                line = raw.decode("utf-8", "surrogateescape")
+            else:
+                return
+            self.number += 1
+            self.row.append(line)
+            if len(line) > LONGEST // 4 and len(line.encode("utf-8", "surrogateescape")) > LONGEST:
+                raise csv.Error("longer")
+            yield line
 
     def go_on_after_the_first(self) -> None:
         """Read the lines of this row again, without the first."""
@@ -151,9 +148,8 @@ def _limited(file: IO[bytes]) -> Iterator[bytes]:
     line = file.readline(LONGEST + 1).removeprefix(BYTE_ORDER_MARK)
     while line:
         yield line
-        rest = line
-        while rest and not rest.endswith(b"\n"):
-            rest = file.readline(LONGEST)
+        while line and line[-1] != 0x0A:
+            line = file.readline(LONGEST)
         line = file.readline(LONGEST + 1)
 
 
@@ -165,7 +161,7 @@ def _delimited(
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     places, width = _header(rows, columns, path, delimiter)
     while True:
-        lines.begin_row()
+        lines.row.clear()
         try:
             row = next(rows)
             if len(row) == width:
@@ -334,21 +330,26 @@ def _require(columns: Sequence[Column], names: Sequence[str], source: Path | str
 
 
 def _unicode(values: list[Any]) -> list[Any]:
+    """The values, if what is text in them is Unicode."""
     for value in values:
-        if isinstance(value, str) and not value.isascii() and (found := _SURROGATE.search(value)):
-            byte = ord(found[0]) - 0xDC00
-            what = f"the byte 0x{byte:02X}" if 0x80 <= byte <= 0xFF else "half of a pair of surrogates"
-            raise ValueError(f"expected UTF-8, found {what}")
+        if isinstance(value, list):
+            _unicode(value)
+        elif isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                byte = ord(value[error.start]) - 0xDC00
+                found = f"the byte 0x{byte:02X}" if 0x80 <= byte <= 0xFF else "half of a pair of surrogates"
+                raise ValueError(f"expected UTF-8, found {found}") from None
     return values
 
 
 def kind_of(value: object) -> str:
     """What a value is, for a message."""
-    kinds = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    if value is None:
-        return "nothing"
-    kind = kinds.get(type(value), type(value).__name__)
-    return f"{kind} ({value})" if isinstance(value, (int, float)) else kind
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    kinds: dict[type, str] = {type(None): "nothing", str: "text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), type(value).__name__)
 
 
 def _shown(lines: list[str]) -> str:

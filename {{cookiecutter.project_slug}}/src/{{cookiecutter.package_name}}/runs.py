@@ -10,7 +10,7 @@ CHARACTERS_PER_RUN = 2**25
 ROWS_PER_RUN = 100_000
 CHARACTERS_PER_RANGE = 2**25
 _FINEST = 4096  # ranges are whole numbers of these parts of the keys
-SCHEMA = {"table": pl.String, "key": pl.Binary, "text": pl.String, "second_text": pl.String, "label": pl.String}
+SCHEMA = {"key": pl.Binary, "text": pl.String, "second_text": pl.String, "label": pl.String, "table": pl.String}
 _GROUP = ("key", "table", "label")
 
 
@@ -19,21 +19,21 @@ class Runs:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._rows: list[tuple[str, bytes, str, str | None, str]] = []
+        self._rows: list[tuple[bytes, str, str | None, str, str]] = []
         self._characters = 0
         self._total = 0
         self._ends: list[np.ndarray] = []
 
     def add(self, table: str, row: tuple[bytes, str, str | None, str]) -> None:
         """Take a row of a table: key, text, second text, label."""
-        self._rows.append((table, *row))
+        self._rows.append((*row, table))
         self._characters += len(row[1]) + len(row[2] or "")
         if self._characters >= CHARACTERS_PER_RUN or len(self._rows) >= ROWS_PER_RUN:
             self._write()
 
     def _write(self) -> None:
-        run = pl.DataFrame(self._rows, schema=SCHEMA, orient="row").with_columns(rows=pl.lit(1, pl.UInt64))
-        run = _merged(run)
+        columns = dict(zip(SCHEMA, zip(*self._rows, strict=True), strict=True))
+        run = _merged(pl.DataFrame(columns, schema=SCHEMA).with_columns(rows=pl.lit(1, pl.UInt64)))
         run.write_ipc(self._path(len(self._ends)), record_batch_size=4096)
         places = np.frombuffer(b"".join(run["key"]), dtype=">u8")[::2]
         parts = np.arange(1, _FINEST, dtype=np.uint64) * np.uint64(2**64 // _FINEST)
