@@ -8,7 +8,7 @@ from .cleaning import CONTROL, MANGLED, clean
 from .params import Params
 from .rows import Column, kind_of
 from .splits import key_of, key_of_pair
-from .targets import Cells
+from .label_cells import Cells
 
 Row = tuple[bytes, str, str | None, str]  # key, text, second text, label
 

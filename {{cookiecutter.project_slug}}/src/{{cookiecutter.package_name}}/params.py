@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from . import paths
 from .errors import UserError
 
+Task = Literal["single_label", "multi_label", "regression", "pair"]
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -127,7 +128,7 @@ class ExportOnnx(Block):
     fused: bool
     text_graph: bool
     max_logit_difference: Positive
-    max_int8_accuracy_drop: Fraction
+    max_int8_drop: Fraction
 
 
 class Evaluate(Block):
@@ -140,8 +141,8 @@ class Evaluate(Block):
 class Params(Block):
     """The whole of `params.yaml`."""
 
+    task: Task
     seed: Seed
-    task: Literal["single_label", "multi_label", "regression", "pair"]
     compute: Compute
     text: Text
     fetch: Fetch
@@ -152,9 +153,15 @@ class Params(Block):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _a_pair_has_two_texts(self) -> "Params":
+    def _a_pair_has_two_columns(self) -> "Params":
         if (self.task == "pair") != (self.prepare.second_text_column is not None):
-            raise ValueError("prepare.second_text_column names a column when task is pair, and is null otherwise")
+            raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_text_graph_reads_one_text_and_gives_probabilities(self) -> "Params":
+        if self.export_onnx.text_graph and self.task in ("pair", "regression"):
+            raise ValueError(f"export_onnx.text_graph: true does not go with task: {self.task}")
         return self
 
 

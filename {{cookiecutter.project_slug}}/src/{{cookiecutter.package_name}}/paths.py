@@ -27,16 +27,14 @@ ONNX = Path("models/onnx")
 PARITY = Path("reports/parity.json")
 
 METRICS = Path("reports/metrics.json")
-PER_CLASS = Path("reports/per_class.csv")
-CONFUSION = Path("reports/confusion_matrix.csv")
-CALIBRATION = Path("reports/calibration.csv")
+EVALUATION = Path("reports/evaluation")
 MODEL_CARD = Path("reports/model_card.md")
 
 SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text`, `second_text` for pairs, and `label` (targets.py says what it holds)."""
+    """The rows of one split: columns `text`, `second_text` for pairs, and `label` (label_cells.py says what it holds)."""
     return PROCESSED / f"{split}.parquet"
 
 

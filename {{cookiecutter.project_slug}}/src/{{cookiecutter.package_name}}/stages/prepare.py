@@ -22,7 +22,7 @@ from ..rows import Rejected, read_rows
 from ..runs import Runs
 from ..splits import decide
 from ..tables import find_tables
-from ..targets import as_column, names_in, sorted_names
+from ..label_cells import as_column, names_in, sorted_names
 
 ROWS_PER_GROUP = 50_000
 
