@@ -9,6 +9,7 @@ BASE_MODEL = Path("models/base")
 
 PROCESSED = Path("data/processed")
 LABELS = PROCESSED / "labels.json"
+QUARANTINE = PROCESSED / "quarantine.jsonl"
 DATA_PROFILE = Path("reports/data_profile.json")
 
 EMBEDDINGS = Path("embeddings")
@@ -33,7 +34,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text` and `label` (index into the labels)."""
+    """The rows of one split: columns `text`, `second_text` for pairs, and `label` (label_cells.py says what it holds)."""
     return PROCESSED / f"{split}.parquet"
 
 
