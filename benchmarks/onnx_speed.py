@@ -220,7 +220,7 @@ def opened_in_torch(package: str) -> Callable[[np.ndarray, np.ndarray], np.ndarr
     params = importlib.import_module(f"{package}.params").load_params()
     labels = json.loads(Path("data/processed/labels.json").read_text(encoding="utf-8"))
     classifier = importlib.import_module(f"{package}.classifier")
-    model = classifier.load_fine_tuned(Path("models/fine_tuned"), len(labels), params.text.pooling).eval()
+    model = classifier.load_fine_tuned(Path("models/fine_tuned"), len(labels), params.text.pooling, params.task).eval()
 
     @torch.inference_mode()
     def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

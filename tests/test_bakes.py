@@ -23,10 +23,11 @@ BAKES = {
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
 }
-MODULES = """__init__ __main__ card checkpoints classifier cleaning determinism errors files graph identity inference
-    manifest metrics neighbours onednn params parity paths predict probe processes quantization records sources splits tables
-    text_graph token_store tokens training_data vectors stages/__init__ stages/fetch stages/prepare stages/embeddings
-    stages/fine_tune stages/export_onnx stages/evaluate""".split()
+MODULES = """__init__ __main__ answer_files answers card checkpoints classifier cleaning determinism errors files
+    graph identity inference manifest metrics neighbours onednn params parity paths predict probe processes
+    quantization records sources splits tables tasks text_graph token_store tokens training_data vectors
+    stages/__init__ stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx
+    stages/evaluate""".split()
 TESTS = """conftest small_project test_card test_metrics test_model test_onnx test_params test_pipeline_file
     test_predict test_prepare test_processes test_sameness test_stages test_text_graph""".split()
 

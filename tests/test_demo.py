@@ -60,9 +60,9 @@ tables = [pl.read_parquet(paths.split_table(split))["text"].to_list() for split 
 texts = sum(tables, [])
 session = open_text_session(tokenizing(tokenizer, 128).SerializeToString())
 tokens = [row for start in range(0, len(texts), 32) for row in tokens_of(session, texts[start:start + 32])]
-whole = with_tokenizer(onnx.load(paths.ONNX / "model.onnx"), file, 128)
+whole = with_tokenizer(onnx.load(paths.ONNX / "model.onnx"), file, 128, "single_label")
 labels = run_over_texts(open_text_session(whole.SerializeToString()), tables[-1]).argmax(axis=1)
-expected = OnnxClassifier(paths.ONNX, "fp32").probabilities(tables[-1]).argmax(axis=1)
+expected = OnnxClassifier(paths.ONNX, "fp32").values(tables[-1]).argmax(axis=1)
 print(json.dumps({
     "sentences": len(texts),
     "other_tokens": sum(a != b for a, b in zip(tokens, encode(tokenizer, texts), strict=True)),
@@ -117,7 +117,7 @@ def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
     assert [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")] == ["evaluate"]
     assert {path for path in after if before[path] != after[path]} == {
         "reports/metrics.json",
-        "reports/calibration.csv",
+        "reports/evaluation",
         "reports/model_card.md",
     }
     assert "calibration_error" in differences[0]

@@ -56,7 +56,7 @@ def write_base_model(directory: Path) -> None:
     trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=special)
     tokenizer.train_from_iterator([text for text, _ in sentences(400, seed=0)], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     tokenizer.save(str(directory / "tokenizer.json"))
     torch.manual_seed(0)
@@ -82,7 +82,7 @@ def write_params(path: Path, base_model: Path, **changes: object) -> None:
     params["fetch"] = {"data": None, "model": {"uri": str(base_model), "sha256": digests(base_model, files)}}
     params["prepare"] |= {"keep": None, "text_column": "text", "label_column": "label"}
     params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
-    params["export_onnx"] |= {"text_graph": True, "max_int8_accuracy_drop": 0.1}
+    params["export_onnx"] |= {"text_graph": True, "max_int8_drop": 0.1}
     for key, value in changes.items():
         block, _, name = key.partition("__")
         target = params[block] if name else params

@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from small_project import sentences
 
 from {{ cookiecutter.package_name }} import tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import load_base, run_batches, run_over
+from {{ cookiecutter.package_name }}.classifier import after_first, load_base, run_batches, run_over
+from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
 from {{ cookiecutter.package_name }}.params import Text
-from {{ cookiecutter.package_name }}.probe import fit_probe, head_of
+from {{ cookiecutter.package_name }}.probe import fit_probe
+from {{ cookiecutter.package_name }}.tasks import values_of
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def test_a_vector_does_not_depend_on_its_neighbours(
     base_model: Path, sequences: list[list[int]], portable: bool
 ) -> None:
     torch.set_num_threads(2)
-    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"))
+    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
     if portable:
         use_onednn(model)
     together = run_over(model, sequences, output="vectors")
@@ -37,7 +40,7 @@ def test_a_vector_does_not_depend_on_its_neighbours(
 
 
 def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]], tmp_path: Path) -> None:
-    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"))
+    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
     asked: list[int] = []
 
     def embed(new: tokens.Sequences) -> vectors.Embedded:
@@ -82,14 +85,36 @@ def test_linear_layers_through_onednn_compute_and_learn_the_same() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_the_head_says_what_the_probe_says(classes: int) -> None:
+def test_the_probe_says_what_scikit_learn_says(classes: int) -> None:
     rng = np.random.default_rng(0)
     points, labels = rng.normal(size=(200, 16)).astype(np.float32), rng.integers(0, classes, 200)
-    probe = fit_probe(points, labels, 1.0)
-    weight, bias = head_of(probe)
-    logits = torch.from_numpy(points @ weight.T + bias)
-    assert weight.shape == (classes, 16)
-    assert torch.softmax(logits, 1).numpy() == pytest.approx(probe.predict_proba(points), abs=1e-4)
+    probe = fit_probe(points, labels, 1.0, "single_label")
+    expected = LogisticRegression(max_iter=2000).fit(points.astype(np.float64), labels).predict_proba(points)
+    assert probe.weight.shape == (classes, 16)
+    assert values_of("single_label", probe.logits(points)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_probe_of_many_labels_knows_one_that_all_rows_have() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(300, 16)).astype(np.float32)
+    targets = np.stack([points[:, 0] > 0, np.ones(300), points[:, 1] > 0.5], axis=1).astype(np.float32)
+    probe = fit_probe(points, targets, 100.0, "multi_label")
+    assert scores("multi_label", targets, values_of("multi_label", probe.logits(points)))["exact_match"] > 0.95
+
+
+def test_the_probe_of_numbers_finds_a_line() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(300, 16)).astype(np.float32)
+    probe = fit_probe(points, points[:, 0] * 3 + 7, 1000.0, "regression")
+    assert probe.logits(points)[:, 0] == pytest.approx(points[:, 0] * 3 + 7, abs=0.01)
+
+
+def test_the_texts_of_a_pair_are_told_apart(base_model: Path) -> None:
+    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "pair")
+    tokenizer = tokens.load_tokenizer(base_model / "tokenizer.json", 32)
+    pair = tokenizer.encode("a warm film", "a dull story")
+    assert model.separator is not None
+    assert after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids
 
 
 def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ TEXTS = [text for text, _ in sentences(40, seed=9)]
 
 @pytest.fixture(scope="module")
 def model(trained: Path) -> Classifier:
-    return load_fine_tuned(trained / "models/fine_tuned", 2, "mean")
+    return load_fine_tuned(trained / "models/fine_tuned", 2, "mean", "single_label")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_another_model_is_told_with_its_worst_rows(
 ) -> None:
     expected = run_over(model, sequences, output="logits")
     texts = [*TEXTS, *HARD_TEXTS]
-    distance, relabelled = differences(session_of(shipped, tmp_path), sequences, expected)
+    distance, relabelled = differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
     require_parity(distance, relabelled, texts, 1e-4)
     other = onnx.ModelProto()
     other.CopyFrom(shipped)
@@ -117,7 +117,7 @@ def test_another_model_is_told_with_its_worst_rows(
     bias.CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(bias) + np.array([2e-4, 0], dtype=np.float32), bias.name)
     )
-    distance, relabelled = differences(session_of(other, tmp_path), sequences, expected)
+    distance, relabelled = differences(session_of(other, tmp_path), sequences, expected, "single_label")
     with pytest.raises(UserError, match=f"{len(texts)} of {len(texts)} rows differ; the worst:\n    row "):
         require_parity(distance, relabelled, texts, 1e-4)
 

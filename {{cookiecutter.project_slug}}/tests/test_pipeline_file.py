@@ -43,7 +43,7 @@ def leaves(stage: str) -> set[str]:
 def test_the_stages_are_the_files_and_the_blocks() -> None:
     assert list(PIPELINE["stages"]) == list(STAGES)
     assert {path.stem for path in (SOURCE / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
-    assert set(STAGES) | SHARED_BLOCKS | {"seed"} == set(PARAMS)
+    assert set(STAGES) | SHARED_BLOCKS | {"seed", "task"} == set(PARAMS)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -69,7 +69,8 @@ def test_a_stage_depends_on_the_shared_blocks_it_uses(stage: str) -> None:
         listed = {leaf for leaf in leaves(stage) if leaf.startswith(block)}
         used = {f"{block}.{key}" for key in PARAMS[block]} - {LAUNCHER}
         assert listed == (used if f"params.{block}" in text else set())
-    assert ("seed" in leaves(stage)) == ("params.seed" in text)
+    for knob in ("seed", "task"):
+        assert (knob in leaves(stage)) == (f"params.{knob}" in text)
 
 
 @pytest.mark.parametrize("stage", STAGES)

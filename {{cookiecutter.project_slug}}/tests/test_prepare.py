@@ -14,7 +14,14 @@ from {{ cookiecutter.package_name }}.splits import decide, key_of, split_of
 from {{ cookiecutter.package_name }}.stages.prepare import sorted_labels
 
 PREPARE = Prepare(
-    text_column="text", label_column="label", keep=None, split_seed=7, validation_fraction=0.2, test_fraction=0.2
+    text_column="text",
+    label_column="label",
+    second_text_column=None,
+    label_separator=",",
+    keep=None,
+    split_seed=7,
+    validation_fraction=0.2,
+    test_fraction=0.2,
 )
 
 

@@ -15,10 +15,10 @@ from small_project import ROOT, before_fine_tune, bytes_of, run_stage, start_sta
 from {{ cookiecutter.package_name }} import paths, processes, token_store
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.files import write_json
-from {{ cookiecutter.package_name }}.params import load_params
+from {{ cookiecutter.package_name }}.params import Task, load_params
 from {{ cookiecutter.package_name }}.stages.fine_tune import knobs
 from {{ cookiecutter.package_name }}.tokens import encode, load_tokenizer
-from {{ cookiecutter.package_name }}.training_data import ByLength, Rows, collate
+from {{ cookiecutter.package_name }}.training_data import ByLength, Rows
 
 TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
 SECONDS_TO_END = 60
@@ -134,24 +134,25 @@ def test_the_store_gives_back_every_text(store: token_store.TokenStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "kind", "expected"),
+    ("task", "labels", "kind", "expected"),
     [
-        ([2, 0, 1], pl.UInt32, [2, 0, 1]),
-        ([0.5, -1.0, 3.0], pl.Float64, [0.5, -1.0, 3.0]),
-        ([[0, 2], [], [1]], pl.List(pl.UInt32), [[1, 0, 1], [0, 0, 0], [0, 1, 0]]),
+        ("single_label", [2, 0, 1], pl.UInt32, [2, 0, 1]),
+        ("regression", [0.5, -1.0, 3.0], pl.Float64, [0.5, -1.0, 3.0]),
+        ("multi_label", [[0, 2], [], [1]], pl.List(pl.UInt32), [[1, 0, 1], [0, 0, 0], [0, 1, 0]]),
     ],
 )
-def test_every_kind_of_label_becomes_its_tensor(
-    store: token_store.TokenStore, labels: list, kind: pl.DataType, expected: list
+def test_a_batch_holds_the_targets_of_its_rows(
+    store: token_store.TokenStore, task: Task, labels: list, kind: pl.DataType, expected: list
 ) -> None:
     texts = pl.read_parquet(paths.split_table("validation"))["text"]
     table = pl.DataFrame({"text": texts, "label": pl.Series(labels, dtype=kind)})
     table.write_parquet(paths.split_table("validation"))
-    rows = Rows("validation", store)
-    batch = collate([rows[0], rows[1], rows[2]])
-    assert batch["labels"].tolist() == expected
+    rows = Rows("validation", store, task)
+    batch = rows.collate([rows[2], rows[0]])
+    assert batch["labels"].tolist() == [expected[2], expected[0]]
     assert str(batch["labels"].dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
-    assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 16)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (2, 16)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [len(rows[2]["input_ids"]), len(rows[0]["input_ids"])]
 
 
 def test_the_order_of_the_rows_follows_from_seed_and_epoch() -> None:

@@ -49,7 +49,7 @@ import numpy as np
 from {PACKAGE}.probe import fit_probe
 rng = np.random.default_rng(0)
 points, noise = rng.normal(size=(6402, 384)).astype(np.float32), rng.normal(size=6402)
-print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0).coef_.tobytes().hex())
+print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0, "single_label").weight.tobytes().hex())
 """
 
 

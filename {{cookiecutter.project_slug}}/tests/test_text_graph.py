@@ -86,7 +86,7 @@ def test_texts_get_the_probabilities_of_predict(trained: Path) -> None:
     session = open_text_session(directory / TEXT_MODEL, threads=1)
     assert [output.name for output in session.get_outputs()] == ["probabilities", "logits"]
     texts = random.Random(0).sample(TEXTS, len(TEXTS))
-    expected = OnnxClassifier(directory, "fp32", threads=1).probabilities(texts)
+    expected = OnnxClassifier(directory, "fp32", threads=1).values(texts)
     logits = run_over_texts(session, texts)
     assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
     alone = np.concatenate(

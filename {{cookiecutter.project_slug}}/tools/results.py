@@ -9,16 +9,19 @@ MODELS = {
     "onnx_fp32": ("ONNX fp32", Path("models/onnx/model.onnx")),
     "onnx_int8": ("ONNX int8", Path("models/onnx/model.int8.onnx")),
 }
+NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact match", "r2": "R²", "rmse": "RMSE"}
 
 
 def main() -> None:
     """Print one line for each model: scores on the test rows with their 95 % intervals, size, place."""
     metrics = json.loads(Path("reports/metrics.json").read_text(encoding="utf-8"))
+    scores = [name.removesuffix("_low") for name in metrics["torch"] if name.endswith("_low")]
     print(f"{metrics['test_rows']} test rows; in brackets the 95 % interval\n")
-    print(f"{'model':<18} {'accuracy':<22} {'macro-F1':<22} {'size':>9}  file")
+    header = " ".join(f"{NAMES.get(score, score):<22}" for score in scores)
+    print(f"{'model':<18} {header} {'size':>9}  file")
     for key, (name, path) in MODELS.items():
-        scores = [with_interval(metrics[key], score) for score in ("accuracy", "macro_f1")]
-        print(f"{name:<18} {scores[0]:<22} {scores[1]:<22} {size_of(path):>9}  {path}")
+        row = " ".join(f"{with_interval(metrics[key], score):<22}" for score in scores)
+        print(f"{name:<18} {row} {size_of(path):>9}  {path}")
 
 
 def with_interval(values: dict[str, float], score: str) -> str:

@@ -13,7 +13,7 @@ MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
 
 
 def main() -> int:
-    """Run one experiment for each seed and print mean ± standard deviation of every model's accuracy."""
+    """Run one experiment for each seed and print mean ± standard deviation of every model's scores."""
     seeds = sys.argv[1:]
     if len(set(seeds)) < 2 or not all(seed.isdigit() for seed in seeds):
         print('usage: make seeds SEEDS="1 2 3" (two or more different whole numbers)', file=sys.stderr)
@@ -27,11 +27,13 @@ def main() -> int:
     finally:
         subprocess.run(["git", "restore", "--staged", "--worktree", "."], check=True)
         subprocess.run(["dvc", "checkout", "--quiet"], check=True)
-    print(f"\naccuracy on {runs[0]['test_rows']} test rows, mean ± standard deviation of seeds {' '.join(seeds)}")
-    for model in MODELS:
-        values = [run[model]["accuracy"] for run in runs]
-        each = " ".join(f"{value:.4f}" for value in values)
-        print(f"  {model:<10} {statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}   {each}")
+    print(f"\n{runs[0]['test_rows']} test rows, mean ± standard deviation of seeds {' '.join(seeds)}")
+    for score in (name.removesuffix("_low") for name in runs[0]["torch"] if name.endswith("_low")):
+        print(score)
+        for model in MODELS:
+            values = [run[model][score] for run in runs]
+            each = " ".join(f"{value:.4f}" for value in values)
+            print(f"  {model:<10} {statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}   {each}")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ruamel.yaml import YAML
 
-from .params import Params, Source
+from .params import Params, Source, Task
 
 PACKAGE = str(__package__)
 NAME = PACKAGE.replace("_", "-")
@@ -23,25 +23,25 @@ MODELS = {
     "onnx_int8": "ONNX int8",
 }
 SHIPPED = ("onnx_fp32", "onnx_int8")
-LOADING = f"""
-## How to load it
-
-The files are in `models/onnx`; `manifest.json` there names their sha256, and a file that differs is refused.
-onnxruntime, tokenizers and numpy are enough.
-
-```sh
-python -m {PACKAGE}.predict --text "…"                    # one text, int8
-python -m {PACKAGE}.predict --model fp32 texts.jsonl       # JSON Lines with a key `text`
-```
-
-```python
-from pathlib import Path
-from {PACKAGE}.inference import OnnxClassifier
-
-for line in OnnxClassifier(Path("models/onnx")).predict(["A first text.", "A second one."]):
-    print(line["label"], line["probabilities"])
-```
-"""
+# Of every score: its name here, and on the hub.
+SCORES: dict[Task, dict[str, tuple[str, str]]] = {
+    "single_label": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
+    "pair": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
+    "multi_label": {"micro_f1": ("micro-F1", "f1"), "macro_f1": ("macro-F1", "f1")},
+    "regression": {"r2": ("R²", "r_squared"), "rmse": ("RMSE", "rmse"), "mae": ("MAE", "mae")},
+}
+WHAT: dict[Task, str] = {
+    "single_label": "A text classifier with {labels} labels",
+    "pair": "A classifier of pairs of texts with {labels} labels",
+    "multi_label": "A text classifier that gives any of {labels} labels",
+    "regression": "A model that gives every text a number",
+}
+ANSWER: dict[Task, str] = {
+    "single_label": 'line["label"], line["probabilities"]',
+    "pair": 'line["label"], line["probabilities"]',
+    "multi_label": 'line["labels"], line["probabilities"]',
+    "regression": 'line["value"]',
+}
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,15 @@ class Facts:
 
 def model_card(params: Params, facts: Facts) -> str:
     """The card as Markdown under its YAML."""
+    what = WHAT[params.task].format(labels=len(facts.labels))
     sections = [
-        f"# {NAME}\n\nA text classifier with {len(facts.labels)} labels, fine-tuned from"
+        f"# {NAME}\n\n{what}, fine-tuned from"
         f" {address_of(params.fetch.model)} and shipped as ONNX. `README.md` says what it is for.\n",
-        results(facts),
+        results(params.task, facts),
         data(params, facts),
         parity(facts),
         limits(params, facts),
-        LOADING,
+        loading(params.task),
         parameters(params),
     ]
     return str(ModelCard(f"---\n{front_matter(params, facts).to_yaml()}\n---\n\n" + "".join(sections)))
@@ -74,7 +75,7 @@ def model_card(params: Params, facts: Facts) -> str:
 def front_matter(params: Params, facts: Facts) -> ModelCardData:
     """What the hub reads."""
     source = params.fetch.data
-    scores = {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("f1", "macro-F1")}
+    scores = SCORES[params.task]
     return ModelCardData(
         model_name=NAME,
         pipeline_tag="text-classification",
@@ -82,7 +83,7 @@ def front_matter(params: Params, facts: Facts) -> ModelCardData:
         tags=["text-classification", "onnx"],
         base_model=on_hub(params.fetch.model),
         datasets=[name] if (name := on_hub(source)) else None,
-        metrics=["accuracy", "f1"],
+        metrics=sorted({kind for _, kind in scores.values()}),
         eval_results=[
             EvalResult(
                 task_type="text-classification",
@@ -94,24 +95,21 @@ def front_matter(params: Params, facts: Facts) -> ModelCardData:
                 metric_value=facts.metrics[model][score],
             )
             for model in SHIPPED
-            for score, (kind, name) in scores.items()
+            for score, (name, kind) in scores.items()
         ],
     )
 
 
-def results(facts: Facts) -> str:
+def results(task: Task, facts: Facts) -> str:
     """The four models side by side."""
-    rows = [
-        (
-            name,
-            with_interval(facts.metrics[model], "accuracy"),
-            with_interval(facts.metrics[model], "macro_f1"),
-            f"{facts.metrics[model]['calibration_error']:.3f}",
-            f"{facts.sizes[model] / 1e6:.2f} MB",
-        )
-        for model, name in MODELS.items()
-    ]
-    header = ("model", "accuracy", "macro-F1", "calibration error", "size")
+    rows = []
+    for model, name in MODELS.items():
+        found = facts.metrics[model]
+        calibration = [] if task == "regression" else [f"{found['calibration_error']:.3f}"]
+        intervals = [with_interval(found, score) for score in SCORES[task]]
+        rows.append([name, *intervals, *calibration, f"{facts.sizes[model] / 1e6:.2f} MB"])
+    calibration = [] if task == "regression" else ["calibration error"]
+    header = ["model", *(name for name, _ in SCORES[task].values()), *calibration, "size"]
     return (
         f"\n## Results\n\nMeasured on {facts.metrics['test_rows']} test rows that training never saw; in brackets the"
         f" 95 % bootstrap interval.\n\n{table(header, rows)}"
@@ -122,14 +120,14 @@ def data(params: Params, facts: Facts) -> str:
     """Where the rows come from, what was dropped, how many are left."""
     splits = {split: facts.profile[split] for split in ("train", "validation", "test")}
     rows = [(label, *(part["per_label"].get(label, 0) for part in splits.values())) for label in facts.labels]
-    total = ("all", *(part["rows"] for part in splits.values()))
+    rows.append(("all", *(part["rows"] for part in splits.values())))
     dropped = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in facts.profile["dropped"].items())
     characters = splits["train"]["characters"]
     return (
         f"\n## Data\n\nFrom {address_of(params.fetch.data)}: {facts.profile['read']} rows read,"
         f" {facts.profile['mended_encoding']} of them with mended characters. Dropped: {dropped}."
         f" Half of the training texts have at most {characters['p50']} characters, 99 % at most {characters['p99']}."
-        f"\n\n{table(('label', *splits), [*rows, total])}"
+        f"\n\n{table(('label' if facts.labels else 'rows', *splits), rows)}"
     )
 
 
@@ -145,15 +143,47 @@ def limits(params: Params, facts: Facts) -> str:
     """Where the figures above end."""
     rows, int8 = facts.metrics["test_rows"], facts.metrics["onnx_int8"]
     near = facts.near_duplicates["test_in_train"]["rows"]
-    return f"""
-## Limits
+    known = [
+        "It knows the language, the topics and the time of the rows above. Nothing else was measured.",
+        f"Texts are cut at {params.text.max_length} tokens.",
+    ]
+    if params.task != "regression":
+        known += [
+            f"int8 gives {int8['rows_labelled_unlike_torch']} of {rows} test rows another label than torch does.",
+            f"The probabilities of int8 are off by {int8['calibration_error']:.3f} on average (expected calibration"
+            " error).",
+        ]
+    known.append(
+        f"{near} of {rows} test rows nearly repeat a training row (cosine of at least"
+        f" {params.embeddings.near_duplicate_cosine}): such rows are easier than new ones."
+    )
+    return "\n## Limits\n\n" + "".join(f"- {line}\n" for line in known)
 
-- It knows the language, the topics and the time of the rows above. Nothing else was measured.
-- Texts are cut at {params.text.max_length} tokens.
-- int8 gives {int8["rows_labelled_unlike_torch"]} of {rows} test rows another label than torch does.
-- The probabilities of int8 are off by {int8["calibration_error"]:.3f} on average (expected calibration error).
-- {near} of {rows} test rows nearly repeat a training row (cosine of at least \
-{params.embeddings.near_duplicate_cosine}): such rows are easier than new ones.
+
+def loading(task: Task) -> str:
+    """How to get answers."""
+    two = task == "pair"
+    texts = '("A first text.", "Its second.")' if two else '"A first text.", "A second one."'
+    keys = "keys `text` and `second_text`" if two else "a key `text`"
+    more = ' --second-text "…"' if two else ""
+    return f"""
+## How to load it
+
+The files are in `models/onnx`; `manifest.json` there names their sha256, and a file that differs is refused.
+onnxruntime, tokenizers and numpy are enough.
+
+```sh
+python -m {PACKAGE}.predict --text "…"{more}                    # one, int8
+python -m {PACKAGE}.predict --model fp32 texts.jsonl       # JSON Lines with {keys}
+```
+
+```python
+from pathlib import Path
+from {PACKAGE}.inference import OnnxClassifier
+
+for line in OnnxClassifier(Path("models/onnx")).predict([{texts}]):
+    print({ANSWER[task]})
+```
 """
 
 

@@ -36,9 +36,10 @@ class MarkComplete(TrainerCallback):
 
 
 class KeepBest(TrainerCallback):
-    """Keep the weights of the epoch with the best validation accuracy; the earliest of equals."""
+    """Keep the weights of the epoch with the best validation score; the earliest of equals."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, score: str) -> None:
+        self.score = score
         self.weights = directory / f"{BEST}.safetensors"
         self.record = directory / f"{BEST}.json"
 
@@ -47,8 +48,8 @@ class KeepBest(TrainerCallback):
         if not processes.is_first():
             return
         metrics = kwargs["metrics"]
-        found = {"accuracy": metrics["eval_accuracy"], "epoch": round(metrics["epoch"])}
-        if self.record.exists() and read_json(self.record)["accuracy"] >= found["accuracy"]:
+        found = {"score": metrics[f"eval_{self.score}"], "epoch": round(metrics["epoch"])}
+        if self.record.exists() and read_json(self.record)["score"] >= found["score"]:
             return
         beside = self.weights.with_suffix(".partial")
         save_weights(kwargs["model"], beside)

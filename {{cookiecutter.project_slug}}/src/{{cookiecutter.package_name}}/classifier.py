@@ -1,6 +1,6 @@
 """The model: a transformer encoder, pooling, and a linear head."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,45 +15,67 @@ from transformers.utils import logging as transformers_logging
 
 from .errors import UserError
 from .manifest import verified_manifest
-from .params import Text
-from .tokens import Batch, Sequences, fixed_shape_batches
+from .params import Task, Text
+from .tokens import Batch, Sequences, fixed_shape_batches, load_tokenizer
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 Pooling = Literal["mean", "cls"]
 
+LOSSES: dict[Task, Callable[[Tensor, Tensor], Tensor]] = {
+    "single_label": nn.functional.cross_entropy,
+    "pair": nn.functional.cross_entropy,
+    "multi_label": nn.functional.binary_cross_entropy_with_logits,
+    "regression": lambda logits, targets: nn.functional.mse_loss(logits.squeeze(1), targets),
+}
+
 
 class Classifier(nn.Module):
-    """Texts as token ids to one logit per label."""
+    """Texts as token ids to the logits that `tasks.py` explains.
 
-    def __init__(self, encoder: nn.Module, labels: int, pooling: Pooling) -> None:
+    separator: the token id that ends the first text of a pair, for an encoder that tells the two apart.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, width: int, pooling: Pooling, task: Task, separator: int | None = None
+    ) -> None:
         super().__init__()
         config: Any = encoder.config
         if hasattr(encoder, "pooler"):
             encoder.register_module("pooler", None)  # we pool ourselves; its weights would never get a gradient
         self.encoder = encoder
         self.pooling = pooling
-        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
-        self.head = nn.Linear(config.hidden_size, labels)
+        self.task: Task = task
+        self.separator = separator
+        # A dropped feature moves a number as a whole, where it only shifts the odds of a label.
+        self.dropout = nn.Dropout(0.0 if task == "regression" else getattr(config, "hidden_dropout_prob", 0.1))
+        self.head = nn.Linear(config.hidden_size, width)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector per text: rows x hidden size."""
-        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        second = {} if self.separator is None else {"token_type_ids": after_first(input_ids, self.separator)}
+        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **second).last_hidden_state
         if self.pooling == "cls":
             return tokens[:, 0]
         weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
         return (tokens * weights).sum(dim=1) / weights.sum(dim=1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (rows x labels), and the cross-entropy loss where labels (rows) are given."""
+        """Logits (rows x width), and the loss where labels (as `tasks.targets_of` gives them) are given."""
         logits = self.head(self.dropout(self.embed(input_ids, attention_mask)))
         if labels is None:
             return {"logits": logits}
-        return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+        return {"loss": LOSSES[self.task](logits.float(), labels), "logits": logits}
 
 
-def load_base(directory: Path, labels: int, text: Text) -> Classifier:
+def after_first(ids: Tensor, separator: int) -> Tensor:
+    """1 for the tokens behind the first separator of their row, 0 for those up to it (rows x length, int64)."""
+    found = (ids == separator).to(torch.int64)
+    return (found.cumsum(dim=1) - found).clamp(max=1)
+
+
+def load_base(directory: Path, width: int, text: Text, task: Task) -> Classifier:
     """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be used."""
     try:
         encoder = AutoModel.from_pretrained(
@@ -74,14 +96,23 @@ def load_base(directory: Path, labels: int, text: Text) -> Classifier:
             found=str(text.max_length),
             remedy="lower text.max_length in params.yaml, or choose another model",
         )
-    return Classifier(encoder, labels, text.pooling)
+    return Classifier(encoder, width, text.pooling, task, separator_of(directory, encoder.config, task))
 
 
-def load_fine_tuned(directory: Path, labels: int, pooling: Pooling) -> Classifier:
+def separator_of(directory: Path, config: Any, task: Task) -> int | None:
+    """The token between the texts of a pair, where the encoder has embeddings for first and second text."""
+    if task != "pair" or getattr(config, "type_vocab_size", 1) < 2:
+        return None
+    empty = load_tokenizer(directory / "tokenizer.json", max_length=8).encode("", "")
+    return empty.ids[empty.type_ids.index(1) - 1] if 1 in empty.type_ids else None
+
+
+def load_fine_tuned(directory: Path, width: int, pooling: Pooling, task: Task) -> Classifier:
     """The model that `fine_tune` wrote, ready to predict; UserError when a file of it was changed."""
-    verified_manifest(directory, ("config.json", "model.safetensors"))
+    verified_manifest(directory, ("config.json", "model.safetensors", "tokenizer.json"))
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    model = Classifier(AutoModel.from_config(config, attn_implementation="sdpa"), labels, pooling)
+    encoder = AutoModel.from_config(config, attn_implementation="sdpa")
+    model = Classifier(encoder, width, pooling, task, separator_of(directory, config, task))
     load_model(model, directory / "model.safetensors")
     return model.eval()
 

@@ -9,9 +9,11 @@ import numpy as np
 import onnxruntime
 from onnxruntime import InferenceSession
 
+from .answers import Answer, Answers
 from .cleaning import clean
 from .manifest import verified_manifest
-from .tokens import encode, load_tokenizer, pad, sorted_batches
+from .tasks import values_of, width_of
+from .tokens import Text, encode, load_tokenizer, pad, sorted_batches
 
 TOKENIZER = "tokenizer.json"
 MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
@@ -22,30 +24,37 @@ Model = Literal["fp32", "int8"]
 
 
 class OnnxClassifier:
-    """Texts in, one probability per label out."""
+    """Texts in, answers out."""
 
     def __init__(
         self, directory: Path, model: Model = "int8", threads: int | None = None, batch_tokens: int = BATCH_TOKENS
     ) -> None:
         """threads: None for all cores. Raises UserError when a file is not the one that the manifest names."""
         manifest = verified_manifest(directory, (MODELS[model], TOKENIZER))
+        self.task = manifest["task"]
         self.labels: list[str] = manifest["labels"]
+        self.answers = Answers(self.task, self.labels, manifest["label_separator"])
         self.batch_tokens = batch_tokens
         self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
         self.session = open_session(directory / MODELS[model], threads)
 
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, texts x labels, float32, in the order given."""
-        sequences = encode(self.tokenizer, [clean(text) for text in texts])
-        return softmax(run_sorted(self.session, sequences, len(self.labels), self.batch_tokens))
+    def values(self, texts: Sequence[Text]) -> np.ndarray:
+        """What the model says of each text, in the order given: texts x width, float32, see `tasks.values_of`."""
+        sequences = encode(self.tokenizer, [cleaned(text) for text in texts])
+        width = width_of(self.task, len(self.labels))
+        return values_of(self.task, run_sorted(self.session, sequences, width, self.batch_tokens))
 
-    def predict(self, texts: Iterable[str]) -> Iterator[dict[str, object]]:
-        """For each text, in order, as it comes: the text, its label, and the probability of every label."""
+    def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
+        """The answer to each text or pair of texts, in order, as they come; `answers.py` says how it looks."""
         waiting = iter(texts)
         while window := list(islice(waiting, WINDOW)):
-            for text, row in zip(window, self.probabilities(window), strict=True):
-                scores = {label: round(float(value), 6) for label, value in zip(self.labels, row, strict=True)}
-                yield {"text": text, "label": self.labels[int(row.argmax())], "probabilities": scores}
+            for text, row in zip(window, self.values(window), strict=True):
+                yield self.answers.of(text, row)
+
+
+def cleaned(text: Text) -> Text:
+    """The text, or both texts of a pair, as the model was trained to read them."""
+    return clean(text) if isinstance(text, str) else (clean(text[0]), clean(text[1]))
 
 
 def open_session(model: Path | bytes, threads: int | None = None, *, operators: str | None = None) -> InferenceSession:
@@ -64,33 +73,27 @@ def open_session(model: Path | bytes, threads: int | None = None, *, operators: 
 
 
 def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Logits of one batch: rows x labels, float32."""
+    """Logits of one batch: rows x width, float32."""
     return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
 
 
 def run_sorted(
     session: InferenceSession,
     sequences: Sequence[Sequence[int]],
-    labels: int,
+    width: int,
     batch_tokens: int = BATCH_TOKENS,
 ) -> np.ndarray:
-    """Logits of every text, rows x labels, float32, in the order given; texts of about one length share a batch."""
-    logits = np.empty((len(sequences), labels), dtype=np.float32)
+    """Logits of every text, rows x width, float32, in the order given; texts of about one length share a batch."""
+    logits = np.empty((len(sequences), width), dtype=np.float32)
     for batch in sorted_batches(sequences, batch_tokens):
         logits[batch.rows] = run_batch(session, batch.ids, batch.mask)
     return logits
 
 
-def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], labels: int, size: int) -> np.ndarray:
+def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], width: int, size: int) -> np.ndarray:
     """The same in batches of `size` texts as they come, padded to the longest of each."""
-    logits = np.empty((len(sequences), labels), dtype=np.float32)
+    logits = np.empty((len(sequences), width), dtype=np.float32)
     for start in range(0, len(sequences), size):
         rows = sequences[start : start + size]
         logits[start : start + size] = run_batch(session, *pad(rows, max(map(len, rows))))
     return logits
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from . import paths
 from .errors import UserError
 
+Task = Literal["single_label", "multi_label", "regression", "pair"]
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -81,6 +82,8 @@ class Prepare(Block):
 
     text_column: Name
     label_column: Name
+    second_text_column: Name | None
+    label_separator: Name
     keep: Keep | None
     split_seed: Seed
     validation_fraction: Fraction
@@ -118,7 +121,7 @@ class ExportOnnx(Block):
     fused: bool
     text_graph: bool
     max_logit_difference: Positive
-    max_int8_accuracy_drop: Fraction
+    max_int8_drop: Fraction
 
 
 class Evaluate(Block):
@@ -131,6 +134,7 @@ class Evaluate(Block):
 class Params(Block):
     """The whole of `params.yaml`."""
 
+    task: Task
     seed: Seed
     compute: Compute
     text: Text
@@ -140,6 +144,18 @@ class Params(Block):
     fine_tune: FineTune
     export_onnx: ExportOnnx
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _a_pair_has_two_columns(self) -> "Params":
+        if (self.task == "pair") != (self.prepare.second_text_column is not None):
+            raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_text_graph_reads_one_text_and_gives_probabilities(self) -> "Params":
+        if self.export_onnx.text_graph and self.task in ("pair", "regression"):
+            raise ValueError(f"export_onnx.text_graph: true does not go with task: {self.task}")
+        return self
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:

@@ -8,8 +8,10 @@ import onnxruntime
 
 from .errors import UserError
 from .inference import run_in_order
-from .metrics import DECIMALS, accuracy
-from .params import ExportOnnx
+from .metrics import DECIMALS, main_score
+from .params import ExportOnnx, Task
+from .tasks import MAIN_SCORE, decided_otherwise, values_of
+from .tokens import Text
 
 BATCH_SIZES = (1, 3, 32)
 HARD_TEXTS = (
@@ -37,22 +39,22 @@ HARD_TEXTS = (
 
 
 def differences(
-    session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], expected: np.ndarray
+    session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], expected: np.ndarray, task: Task
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's largest distance from the expected logits over all batch sizes, and whether any changed its label.
+    """Each row's largest distance from the expected logits over all batch sizes, and whether any changed its answer.
 
-    expected: rows x labels. Rows come in their own order, padded to the longest of their batch; in batches of one they
+    expected: rows x width. Rows come in their own order, padded to the longest of their batch; in batches of one they
     are not padded.
     """
     distance, relabelled = np.zeros(len(sequences)), np.zeros(len(sequences), dtype=bool)
     for size in BATCH_SIZES:
         logits = run_in_order(session, sequences, expected.shape[1], size)
         distance = np.maximum(distance, np.abs(logits - expected).max(axis=1))
-        relabelled |= logits.argmax(axis=1) != expected.argmax(axis=1)
+        relabelled |= decided_otherwise(task, values_of(task, logits), values_of(task, expected))
     return distance, relabelled
 
 
-def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[str], limit: float) -> None:
+def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
     """Raise UserError with the worst rows if one differs by more than the limit or has another label."""
     wrong = np.flatnonzero(relabelled | (distance > limit))
     if len(wrong):
@@ -61,38 +63,46 @@ def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence
             "the ONNX model is not the torch model",
             expected=f"the same label and logits within {limit} on every row, in batches of {BATCH_SIZES}",
             found=f"{len(wrong)} of {len(texts)} rows differ; the worst:"
-            + "".join(f"\n    row {row} by {distance[row]:.2g}: {texts[row][:60]!r}" for row in worst),
+            + "".join(f"\n    row {row} by {distance[row]:.2g}: {str(texts[row])[:60]!r}" for row in worst),
             remedy="set export_onnx.fused or export_onnx.opset otherwise, or raise export_onnx.max_logit_difference",
         )
 
 
-def report(
-    distance: np.ndarray, labels: np.ndarray, logits: dict[str, np.ndarray], limits: ExportOnnx
-) -> dict[str, object]:
-    """What differs on the validation rows; raises UserError when int8 loses more accuracy than the parameters allow.
+def hard_texts(task: Task) -> list[Text]:
+    """The hard texts, as pairs where the task takes pairs."""
+    return list(zip(HARD_TEXTS, reversed(HARD_TEXTS), strict=True)) if task == "pair" else [*HARD_TEXTS]
 
-    logits: rows x labels of `torch`, `fp32`, `int8`, and of `int8_alone`, where every row was a batch of its own.
+
+def report(
+    distance: np.ndarray, targets: np.ndarray, logits: dict[str, np.ndarray], task: Task, limits: ExportOnnx
+) -> dict[str, object]:
+    """What differs on the validation rows; raises UserError when int8 loses more than the parameters allow.
+
+    logits: rows x width of `torch`, `fp32`, `int8`, and of `int8_alone`, where every row was a batch of its own.
     """
-    chosen = {name: values.argmax(axis=1) for name, values in logits.items()}
-    scores = {name: accuracy(labels, chosen[name]) for name in ("torch", "fp32", "int8")}
+    values = {name: values_of(task, rows) for name, rows in logits.items()}
+    score = MAIN_SCORE[task]
+    scores = {name: main_score(task, targets, values[name]) for name in ("torch", "fp32", "int8")}
     drop = scores["fp32"] - scores["int8"]
-    if drop > limits.max_int8_accuracy_drop:
+    if drop > limits.max_int8_drop:
         raise UserError(
             "the int8 model is too much worse",
-            expected=f"a loss of accuracy of at most {limits.max_int8_accuracy_drop} on the validation rows",
+            expected=f"a loss of {score} of at most {limits.max_int8_drop} on the validation rows",
             found=f"{drop:.4f}",
-            remedy="raise export_onnx.max_int8_accuracy_drop, or ship the fp32 model",
+            remedy="raise export_onnx.max_int8_drop, or ship the fp32 model",
         )
     return {
-        "rows": len(labels),
+        "rows": len(targets),
         "hard_texts": len(HARD_TEXTS),
         "batch_sizes": list(BATCH_SIZES),
         "fp32_rows_with_another_label": 0,
         "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
-        "int8_rows_with_another_label": int(np.sum(chosen["int8"] != chosen["torch"])),
-        "int8_rows_that_depend_on_their_batch": int(np.sum(chosen["int8"] != chosen["int8_alone"])),
-        "int8_accuracy_drop": round(drop, DECIMALS),
-        "accuracy": {name: round(score, DECIMALS) for name, score in scores.items()},
+        "int8_rows_with_another_label": int(np.sum(decided_otherwise(task, values["int8"], values["torch"]))),
+        "int8_rows_that_depend_on_their_batch": int(
+            np.sum(decided_otherwise(task, values["int8"], values["int8_alone"]))
+        ),
+        f"int8_{score}_drop": round(drop, DECIMALS),
+        score: {name: round(value, DECIMALS) for name, value in scores.items()},
     }
 
 

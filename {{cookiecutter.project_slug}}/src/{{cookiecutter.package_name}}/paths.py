@@ -27,9 +27,7 @@ ONNX = Path("models/onnx")
 PARITY = Path("reports/parity.json")
 
 METRICS = Path("reports/metrics.json")
-PER_CLASS = Path("reports/per_class.csv")
-CONFUSION = Path("reports/confusion_matrix.csv")
-CALIBRATION = Path("reports/calibration.csv")
+EVALUATION = Path("reports/evaluation")
 MODEL_CARD = Path("reports/model_card.md")
 
 SPLITS = ("train", "validation", "test")

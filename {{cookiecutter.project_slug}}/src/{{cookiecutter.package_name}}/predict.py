@@ -19,9 +19,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import paths
+from .answer_files import write_answers, write_json_lines
 from .errors import UserError
 from .inference import BATCH_TOKENS, MODELS, OnnxClassifier
-from .records import Rejected, read_texts, write_json_lines, write_predictions
+from .records import Rejected, read_texts
 
 
 def main() -> int:
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.output is None:
             write_json_lines(answers, sys.stdout)
         else:
-            write_predictions(answers, arguments.output, classifier.labels)
+            write_answers(answers, arguments.output, classifier.answers)
     if rejects.count:
         kept = f"see {arguments.rejects}" if arguments.rejects else "keep them with --rejects FILE"
         print(f"{rejects.count} lines were left out; {kept}", file=sys.stderr)

@@ -1,22 +1,20 @@
-"""Texts from a file, one by one, and predictions into one: JSON Lines, CSV, TSV or Parquet, by the file's name.
+"""Texts from a file, one by one: JSON Lines, CSV, TSV or Parquet, by the file's name.
 
 A line that holds no text is given as a `Rejected` in its place; the lines after it are read all the same.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO
 
 from .errors import UserError
 
 ROWS_PER_READ = 4096  # of Parquet
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 csv.field_size_limit(2**30)
-
-Prediction = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def read_texts(source: Path | IO[bytes], column: str) -> Iterator[str | Rejected
     if not isinstance(source, Path):
         yield from _json_lines(source, column)
         return
-    suffix = _format(source)
+    suffix = format_of(source)
     try:
         if suffix == ".parquet":
             yield from _parquet(source, column)
@@ -49,7 +47,8 @@ def read_texts(source: Path | IO[bytes], column: str) -> Iterator[str | Rejected
         ) from None
 
 
-def _format(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """The ending of a file's name, if it is one of FORMATS; UserError if not."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UserError(
@@ -136,56 +135,3 @@ def _is_unicode(text: str) -> bool:
 
 def _shown(line: bytes) -> str:
     return line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-
-
-def write_json_lines(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """One JSON object per line."""
-    for prediction in predictions:
-        file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
-
-
-def write_predictions(predictions: Iterable[Prediction], path: Path, labels: Sequence[str]) -> None:
-    """Write to a file beside `path`, then rename. Tables have the columns text, label and one for each label."""
-    suffix = _format(path)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        if suffix == ".parquet":
-            _write_parquet(predictions, beside, labels)
-        else:
-            with beside.open("w", encoding="utf-8", newline="\n") as file:
-                if suffix in (".csv", ".tsv"):
-                    _write_csv(predictions, file, labels, "\t" if suffix == ".tsv" else ",")
-                else:
-                    write_json_lines(predictions, file)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _write_csv(predictions: Iterable[Prediction], file: TextIO, labels: Sequence[str], delimiter: str) -> None:
-    rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-    rows.writerow(_columns(labels))
-    rows.writerows(_cells(prediction) for prediction in predictions)
-
-
-def _write_parquet(predictions: Iterable[Prediction], path: Path, labels: Sequence[str]) -> None:
-    """Through a file of JSON Lines, because Parquet is written by columns: memory does not grow with the rows."""
-    import polars as pl
-
-    columns = _columns(labels)
-    lines = path.with_name(f"{path.name}.lines")
-    try:
-        with lines.open("w", encoding="utf-8", newline="\n") as file:
-            write_json_lines((dict(zip(columns, _cells(row), strict=True)) for row in predictions), file)
-        schema = dict.fromkeys(columns[:2], pl.String) | dict.fromkeys(columns[2:], pl.Float64)
-        pl.scan_ndjson(lines, schema=schema).sink_parquet(path)
-    finally:
-        lines.unlink(missing_ok=True)
-
-
-def _columns(labels: Sequence[str]) -> list[str]:
-    return ["text", "label", *(f"probability_{label}" for label in labels)]
-
-
-def _cells(prediction: Prediction) -> list[Any]:
-    return [prediction["text"], prediction["label"], *prediction["probabilities"].values()]

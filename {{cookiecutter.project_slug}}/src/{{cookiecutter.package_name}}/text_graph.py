@@ -20,6 +20,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from .cleaning import clean
 from .errors import UserError
 from .inference import open_session
+from .params import Task
 from .tokens import encode, load_tokenizer
 
 TEXT_MODEL = "model.text.onnx"
@@ -116,7 +117,7 @@ KINDS = {
 }
 
 
-def with_tokenizer(graph: onnx.ModelProto, tokenizer: Path, max_length: int) -> onnx.ModelProto:
+def with_tokenizer(graph: onnx.ModelProto, tokenizer: Path, max_length: int, task: Task) -> onnx.ModelProto:
     """The graph behind its tokenizer: `text` (batch, string) to `probabilities` and `logits` (batch x labels).
 
     graph: `input_ids` and `attention_mask` to `logits`. Texts need no cleaning before; those of a batch are padded to
@@ -135,7 +136,9 @@ def with_tokenizer(graph: onnx.ModelProto, tokenizer: Path, max_length: int) -> 
     )
     whole.producer_name = ""
     whole.graph.name = "text_classifier"
-    whole.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
+    sigmoid = onnx.helper.make_node("Sigmoid", ["logits"], ["probabilities"])
+    softmax = onnx.helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1)
+    whole.graph.node.append(sigmoid if task == "multi_label" else softmax)
     probabilities = onnx.ValueInfoProto()
     probabilities.CopyFrom(whole.graph.output[0])
     probabilities.name = "probabilities"

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from polars import selectors as cs
 
 from . import paths, processes
 from .files import new_directory, read_json, write_json
 from .identity import identity_of, own_directory
-from .tokens import encode, load_tokenizer
+from .tokens import encode, load_tokenizer, texts_of
 
 IDS, BOUNDS, ROWS = "ids.int32", "bounds.npy", "rows.json"
+TEXTS = ("text", "second_text")
 ROWS_AT_ONCE = 4096
 
 
@@ -76,8 +78,13 @@ def write_store(tables: list[Path], tokenizer: Path, max_length: int, directory:
             for table in tables:
                 rows[table.stem] = pl.scan_parquet(table).select(pl.len()).collect().item()
                 for start in range(0, rows[table.stem], ROWS_AT_ONCE):
-                    some = pl.scan_parquet(table).slice(start, ROWS_AT_ONCE).select("text").collect()
-                    sequences = encode(loaded, some["text"].to_list())
+                    some = (
+                        pl.scan_parquet(table)
+                        .slice(start, ROWS_AT_ONCE)
+                        .select(cs.by_name(*TEXTS, require_all=False))
+                        .collect()
+                    )
+                    sequences = encode(loaded, texts_of(some))
                     file.write(np.concatenate([np.array(one, dtype=np.int32) for one in sequences]).tobytes())
                     lengths.append(np.array([len(one) for one in sequences]))
         np.save(new / BOUNDS, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))

@@ -3,10 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Text = str | tuple[str, str]  # one text, or the two of a pair
 
 LENGTH_STEP = 8
 TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
@@ -37,8 +42,15 @@ def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """The token ids of each text."""
+def texts_of(table: "pl.DataFrame") -> list[str] | list[tuple[str, str]]:
+    """The texts of a prepared table, or its pairs of them."""
+    if "second_text" in table.columns:
+        return table.select("text", "second_text").rows()
+    return table["text"].to_list()
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[int]]:
+    """The token ids of each text; the texts of a pair become one sequence, the longer one cut first."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
 

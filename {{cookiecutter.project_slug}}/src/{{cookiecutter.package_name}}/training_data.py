@@ -1,7 +1,7 @@
 """What the Trainer draws its batches from."""
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -12,51 +12,34 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from . import paths, processes
 from .files import read_json
-from .token_store import Ragged, TokenStore
+from .params import Task
+from .tasks import targets_of
+from .token_store import TokenStore
 from .tokens import pad, padded_length
 
 
-class Rows(Dataset[dict[str, np.ndarray]]):
-    """The token ids of one split, read from the disk as they are asked for, and its labels.
+class Rows(Dataset[dict[str, Any]]):
+    """The rows of one split: their token ids are read from the disk as they are asked for."""
 
-    A label is an index (int64), a number (float32), or one float32 per name: 1 for those that hold.
-    """
-
-    def __init__(self, split: str, store: TokenStore) -> None:
+    def __init__(self, split: str, store: TokenStore, task: Task) -> None:
         self.sequences = store.split(split)
-        column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
-        self.sets = isinstance(column.dtype, pl.List)
-        self.width = len(read_json(paths.LABELS))
-        self.labels = sets_of(column) if self.sets else values_of(column)
+        self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
+        self.task: Task = task
+        self.labels = len(read_json(paths.LABELS))
 
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        label = self.labels[index]
-        if self.sets:
-            label, held = np.zeros(self.width, dtype=np.float32), label
-            label[held] = 1
-        return {"input_ids": self.sequences[index], "label": label}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"input_ids": self.sequences[index], "row": index}
 
-
-def values_of(column: pl.Series) -> np.ndarray:
-    """One value per row: indices as int64, numbers as float32."""
-    return column.to_numpy().astype(np.float32 if column.dtype.is_float() else np.int64)
-
-
-def sets_of(column: pl.Series) -> Ragged:
-    """Any number of indices per row."""
-    bounds = np.concatenate([[0], np.cumsum(column.list.len().to_numpy(), dtype=np.int64)])
-    return Ragged(column.filter(column.list.len() > 0).explode().to_numpy(), bounds)
-
-
-def collate(rows: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
-    """A batch as the model takes it: token ids and mask (rows x padded length), labels (rows, or rows x names)."""
-    sequences = [row["input_ids"] for row in rows]
-    ids, mask = pad(sequences, padded_length(max(len(sequence) for sequence in sequences)))
-    labels = torch.from_numpy(np.array([row["label"] for row in rows]))
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
+    def collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """A batch as the model takes it: token ids and mask (rows x padded length), targets under `labels`."""
+        sequences = [row["input_ids"] for row in rows]
+        ids, mask = pad(sequences, padded_length(max(len(sequence) for sequence in sequences)))
+        targets = targets_of(self.column.gather([row["row"] for row in rows]), self.task, self.labels)
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": targets}
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
 class ByLength(Sampler[int]):
@@ -90,5 +73,5 @@ class OwnOrder(Trainer):
         order = ByLength(rows.sequences.lengths(), share * processes.count(), seed, lambda: int(self.state.epoch or 0))
         pin = self.args.dataloader_pin_memory
         return self.accelerator.prepare(
-            DataLoader(rows, batch_size=share, sampler=order, collate_fn=collate, pin_memory=pin)
+            DataLoader(rows, batch_size=share, sampler=order, collate_fn=rows.collate, pin_memory=pin)
         )

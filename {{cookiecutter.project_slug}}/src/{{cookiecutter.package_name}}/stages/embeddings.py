@@ -13,10 +13,11 @@ from ..classifier import load_base, run_batches
 from ..determinism import pin_model, use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
 from ..identity import identity_of, own_directory
-from ..metrics import DECIMALS, accuracy, macro_f1
+from ..metrics import DECIMALS, scores
 from ..neighbours import near_duplicates
 from ..params import Params
 from ..probe import fit_probe, save_probe
+from ..tasks import targets_of, values_of
 from ..token_store import open_store
 from ..tokens import Sequences, fixed_shape_batches
 from ..vectors import VECTORS, Embedded, copy_rows, embed_new
@@ -41,8 +42,8 @@ def run(params: Params) -> None:
 
 def kept_vectors(params: Params) -> Path:
     """Where the vectors of this model, these parameters and this code are kept."""
+    knobs = params.model_dump(include={"task", "compute", "text"}, exclude={"compute": {"launcher"}})
     with processes.first_goes_ahead():
-        knobs = params.model_dump(include={"compute", "text"}, exclude={"compute": {"launcher"}})
         return own_directory(paths.VECTORS, identity_of(sorted(paths.BASE_MODEL.iterdir()), knobs))
 
 
@@ -50,7 +51,7 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
     """What embeds this process's share: every n-th batch of what all processes have to do."""
 
     def embed(sequences: Sequences) -> Embedded:
-        model = load_base(paths.BASE_MODEL, labels=2, text=params.text).to(device)
+        model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
         pin_model(model, params.compute)
         batches = fixed_shape_batches(sequences, params.compute.device)
         share = islice(batches, processes.rank(), None, processes.count())
@@ -61,16 +62,14 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
 
 def learn(params: Params) -> None:
     """Write the probe and its scores on the validation rows."""
-    vectors = {split: np.load(paths.split_embeddings(split), mmap_mode="r") for split in ("train", "validation")}
-    labels = {
-        split: pl.read_parquet(paths.split_table(split), columns=["label"])["label"].to_numpy() for split in vectors
-    }
-    probe = fit_probe(vectors["train"], labels["train"], params.embeddings.probe_c)
+    task, labels = params.task, len(read_json(paths.LABELS))
+    vectors, targets = {}, {}
+    for split in ("train", "validation"):
+        vectors[split] = np.load(paths.split_embeddings(split), mmap_mode="r")
+        column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
+        targets[split] = targets_of(column, task, labels)
+    probe = fit_probe(vectors["train"], targets["train"], params.embeddings.probe_c, task)
     with new_directory(paths.PROBE) as new:
         save_probe(probe, new)
-    predicted = probe.predict(vectors["validation"])
-    scores = {
-        "accuracy": accuracy(labels["validation"], predicted),
-        "macro_f1": macro_f1(labels["validation"], predicted, len(read_json(paths.LABELS))),
-    }
-    write_json(paths.PROBE_REPORT, {"validation": {name: round(value, DECIMALS) for name, value in scores.items()}})
+    found = scores(task, targets["validation"], values_of(task, probe.logits(vectors["validation"])))
+    write_json(paths.PROBE_REPORT, {"validation": {name: round(value, DECIMALS) for name, value in found.items()}})

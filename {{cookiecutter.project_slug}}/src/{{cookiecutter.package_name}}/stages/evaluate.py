@@ -1,5 +1,6 @@
 """Measure the four models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model's card."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,58 +10,85 @@ from .. import paths
 from ..card import Facts, model_card
 from ..classifier import load_fine_tuned, run_over
 from ..determinism import pin_model, use_deterministic_kernels
-from ..files import read_json, write_json, write_text
+from ..files import new_directory, read_json, write_json, write_text
 from ..inference import MODELS, OnnxClassifier
-from ..metrics import calibration_table, per_class_table, probabilities_of, summary
+from ..metrics import DECIMALS, calibration_table, per_class_table, summary
 from ..params import Params
 from ..probe import load_probe
-from ..tokens import encode, load_tokenizer
+from ..tasks import decided_otherwise, targets_of, values_of, width_of
+from ..tokens import Text, encode, load_tokenizer, texts_of
 
 
 def run(params: Params) -> None:
-    """Write the metrics of every model, three tables that DVC plots, and the model's card."""
+    """Write the metrics of every model, the tables that DVC plots, and the model's card."""
     use_deterministic_kernels(params.compute)
     names = read_json(paths.LABELS)
     table = pl.read_parquet(paths.split_table("test"))
-    labels = table["label"].to_numpy()
-    probabilities = predict_all(table["text"].to_list(), names, params)
-    baseline = probabilities["probe"].argmax(axis=1)
+    targets = targets_of(table["label"], params.task, len(names))
+    values = values_of_models(texts_of(table), names, params)
     knobs = params.evaluate
     metrics: dict[str, Any] = {
         model: summary(
-            labels, values, baseline, bins=knobs.calibration_bins, samples=knobs.bootstrap_samples, seed=params.seed
+            params.task,
+            targets,
+            found,
+            values["probe"],
+            bins=knobs.calibration_bins,
+            samples=knobs.bootstrap_samples,
+            seed=params.seed,
         )
-        for model, values in probabilities.items()
+        for model, found in values.items()
     }
-    for model, values in probabilities.items():
-        others = values.argmax(axis=1) != probabilities["torch"].argmax(axis=1)
-        metrics[model]["rows_labelled_unlike_torch"] = int(others.sum())
-    metrics["test_rows"] = len(labels)
+    if params.task != "regression":
+        for model, found in values.items():
+            others = decided_otherwise(params.task, found, values["torch"])
+            metrics[model]["rows_labelled_unlike_torch"] = int(others.sum())
+    metrics["test_rows"] = len(targets)
     write_json(paths.METRICS, metrics)
-    per_class = {model: per_class_table(labels, values, names) for model, values in probabilities.items()}
-    write_text(paths.PER_CLASS, one_table(per_class))
-    bins = {model: calibration_table(labels, v, knobs.calibration_bins) for model, v in probabilities.items()}
-    write_text(paths.CALIBRATION, one_table(bins))
-    shipped = probabilities["onnx_int8"].argmax(axis=1)
-    confusion = pl.DataFrame({"actual": [names[i] for i in labels], "predicted": [names[i] for i in shipped]})
-    write_text(paths.CONFUSION, confusion.write_csv())
+    with new_directory(paths.EVALUATION) as new:
+        for name, rows in tables(params, targets, values, names).items():
+            write_text(new / f"{name}.csv", pl.DataFrame(rows).write_csv())
     write_text(paths.MODEL_CARD, model_card(params, facts(names, metrics)))
 
 
-def predict_all(texts: list[str], names: list[str], params: Params) -> dict[str, np.ndarray]:
-    """The probabilities of every model, rows x labels."""
-    probe = load_probe(paths.PROBE)
+def tables(
+    params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """What is drawn, by name: the calibration, and what the task allows beside it."""
+    task, bins = params.task, params.evaluate.calibration_bins
+    made = {"calibration": of_all_models(values, lambda found: calibration_table(task, targets, found, bins))}
+    if task != "regression":
+        made["per_class"] = of_all_models(values, lambda found: per_class_table(task, targets, found, names))
+    shipped = values["onnx_int8"]
+    if task == "regression":
+        pairs = zip(targets.tolist(), shipped[:, 0].tolist(), strict=True)
+        made["predictions"] = [{"actual": actual, "predicted": round(given, DECIMALS)} for actual, given in pairs]
+    elif task != "multi_label":
+        pairs = zip(targets, shipped.argmax(axis=1), strict=True)
+        made["confusion_matrix"] = [{"actual": names[actual], "predicted": names[given]} for actual, given in pairs]
+    return made
+
+
+def of_all_models(
+    values: dict[str, np.ndarray], table: Callable[[np.ndarray], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The tables of all models under each other, with the model in the first column."""
+    return [{"model": model} | row for model, found in values.items() for row in table(found)]
+
+
+def values_of_models(texts: Sequence[Text], names: list[str], params: Params) -> dict[str, np.ndarray]:
+    """What every model says, rows x width, see `tasks.values_of`."""
+    task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))
-    model = load_fine_tuned(paths.FINE_TUNED, len(names), params.text.pooling)
+    model = load_fine_tuned(paths.FINE_TUNED, width_of(task, len(names)), params.text.pooling, task)
     pin_model(model, params.compute)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     logits = run_over(model, encode(tokenizer, texts), output="logits")
-    threads = params.compute.threads
     return {
-        "probe": probe.predict_proba(vectors.astype(np.float64)),
-        "torch": probabilities_of(logits),
-        "onnx_fp32": OnnxClassifier(paths.ONNX, "fp32", threads).probabilities(texts),
-        "onnx_int8": OnnxClassifier(paths.ONNX, "int8", threads).probabilities(texts),
+        "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
+        "torch": values_of(task, logits.astype(np.float64)),
+        "onnx_fp32": OnnxClassifier(paths.ONNX, "fp32", threads).values(texts),
+        "onnx_int8": OnnxClassifier(paths.ONNX, "int8", threads).values(texts),
     }
 
 
@@ -76,8 +104,3 @@ def facts(names: list[str], metrics: dict[str, Any]) -> Facts:
         parity=read_json(paths.PARITY),
         sizes={name: file.stat().st_size for name, file in files.items()},
     )
-
-
-def one_table(tables: dict[str, list[dict]]) -> str:
-    """The tables of all models under each other, as CSV with the model in the first column."""
-    return pl.DataFrame([{"model": model} | row for model, rows in tables.items() for row in rows]).write_csv()

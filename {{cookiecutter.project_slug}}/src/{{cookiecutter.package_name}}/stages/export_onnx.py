@@ -1,6 +1,7 @@
 """Write the model as ONNX, in float32 and int8, and refuse it unless it says what the torch model says."""
 
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,15 +11,15 @@ from onnx import ModelProto
 
 from .. import graph, paths
 from ..classifier import load_fine_tuned, run_over
-from ..cleaning import clean
 from ..determinism import use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
-from ..inference import MODELS, TOKENIZER, open_session, run_in_order, run_sorted
+from ..inference import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
 from ..manifest import verified_manifest, write_manifest
 from ..params import Params
-from ..parity import HARD_TEXTS, differences, report, require_parity
+from ..parity import differences, hard_texts, report, require_parity
 from ..quantization import quantize
-from ..tokens import encode, load_tokenizer
+from ..tasks import decided_otherwise, targets_of, values_of, width_of
+from ..tokens import Text, encode, load_tokenizer, texts_of
 
 CALIBRATION_ROWS = 256
 LIBRARIES = ("onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
@@ -28,35 +29,38 @@ def run(params: Params) -> None:
     """Write `models/onnx` and the parity report, or fail without writing either."""
     use_deterministic_kernels(params.compute)
     validation = pl.read_parquet(paths.split_table("validation"))
-    texts = [*validation["text"], *map(clean, HARD_TEXTS)]
+    labels = len(read_json(paths.LABELS))
+    texts = [*texts_of(validation), *map(cleaned, hard_texts(params.task))]
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
     sequences = encode(tokenizer, texts)
-    model = load_fine_tuned(paths.FINE_TUNED, len(read_json(paths.LABELS)), params.text.pooling)
+    width = width_of(params.task, labels)
+    model = load_fine_tuned(paths.FINE_TUNED, width, params.text.pooling, params.task)
     expected = run_over(model, sequences, output="logits")
     with new_directory(paths.ONNX) as new:
         exported = graph.export(model, params.export_onnx.opset, fused=params.export_onnx.fused)
         graph.save(exported, new / MODELS["fp32"])
-        train = pl.read_parquet(paths.split_table("train"))["text"]
-        step = max(1, len(train) // CALIBRATION_ROWS)
-        calibration = encode(tokenizer, train.gather_every(step).to_list())
+        train = pl.scan_parquet(paths.split_table("train"))
+        step = max(1, train.select(pl.len()).collect().item() // CALIBRATION_ROWS)
+        calibration = encode(tokenizer, texts_of(train.gather_every(step).collect()))
         quantize(exported, calibration, new / MODELS["int8"], params.compute.threads)
         shutil.copyfile(paths.FINE_TUNED / TOKENIZER, new / TOKENIZER)
-        parity = check(new, sequences, texts, expected, validation["label"].to_numpy(), params)
+        targets = targets_of(validation["label"], params.task, labels)
+        parity = check(new, sequences, texts, expected, targets, params)
         tokenized = add_text_graph(exported, new, texts, expected, params) if params.export_onnx.text_graph else {}
         write_manifest(new, facts(params) | tokenized | {"operators": graph.operators(exported), "parity": parity})
     write_json(paths.PARITY, parity)
 
 
 def add_text_graph(
-    exported: ModelProto, new: Path, texts: list[str], expected: np.ndarray, params: Params
+    exported: ModelProto, new: Path, texts: list, expected: np.ndarray, params: Params
 ) -> dict[str, object]:
     """Write the fp32 model behind its tokenizer, compared too; which kinds of text it reads unlike `predict`."""
     from ..text_graph import TEXT_MODEL, open_text_session, run_over_texts, tokenized_otherwise, with_tokenizer
 
     length = params.text.max_length
-    graph.save(with_tokenizer(exported, new / TOKENIZER, length), new / TEXT_MODEL)
+    graph.save(with_tokenizer(exported, new / TOKENIZER, length, params.task), new / TEXT_MODEL)
     logits = run_over_texts(open_text_session(new / TEXT_MODEL, params.compute.threads), texts)
-    relabelled = logits.argmax(axis=1) != expected.argmax(axis=1)
+    relabelled = decided_otherwise(params.task, values_of(params.task, logits), values_of(params.task, expected))
     require_parity(np.abs(logits - expected).max(axis=1), relabelled, texts, params.export_onnx.max_logit_difference)
     return {"texts_tokenized_otherwise": tokenized_otherwise(new / TOKENIZER, length)}
 
@@ -64,30 +68,32 @@ def add_text_graph(
 def check(
     onnx_models: Path,
     sequences: list[list[int]],
-    texts: list[str],
+    texts: Sequence[Text],
     expected: np.ndarray,
-    labels: np.ndarray,
+    targets: np.ndarray,
     params: Params,
 ) -> dict[str, object]:
-    """Compare the files just written with torch's logits (`expected`); the first rows are those that have labels."""
+    """Compare the files just written with torch's logits (`expected`); the first rows are those that have targets."""
     fp32, int8 = (open_session(onnx_models / file, params.compute.threads) for file in MODELS.values())
-    distance, relabelled = differences(fp32, sequences, expected)
+    distance, relabelled = differences(fp32, sequences, expected, params.task)
     require_parity(distance, relabelled, texts, params.export_onnx.max_logit_difference)
-    real, width = sequences[: len(labels)], expected.shape[1]
+    real, width = sequences[: len(targets)], expected.shape[1]
     logits = {
-        "torch": expected[: len(labels)],
+        "torch": expected[: len(targets)],
         "fp32": run_sorted(fp32, real, width),
         "int8": run_sorted(int8, real, width),
         "int8_alone": run_in_order(int8, real, width, size=1),
     }
-    return report(distance, labels, logits, params.export_onnx)
+    return report(distance, targets, logits, params.task, params.export_onnx)
 
 
 def facts(params: Params) -> dict[str, object]:
     """What a user of the model must know, and what it was made from."""
     trained = verified_manifest(paths.FINE_TUNED)
     return {
+        "task": params.task,
         "labels": read_json(paths.LABELS),
+        "label_separator": params.prepare.label_separator,
         "max_length": params.text.max_length,
         "pooling": params.text.pooling,
         "opset": params.export_onnx.opset,

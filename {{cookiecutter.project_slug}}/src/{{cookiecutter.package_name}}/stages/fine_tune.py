@@ -3,6 +3,7 @@
 import math
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,15 @@ from transformers import EvalPrediction, PrinterCallback, TrainingArguments
 from .. import checkpoints, paths, processes
 from ..classifier import Classifier, load_base
 from ..determinism import pin_model, seed_everything, use_deterministic_kernels
-from ..files import new_directory, read_json, sha256_of, write_text
+from ..files import new_directory, sha256_of, write_text
 from ..identity import identity_of, own_directory
 from ..manifest import write_manifest
-from ..metrics import DECIMALS, accuracy, macro_f1
-from ..params import Params
-from ..probe import head_of, load_probe
+from ..metrics import DECIMALS, scores
+from ..params import Params, Task
+from ..probe import load_probe
+from ..tasks import MAIN_SCORE, values_of
 from ..token_store import open_store
-from ..training_data import OwnOrder, Rows, collate
+from ..training_data import OwnOrder, Rows
 
 CHECKPOINTS_PER_RUN = 24
 
@@ -30,7 +32,7 @@ def run(params: Params) -> None:
     processes.join(params.compute)
     seed_everything(params.seed)
     store = open_store(params.text.max_length)
-    train, validation = Rows("train", store), Rows("validation", store)
+    train, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
     with processes.first_goes_ahead():
         directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
         last = checkpoints.last_complete(directory)
@@ -39,9 +41,9 @@ def run(params: Params) -> None:
         args=training_arguments(params, len(train), directory),
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=collate,
-        compute_metrics=scores,
-        callbacks=[checkpoints.KeepBest(directory), checkpoints.MarkComplete()],
+        data_collator=validation.collate,
+        compute_metrics=partial(validation_scores, params.task),
+        callbacks=[checkpoints.KeepBest(directory, MAIN_SCORE[params.task]), checkpoints.MarkComplete()],
     )
     trainer.remove_callback(PrinterCallback)  # where there is no terminal the log stays short; the curve has it all
     if last is not None and processes.is_first():
@@ -57,7 +59,7 @@ def run(params: Params) -> None:
         write_manifest(
             new, {"inputs": {path.as_posix(): sha256_of(path) for path in inputs()}, "parameters": knobs(params)}
         )
-    write_text(paths.TRAINING_CURVE, curve(trainer.state.log_history))
+    write_text(paths.TRAINING_CURVE, curve(trainer.state.log_history, MAIN_SCORE[params.task]))
     shutil.rmtree(paths.CHECKPOINTS)
 
 
@@ -69,18 +71,18 @@ def inputs() -> list[Path]:
 
 def knobs(params: Params) -> dict[str, object]:
     """The parameters that decide it, and how many processes share each batch: sums are split among them."""
-    chosen = params.model_dump(include={"seed", "compute", "text", "fine_tune"}, exclude={"compute": {"launcher"}})
-    return chosen | {"processes": processes.count()}
+    blocks = {"task", "seed", "compute", "text", "fine_tune"}
+    return params.model_dump(include=blocks, exclude={"compute": {"launcher"}}) | {"processes": processes.count()}
 
 
 def start_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
-    model = load_base(paths.BASE_MODEL, len(read_json(paths.LABELS)), params.text)
+    probe = load_probe(paths.PROBE)
+    model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
     pin_model(model, params.compute)
-    weight, bias = head_of(load_probe(paths.PROBE))
     with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(weight))
-        model.head.bias.copy_(torch.from_numpy(bias))
+        model.head.weight.copy_(torch.from_numpy(probe.weight))
+        model.head.bias.copy_(torch.from_numpy(probe.bias))
     return model
 
 
@@ -124,18 +126,17 @@ def training_arguments(params: Params, rows: int, directory: Path) -> TrainingAr
     )
 
 
-def scores(prediction: EvalPrediction) -> dict[str, float]:
-    """Validation accuracy and macro-F1."""
-    logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-    predicted = logits.argmax(axis=1)
-    return {"accuracy": accuracy(labels, predicted), "macro_f1": macro_f1(labels, predicted, logits.shape[1])}
+def validation_scores(task: Task, prediction: EvalPrediction) -> dict[str, float]:
+    """The scores of the validation rows."""
+    logits, targets = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    return scores(task, targets, values_of(task, logits))
 
 
-def curve(history: list[dict[str, float]]) -> str:
-    """The log as CSV: step, training loss, validation loss and accuracy; nothing that a clock touches."""
-    lines = ["step,training_loss,validation_loss,validation_accuracy"]
+def curve(history: list[dict[str, float]], score: str) -> str:
+    """The log as CSV: step, training loss, validation loss and score; nothing that a clock touches."""
+    lines = [f"step,training_loss,validation_loss,validation_{score}"]
     for entry in history:
-        values = [entry.get(name) for name in ("loss", "eval_loss", "eval_accuracy")]
+        values = [entry.get(name) for name in ("loss", "eval_loss", f"eval_{score}")]
         if any(value is not None for value in values):
             cells = ["" if value is None else f"{value:.{DECIMALS}f}" for value in values]
             lines.append(",".join([str(entry["step"]), *cells]))

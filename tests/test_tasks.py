@@ -1,0 +1,124 @@
+"""The tasks beside one label for each text, from the table to the answer, through `dvc repro` with a small model."""
+
+import csv
+import json
+import random
+import runpy
+
+import pytest
+from workshop import Project, grow
+
+pytestmark = pytest.mark.slow
+
+FILLER = "the film a story an actor this scene and but plot is of with".split()
+TOLD = {"warm": "warm tender moving".split(), "loud": "loud hollow stale".split()}
+
+
+def sentence(draw: random.Random, **counts: int) -> str:
+    """Filler, and so many words that tell of each quality."""
+    words = draw.choices(FILLER, k=draw.randint(3, 8))
+    for quality, count in counts.items():
+        words += draw.choices(TOLD[quality], k=count)
+    draw.shuffle(words)
+    return " ".join(words)
+
+
+def labelled(draw: random.Random, task: str) -> dict[str, object]:
+    """One row: the qualities that are there, or their difference, or the quality of the second of two texts."""
+    warm, loud = draw.randint(0, 2), draw.randint(0, 2)
+    if task == "multi_label":
+        label = ";".join(name for name, count in (("warm", warm), ("loud", loud)) if count)
+        return {"text": sentence(draw, warm=warm, loud=loud), "label": label}
+    if task == "regression":
+        return {"text": sentence(draw, warm=warm, loud=loud), "label": warm - loud}
+    first, second = draw.choices([*TOLD], k=2)
+    return {"text": sentence(draw, **{first: 2}), "second": sentence(draw, **{second: 2}), "label": second}
+
+
+CASES = {
+    "multi_label": ({"prepare__label_separator": ";"}, "micro_f1", {"calibration", "per_class"}),
+    "regression": ({}, "r2", {"calibration", "predictions"}),
+    "pair": (
+        {"prepare__second_text_column": "second", "fine_tune__epochs": 5},
+        "accuracy",
+        {"calibration", "confusion_matrix", "per_class"},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of each task, run and committed."""
+    task, folder = request.param, tmp_path_factory.mktemp(request.param)
+    grown = grow(folder, data_source="files")
+    small = runpy.run_path(str(grown.path / "tests/small_project.py"))
+    small["write_base_model"](folder / "model")
+    draw = random.Random(7)
+    rows = [labelled(draw, task) for _ in range(700)]
+    path = grown.path / "data/raw/table.csv"
+    path.parent.mkdir(parents=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    limits = {"export_onnx__text_graph": task == "multi_label", "export_onnx__max_int8_drop": 0.2}
+    small["write_params"](grown.path / "params.yaml", folder / "model", task=task, **limits, **CASES[task][0])
+    grown.run("dvc", "add", "data/raw")
+    grown.run("make", "repro")
+    grown.commit("Run the pipeline")
+    return grown
+
+
+def task_of(project: Project) -> str:
+    return json.loads(project.text("models/onnx/manifest.json"))["task"]
+
+
+def test_every_model_learns_and_onnx_says_what_torch_says(project: Project) -> None:
+    _, score, _ = CASES[task_of(project)]
+    metrics, parity = (json.loads(project.text(f"reports/{name}.json")) for name in ("metrics", "parity"))
+    assert metrics["torch"][score] > 0.7
+    assert metrics["torch"][f"{score}_low"] <= metrics["torch"][score] <= metrics["torch"][f"{score}_high"]
+    assert metrics["onnx_fp32"][score] == pytest.approx(metrics["torch"][score], abs=1e-4)
+    assert metrics["onnx_int8"][score] >= metrics["torch"][score] - 0.2
+    assert parity["fp32_logit_difference_below"] <= 1e-4
+    assert parity["fp32_rows_with_another_label"] == 0
+
+
+def test_the_reports_are_those_of_the_task(project: Project) -> None:
+    task = task_of(project)
+    _, _, tables = CASES[task]
+    assert {path.stem for path in (project.path / "reports/evaluation").iterdir()} == tables
+    card = project.text("reports/model_card.md")
+    assert {"multi_label": "micro-F1", "regression": "R²", "pair": "second_text"}[task] in card
+    shown = project.run("make", "--silent", "results").splitlines()
+    assert [line[:17].strip() for line in shown[3:]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
+    project.run("dvc", "plots", "show")
+    assert project.run("dvc", "status", "--quiet") == ""
+
+
+def test_the_answers_are_those_of_the_task(project: Project) -> None:
+    task = task_of(project)
+    warm, loud = "the warm tender story is moving", "a loud hollow plot and a stale film"
+    texts = [(loud, warm), (warm, loud)] if task == "pair" else [warm, loud]
+    keys = ("text", "second")
+    given = [dict(zip(keys, text if task == "pair" else [text], strict=False)) for text in texts]
+    source, table = project.path.parent / f"{task}.jsonl", project.path.parent / f"{task}.csv"
+    source.write_text("".join(json.dumps(line) + "\n" for line in given), encoding="utf-8")
+    command = ["python", "-m", "review_sentiment.predict", str(source)]
+    command += ["--second-column", "second"] if task == "pair" else []
+    answers = [json.loads(line) for line in project.run(*command).splitlines()]
+    project.run(*command, "--output", str(table))
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if task == "multi_label":
+        assert [answer["labels"] for answer in answers] == [["warm"], ["loud"]]
+        assert [row["labels"] for row in rows] == ["warm", "loud"]
+    elif task == "regression":
+        assert answers[0]["value"] > 0.5 > -0.5 > answers[1]["value"]
+        assert [float(row["value"]) for row in rows] == [answer["value"] for answer in answers]
+    else:
+        assert [answer["label"] for answer in answers] == ["warm", "loud"]
+        assert [(row["text"], row["second_text"], row["label"]) for row in rows] == [
+            (loud, warm, "warm"),
+            (warm, loud, "loud"),
+        ]
