@@ -8,6 +8,7 @@ RAW = Path("data/raw")
 BASE_MODEL = Path("models/base")
 
 PROCESSED = Path("data/processed")
+TOKENS = Path(".tokens")
 LABELS = PROCESSED / "labels.json"
 QUARANTINE = PROCESSED / "quarantine.jsonl"
 DATA_PROFILE = Path("reports/data_profile.json")
