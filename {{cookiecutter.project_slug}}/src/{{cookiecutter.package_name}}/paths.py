@@ -35,7 +35,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text`, `second_text` for pairs, and `label` (label_cells.py says what it holds)."""
+    """The rows of one split: columns `text`, `second_text` (of pairs), `label` (see label_cells.py)."""
     return PROCESSED / f"{split}.parquet"
 
 

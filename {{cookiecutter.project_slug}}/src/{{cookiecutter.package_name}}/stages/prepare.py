@@ -17,12 +17,12 @@ from ..encodings import BYTE_ORDER_MARK
 from ..errors import UserError
 from ..files import new_directory, scratch_directory, write_json
 from ..intake import Intake
+from ..label_cells import as_column, names_in, sorted_names
 from ..params import Params
 from ..rows import Rejected, read_rows
 from ..runs import Runs
 from ..splits import decide
 from ..tables import find_tables
-from ..label_cells import as_column, names_in, sorted_names
 
 ROWS_PER_GROUP = 50_000
 
