@@ -24,12 +24,12 @@ BAKES = {
     },
 }
 MODULES = """__init__ __main__ answer_files answers card checkpoints classifier cleaning determinism errors files
-    graph identity inference manifest metrics neighbours onednn params parity paths predict probe
-    quantization records sources splits tables tasks text_graph tokens training_data vectors
+    graph identity inference manifest metrics neighbours onednn params parity paths predict probe processes
+    quantization records sources splits tables tasks text_graph token_store tokens training_data vectors
     stages/__init__ stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx
     stages/evaluate""".split()
 TESTS = """conftest small_project test_card test_metrics test_model test_onnx test_params test_pipeline_file
-    test_predict test_prepare test_sameness test_stages test_text_graph""".split()
+    test_predict test_prepare test_processes test_sameness test_stages test_text_graph""".split()
 
 TOOLS = "audit in_step keys objects owners pin remote reproduce results s3 seeds transfer".split()
 
