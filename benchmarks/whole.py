@@ -135,7 +135,9 @@ def theirs(table: Path, kept: dict | None, batch_size: int, folder: Path) -> dic
     found = step("probe", peers, "probe.py", folder / "vectors.npy", tables["train"], tables["test"])
     accuracy["probe"] = found["accuracy"]
     step("train", peers, "train.py", model, tables["train"], tables["validation"], folder / "tuned", "--rate", 5e-5)
-    accuracy |= step("export", optimum, "export.py", folder / "tuned", tables["test"], folder / "onnx")["accuracy"]
+    pl.read_parquet(tables["test"]).write_ndjson(folder / "test.jsonl")
+    found = step("export", optimum, "export.py", folder / "tuned", folder / "test.jsonl", folder / "onnx")
+    accuracy |= found["accuracy"]
     return {"seconds": time.perf_counter() - start, "parts": parts, "accuracy": accuracy}
 
 
