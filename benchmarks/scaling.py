@@ -41,8 +41,8 @@ def main() -> None:
     made = parser(__doc__, pairs=3)
     made.add_argument("--items", nargs="+", default=["prepare", "embeddings", "predict"])
     made.add_argument("--rows", type=int, default=100_000, help="of prepare; default: %(default)s")
-    made.add_argument("--embedded-rows", type=int, default=20_000, help="default: %(default)s")
-    made.add_argument("--predicted-rows", type=int, default=50_000, help="default: %(default)s")
+    made.add_argument("--embedded-rows", type=int, default=5000, help="default: %(default)s")
+    made.add_argument("--predicted-rows", type=int, default=20_000, help="default: %(default)s")
     arguments = made.parse_args()
     ways = {"prepare": prepare, "embeddings": embeddings, "predict": predict}
     for name in arguments.items:
