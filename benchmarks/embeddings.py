@@ -23,6 +23,7 @@ from machine import cpu_flags, machine
 from pairs import (
     FAST_BF16,
     SPLITS,
+    VECTORS,
     Measure,
     Watch,
     all_texts,
@@ -43,7 +44,6 @@ from pairs import (
 from tokenizers import Tokenizer
 
 PROBE_AND_NEIGHBOURS = ("fit_probe", "near_duplicates")
-VECTORS = ".vectors"  # where the stage keeps them between runs
 CHANGED = pl.col("text").str.reverse()
 
 

@@ -9,17 +9,19 @@ predict      the same texts, int8
 The clock starts when everything is imported. Memory is the largest resident size of the process.
 """
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from embeddings import VECTORS, short_rows, spread
+from embeddings import short_rows, spread
 from machine import machine
 from pairs import (
     HERE,
     THREADS,
+    VECTORS,
     Measure,
     Watch,
     answer,
@@ -71,8 +73,7 @@ def embeddings(arguments: Any, folder: Path) -> None:
         spread(project, short_rows(arguments.project, arguments.embedded_rows).head(rows))
 
         def run() -> Any:
-            for path in (project / VECTORS).glob("*/*"):
-                path.unlink()
+            shutil.rmtree(project / VECTORS, ignore_errors=True)
             return run_stage(project, "embeddings")
 
         return run
