@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -82,6 +83,18 @@ def profile(table: Path, per_label: Counter[str], task: str) -> dict[str, object
         empty = rows.select((pl.col("label").list.len() == 0).sum()).collect().item()
         found["without_any_label"] = empty
     return found | {"per_label": dict(per_label)}
+
+
+def check_targets(train: Mapping[str, Any]) -> None:
+    """Refuse a regression whose training rows all have one number; `train` is their profile."""
+    target = train.get("target")
+    if target and target["p0"] == target["p100"]:
+        raise _refusal(
+            "there is nothing to tell apart",
+            "numbers that differ",
+            f"{target['p0']} in every training row",
+            "set prepare.label_column in params.yaml",
+        )
 
 
 def _quantiles(rows: pl.LazyFrame, values: pl.Expr) -> dict[str, float]:

@@ -5,10 +5,10 @@ from collections import Counter
 from typing import Any
 
 from .cleaning import CONTROL, MANGLED, clean
+from .label_cells import Cells
 from .params import Params
 from .rows import Column, kind_of
 from .splits import key_of, key_of_pair
-from .label_cells import Cells
 
 Row = tuple[bytes, str, str | None, str]  # key, text, second text, label
 

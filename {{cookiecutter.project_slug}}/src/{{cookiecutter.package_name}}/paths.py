@@ -34,7 +34,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text`, `second_text` for pairs, and `label` (label_cells.py says what it holds)."""
+    """The rows of one split: `text`, `second_text` for pairs, and `label` (in label_cells.py: what it holds)."""
     return PROCESSED / f"{split}.parquet"
 
 

@@ -22,7 +22,9 @@ from . import paths
 from .answer_files import write_answers, write_json_lines
 from .errors import UserError
 from .inference import BATCH_TOKENS, MODELS, OnnxClassifier
-from .records import Rejected, read_texts
+from .records import read_texts
+from .rows import Rejected
+from .tokens import Text
 
 
 def main() -> int:
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer what the arguments name; 0 when nothing was lost."""
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
     if arguments.text is not None:
-        source: Iterable[str | Rejected] = [arguments.text]
+        source: Iterable[Text | Rejected] = [arguments.text]
     else:
         source = read_texts(arguments.file or sys.stdin.buffer, arguments.column)
     rejects = Rejects(arguments.rejects)
@@ -95,10 +97,10 @@ class Rejects:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def taken_out(self, source: Iterable[str | Rejected]) -> Iterator[str]:
+    def taken_out(self, source: Iterable[Text | Rejected]) -> Iterator[Text]:
         """The texts of the source, without what was rejected."""
         for item in source:
-            if isinstance(item, str):
+            if not isinstance(item, Rejected):
                 yield item
                 continue
             self.count += 1

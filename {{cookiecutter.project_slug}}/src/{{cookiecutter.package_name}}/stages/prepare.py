@@ -12,17 +12,17 @@ import polars as pl
 
 from .. import paths
 from ..bad_rows import BadRows
-from ..data_profile import check_labels, profile
+from ..data_profile import check_labels, check_targets, profile
 from ..encodings import BYTE_ORDER_MARK
 from ..errors import UserError
 from ..files import new_directory, scratch_directory, write_json
 from ..intake import Intake
+from ..label_cells import as_column, names_in, sorted_names
 from ..params import Params
 from ..rows import Rejected, read_rows
 from ..runs import Runs
 from ..splits import decide
 from ..tables import find_tables
-from ..label_cells import as_column, names_in, sorted_names
 
 ROWS_PER_GROUP = 50_000
 
@@ -54,6 +54,7 @@ def run(params: Params) -> None:
             split: profile(new / paths.split_table(split).name, kept.per_label[split], params.task)
             for split in paths.SPLITS
         }
+        check_targets(splits["train"])
     counts["dropped"] |= {reason: kept.dropped[reason] for reason in kept.dropped}
     write_json(paths.DATA_PROFILE, counts | splits)
 
@@ -89,7 +90,7 @@ def no_rows(files: list[Path], params: Params, intake: Intake) -> UserError:
     """What to say of a table that gives nothing."""
     keep = params.prepare.keep
     return UserError(
-        f"{files[0]} has no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
+        f"{files[0]} gives no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
         expected="rows with a text and a label",
         found=", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in intake.dropped.items()),
         remedy="add rows, or set prepare.text_column, label_column and keep in params.yaml",
