@@ -84,5 +84,5 @@ def test_text(suffix: str) -> None:
 
 
 def test_parquet() -> None:
-    few = settings(SETTINGS, max_examples=SETTINGS.max_examples // 10)  # each starts a process
+    few = settings(SETTINGS, max_examples=max(5, SETTINGS.max_examples // 60))  # each starts a process
     given(contents(".parquet"))(few(lambda content: read(".parquet", content)))()
