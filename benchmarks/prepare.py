@@ -2,8 +2,8 @@
 
     python benchmarks/prepare.py build/review-sentiment
 
-The tables are made by code: texts of 5 to 60 words, 200 bytes a row, one in five beyond ASCII, one in twenty with quotes,
-commas and a line end, one in fifty the same as the one before it.
+The tables are made by code: texts of 5 to 60 words, 200 bytes a row, one in five beyond ASCII, one in twenty with
+quotes, commas and a line end, one in fifty the same as the one before it.
 """
 
 import argparse
