@@ -4,7 +4,6 @@ import csv
 import json
 import random
 import runpy
-from pathlib import Path
 
 import pytest
 from workshop import Project, grow

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import BertConfig, BertModel
 ROOT = Path(__file__).parent.parent
 PACKAGE = "{{ cookiecutter.package_name }}"
 USER = "quaint-user-name"
+OUTS = ("data/processed", "embeddings", "models", "reports")
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 WORDS = {
@@ -109,6 +111,32 @@ def run_stage(
         text=True,
         check=False,
     )
+
+
+def start_stage(project: Path, stage: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start one stage in a session of its own and do not wait for it."""
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", PACKAGE, stage],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def bytes_of(project: Path) -> dict[str, bytes]:
+    """Every file of every out."""
+    files = [path for folder in OUTS for path in (project / folder).rglob("*") if path.is_file()]
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in files}
+
+
+def before_fine_tune(trained: Path, project: Path) -> Path:
+    """A copy of the trained project in which `fine_tune` has not run."""
+    shutil.copytree(trained, project)
+    shutil.rmtree(project / "models/fine_tuned")
+    (project / "reports/training_curve.csv").unlink()
+    return project
 
 
 def report(project: Path, name: str) -> dict:

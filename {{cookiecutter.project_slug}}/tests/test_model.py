@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from small_project import sentences
 
 from {{ cookiecutter.package_name }} import tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import after_first, load_base, run_over
+from {{ cookiecutter.package_name }}.classifier import after_first, load_base, run_batches, run_over
 from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
@@ -43,16 +43,19 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
     asked: list[int] = []
 
-    def embed(new: vectors.Sequences) -> np.ndarray:
+    def embed(new: tokens.Sequences) -> vectors.Embedded:
         asked.append(len(new))
-        return run_over(model, new, output="vectors")
+        return run_batches(model, tokens.fixed_shape_batches(new), output="vectors")
 
     kept = tmp_path / "kept"
+    kept.mkdir()
     vectors.embed_new(sequences[:100], kept, embed)
-    grown = vectors.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
+    place = vectors.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
+    vectors.copy_rows(kept / vectors.VECTORS, place, tmp_path / "grown.npy")
     vectors.embed_new(sequences[:130], kept, embed)
     assert asked == [100, 40]
-    assert grown.tobytes() == run_over(model, [*sequences[140:], *sequences[:130]], output="vectors").tobytes()
+    np.save(tmp_path / "anew.npy", run_over(model, [*sequences[140:], *sequences[:130]], output="vectors"))
+    assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
 
 
 def test_the_shape_of_a_batch_follows_from_the_length_of_its_texts(sequences: list[list[int]]) -> None:
@@ -114,15 +117,17 @@ def test_the_texts_of_a_pair_are_told_apart(base_model: Path) -> None:
     assert after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids
 
 
-def test_near_duplicates_are_found_by_row() -> None:
+def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    rows = {"train": 5000, "validation": 50, "test": 50}
-    points = {split: rng.normal(size=(count, 64)) for split, count in rows.items()}
-    points["test"][7] = points["train"][4321] * 2
-    found = near_duplicates(points, 0.95)
+    rows = {"train": 5000, "validation": 50, "test": 2100}
+    points = {split: rng.normal(size=(count, 64)).astype(np.float32) for split, count in rows.items()}
+    points["test"][2077] = points["train"][4321] * 2
+    for split, values in points.items():
+        np.save(tmp_path / f"{split}.npy", values)
+    found = near_duplicates({split: tmp_path / f"{split}.npy" for split in rows}, 0.95)
     assert found["test_in_train"] == {
         "rows": 1,
-        "share": 0.02,
-        "closest": [{"row": 7, "neighbour": 4321, "cosine": 1.0}],
+        "share": 0.000476,
+        "closest": [{"row": 2077, "neighbour": 4321, "cosine": 1.0}],
     }
     assert found["validation_in_train"] == {"rows": 0, "share": 0.0, "closest": []}

@@ -10,6 +10,9 @@ from small_project import PACKAGE, ROOT, STAGES
 # These only refuse or report; no byte of an out can depend on them. A new knob must not make every stage run again.
 DECIDE_NO_BYTES = {"__init__.py", "errors.py", "params.py"}
 SHARED_BLOCKS = {"compute", "text"}
+# It is part of a command, and so reruns the stages that it starts, and no others.
+LAUNCHER = "compute.launcher"
+HEAVY = {"embeddings", "fine_tune"}
 SOURCE = ROOT / "src" / PACKAGE
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -64,9 +67,16 @@ def test_a_stage_depends_on_the_shared_blocks_it_uses(stage: str) -> None:
     text = (SOURCE / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     for block in SHARED_BLOCKS:
         listed = {leaf for leaf in leaves(stage) if leaf.startswith(block)}
-        assert listed == ({f"{block}.{key}" for key in PARAMS[block]} if f"params.{block}" in text else set())
+        used = {f"{block}.{key}" for key in PARAMS[block]} - {LAUNCHER}
+        assert listed == (used if f"params.{block}" in text else set())
     for knob in ("seed", "task"):
         assert (knob in leaves(stage)) == (f"params.{knob}" in text)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_launcher_starts_the_heavy_stages(stage: str) -> None:
+    start = "${" + LAUNCHER + "}" if stage in HEAVY else "python"
+    assert PIPELINE["stages"][stage]["cmd"] == f"{start} -m {PACKAGE} {stage}"
 
 
 def test_paths_are_those_of_the_code() -> None:

@@ -10,36 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from small_project import PACKAGE, ROOT, STAGES, run_stage, write_params
+from small_project import PACKAGE, ROOT, STAGES, before_fine_tune, bytes_of, run_stage, start_stage, write_params
 
 pytestmark = pytest.mark.slow
-OUTS = ("data/processed", "embeddings", "models", "reports")
-
-
-def bytes_of(project: Path) -> dict[str, bytes]:
-    """Every file of every out."""
-    files = [path for folder in OUTS for path in (project / folder).rglob("*") if path.is_file()]
-    return {path.relative_to(project).as_posix(): path.read_bytes() for path in files}
-
-
-def before_fine_tune(trained: Path, project: Path) -> Path:
-    """A copy of the trained project in which `fine_tune` has not run."""
-    shutil.copytree(trained, project)
-    shutil.rmtree(project / "models/fine_tuned")
-    (project / "reports/training_curve.csv").unlink()
-    return project
 
 
 def kill_after_a_checkpoint(project: Path, step: str = "*", how: int = signal.SIGKILL) -> list[str]:
     """Run `fine_tune` until it wrote a checkpoint, or that of a step, then kill it; the checkpoints left."""
-    stage = subprocess.Popen(
-        [sys.executable, "-m", PACKAGE, "fine_tune"],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    stage = start_stage(project, "fine_tune")
     while stage.poll() is None and not list(project.glob(f".checkpoints/*/checkpoint-{step}/complete")):
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
@@ -92,6 +70,13 @@ def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path:
     project = before_fine_tune(trained, tmp_path / "project")
     last = (trained / "reports/training_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")[0]
     kill_after_a_checkpoint(project, last)
+    assert run_stage(project, "fine_tune").returncode == 0
+    assert bytes_of(project) == bytes_of(trained)
+
+
+def test_a_kill_in_a_later_epoch_changes_no_byte(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    kill_after_a_checkpoint(project, "18")
     assert run_stage(project, "fine_tune").returncode == 0
     assert bytes_of(project) == bytes_of(trained)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from . import processes
 from .classifier import save_weights
 from .files import read_json, write_json
 
@@ -25,11 +26,13 @@ def last_complete(directory: Path) -> Path | None:
 
 
 class MarkComplete(TrainerCallback):
-    """Mark a checkpoint once all of it is on the disk."""
+    """Mark a checkpoint once all of it, every process's part, is on the disk."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by the Trainer after it wrote a checkpoint."""
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        processes.wait()
+        if processes.is_first():
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
 class KeepBest(TrainerCallback):
@@ -42,6 +45,8 @@ class KeepBest(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
         """Called by the Trainer after each epoch's evaluation."""
+        if not processes.is_first():
+            return
         metrics = kwargs["metrics"]
         found = {"score": metrics[f"eval_{self.score}"], "epoch": round(metrics["epoch"])}
         if self.record.exists() and read_json(self.record)["score"] >= found["score"]:

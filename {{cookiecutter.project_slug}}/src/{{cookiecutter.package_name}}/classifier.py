@@ -1,7 +1,7 @@
 """The model: a transformer encoder, pooling, and a linear head."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from .errors import UserError
 from .manifest import verified_manifest
 from .params import Task, Text
-from .tokens import fixed_shape_batches, load_tokenizer
+from .tokens import Batch, Sequences, fixed_shape_batches, load_tokenizer
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -140,23 +140,36 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 @torch.inference_mode()
-def run_over(
-    model: Classifier, sequences: Sequence[Sequence[int]], *, output: Literal["vectors", "logits"], bf16: bool = False
-) -> np.ndarray:
-    """Vectors or logits of every text, float32, rows in the order given. No row depends on another."""
+def run_batches(
+    model: Classifier, batches: Iterable[Batch], *, output: Literal["vectors", "logits"], bf16: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The vectors or logits of each batch (rows x size, float32) and the places of its texts."""
     model.eval()
     device = next(model.parameters()).device
+    for batch in batches:
+        ids, mask = (to_device(values, device) for values in (batch.ids, batch.mask))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            values = model.embed(ids, mask) if output == "vectors" else model(ids, mask)["logits"]
+        yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
+
+
+def run_over(
+    model: Classifier, sequences: Sequences, *, output: Literal["vectors", "logits"], bf16: bool = False
+) -> np.ndarray:
+    """Vectors or logits of every text, float32, rows in the order given. No row depends on another."""
     result: np.ndarray | None = None
     with tqdm(total=len(sequences), desc=output, unit="text", disable=None) as bar:
-        for batch in fixed_shape_batches(sequences):
-            ids, mask = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.mask).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                values = model.embed(ids, mask) if output == "vectors" else model(ids, mask)["logits"]
-            rows = values.float().cpu().numpy()[: len(batch.rows)]
+        for rows, values in run_batches(model, fixed_shape_batches(sequences), output=output, bf16=bf16):
             if result is None:
-                result = np.empty((len(sequences), rows.shape[1]), dtype=np.float32)
-            result[batch.rows] = rows
-            bar.update(len(batch.rows))
+                result = np.empty((len(sequences), values.shape[1]), dtype=np.float32)
+            result[rows] = values
+            bar.update(len(rows))
     if result is None:
         raise ValueError("no texts")
     return result
+
+
+def to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor there; on its way to a GPU nobody waits for it."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

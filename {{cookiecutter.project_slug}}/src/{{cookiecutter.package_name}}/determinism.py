@@ -48,6 +48,9 @@ def environment(compute: Compute) -> dict[str, str]:
 def set_environment(compute: Compute) -> None:
     """Set the environment of this process. Call it before torch or numpy is imported."""
     os.environ.update(environment(compute))
+    if compute.device == "cuda" and "LOCAL_RANK" not in os.environ:
+        # One process uses one GPU; shown several, the Trainer would split every batch among them.
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
 
 
 def use_deterministic_kernels(compute: Compute) -> None:

@@ -40,6 +40,7 @@ class Compute(Block):
     precision: Literal["fp32", "bf16"]
     threads: Annotated[int, Field(ge=1, le=256)]
     determinism: Literal["machine", "portable"]
+    launcher: Name
 
     @model_validator(mode="after")
     def _portable_means_fp32_on_a_cpu(self) -> "Compute":

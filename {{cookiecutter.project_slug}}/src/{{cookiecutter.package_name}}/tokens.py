@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]  # one text, or the two of a pair
 
 LENGTH_STEP = 8
-TOKENS_PER_BATCH = 1024
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
+
+
+class Sequences(Protocol):
+    """The token ids of many texts: lists, or rows of a file that is memory-mapped."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Sequence[int] | np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def padded_length(length: int) -> int:
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
-def pad(sequences: Sequence[Sequence[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
+def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids and attention mask, rows x length. Padding is id 0: the mask hides it, so its value does not matter."""
     ids = np.zeros((len(sequences), length), dtype=np.int64)
     mask = np.zeros_like(ids)
@@ -71,7 +79,7 @@ def pad(sequences: Sequence[Sequence[int]], length: int) -> tuple[np.ndarray, np
     return ids, mask
 
 
-def fixed_shape_batches(sequences: Sequence[Sequence[int]]) -> Iterator[Batch]:
+def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[Batch]:
     """Batches whose shape follows from the length of their texts alone, longest first.
 
     The kernels of a matrix product, and so the last bits of a text's vector, depend on the shape of its batch. Here
@@ -79,10 +87,10 @@ def fixed_shape_batches(sequences: Sequence[Sequence[int]]) -> Iterator[Batch]:
     same vector whatever the others are.
     """
     by_length: dict[int, list[int]] = {}
-    for row, sequence in enumerate(sequences):
-        by_length.setdefault(padded_length(len(sequence)), []).append(row)
+    for row in range(len(sequences)):
+        by_length.setdefault(padded_length(len(sequences[row])), []).append(row)
     for length in sorted(by_length, reverse=True):
-        size = max(1, TOKENS_PER_BATCH // length)
+        size = max(1, TOKENS_PER_BATCH[device] // length)
         rows = by_length[length]
         for start in range(0, len(rows), size):
             chosen = rows[start : start + size]

@@ -1,10 +1,15 @@
 """Embed every text with the frozen base model, and learn from the vectors: a linear probe, and near-duplicates."""
 
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 import polars as pl
+import torch
 
-from .. import paths
-from ..classifier import load_base, run_over
+from .. import paths, processes
+from ..classifier import load_base, run_batches
 from ..determinism import pin_model, use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
 from ..identity import identity_of, own_directory
@@ -13,39 +18,58 @@ from ..neighbours import near_duplicates
 from ..params import Params
 from ..probe import fit_probe, save_probe
 from ..tasks import targets_of, values_of
-from ..tokens import encode, load_tokenizer, texts_of
-from ..vectors import Sequences, embed_new
+from ..token_store import open_store
+from ..tokens import Sequences, fixed_shape_batches
+from ..vectors import VECTORS, Embedded, copy_rows, embed_new
 
 
 def run(params: Params) -> None:
     """Write `embeddings/`, the probe with its scores, and the report on near-duplicates."""
     use_deterministic_kernels(params.compute)
-    tables = {split: pl.read_parquet(paths.split_table(split)) for split in paths.SPLITS}
-    vectors = embed_all(tables, params)
+    device = processes.join(params.compute)
+    store = open_store(params.text.max_length)
+    kept = kept_vectors(params)
+    place = embed_new(store.all, kept, embedder(params, device))
+    if not processes.is_first():
+        return
     with new_directory(paths.EMBEDDINGS) as new:
         for split in paths.SPLITS:
-            np.save(new / paths.split_embeddings(split).name, vectors[split])
+            copy_rows(kept / VECTORS, place[slice(*store.span(split))], new / paths.split_embeddings(split).name)
+    learn(params)
+    files = {split: paths.split_embeddings(split) for split in paths.SPLITS}
+    write_json(paths.NEAR_DUPLICATES, near_duplicates(files, params.embeddings.near_duplicate_cosine))
+
+
+def kept_vectors(params: Params) -> Path:
+    """Where the vectors of this model, these parameters and this code are kept."""
+    knobs = params.model_dump(include={"task", "compute", "text"}, exclude={"compute": {"launcher"}})
+    with processes.first_goes_ahead():
+        return own_directory(paths.VECTORS, identity_of(sorted(paths.BASE_MODEL.iterdir()), knobs))
+
+
+def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embedded]:
+    """What embeds this process's share: every n-th batch of what all processes have to do."""
+
+    def embed(sequences: Sequences) -> Embedded:
+        model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
+        pin_model(model, params.compute)
+        batches = fixed_shape_batches(sequences, params.compute.device)
+        share = islice(batches, processes.rank(), None, processes.count())
+        return run_batches(model, share, output="vectors", bf16=params.compute.precision == "bf16")
+
+    return embed
+
+
+def learn(params: Params) -> None:
+    """Write the probe and its scores on the validation rows."""
     task, labels = params.task, len(read_json(paths.LABELS))
-    targets = {split: targets_of(tables[split]["label"], task, labels) for split in ("train", "validation")}
+    vectors, targets = {}, {}
+    for split in ("train", "validation"):
+        vectors[split] = np.load(paths.split_embeddings(split), mmap_mode="r")
+        column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
+        targets[split] = targets_of(column, task, labels)
     probe = fit_probe(vectors["train"], targets["train"], params.embeddings.probe_c, task)
     with new_directory(paths.PROBE) as new:
         save_probe(probe, new)
     found = scores(task, targets["validation"], values_of(task, probe.logits(vectors["validation"])))
     write_json(paths.PROBE_REPORT, {"validation": {name: round(value, DECIMALS) for name, value in found.items()}})
-    write_json(paths.NEAR_DUPLICATES, near_duplicates(vectors, params.embeddings.near_duplicate_cosine))
-
-
-def embed_all(tables: dict[str, pl.DataFrame], params: Params) -> dict[str, np.ndarray]:
-    """The vectors of every split, float32, rows x hidden size."""
-    tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", params.text.max_length)
-    sequences = encode(tokenizer, texts_of(pl.concat(tables.values())))
-    identity = identity_of(sorted(paths.BASE_MODEL.iterdir()), params.model_dump(include={"task", "compute", "text"}))
-
-    def embed(new: Sequences) -> np.ndarray:
-        model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(params.compute.device)
-        pin_model(model, params.compute)
-        return run_over(model, new, output="vectors", bf16=params.compute.precision == "bf16")
-
-    vectors = embed_new(sequences, own_directory(paths.VECTORS, identity), embed)
-    ends = np.cumsum([table.height for table in tables.values()])[:-1]
-    return dict(zip(tables, np.split(vectors, ends), strict=True))

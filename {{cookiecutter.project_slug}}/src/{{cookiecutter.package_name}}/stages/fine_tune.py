@@ -8,19 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, TrainingArguments
 
-from .. import checkpoints, paths
+from .. import checkpoints, paths, processes
 from ..classifier import Classifier, load_base
 from ..determinism import pin_model, seed_everything, use_deterministic_kernels
-from ..files import new_directory, read_json, sha256_of, write_text
+from ..files import new_directory, sha256_of, write_text
 from ..identity import identity_of, own_directory
 from ..manifest import write_manifest
 from ..metrics import DECIMALS, scores
 from ..params import Params, Task
 from ..probe import load_probe
 from ..tasks import MAIN_SCORE, values_of
-from ..training_data import Rows, collate
+from ..token_store import open_store
+from ..training_data import OwnOrder, Rows
 
 CHECKPOINTS_PER_RUN = 24
 
@@ -28,24 +29,28 @@ CHECKPOINTS_PER_RUN = 24
 def run(params: Params) -> None:
     """Write `models/fine_tuned` and the training curve; go on from the last checkpoint of the same run."""
     use_deterministic_kernels(params.compute)
+    processes.join(params.compute)
     seed_everything(params.seed)
-    labels = len(read_json(paths.LABELS))
-    train, validation = Rows("train", labels, params), Rows("validation", labels, params)
-    directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
-    trainer = Trainer(
+    store = open_store(params.text.max_length)
+    train, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
+    with processes.first_goes_ahead():
+        directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
+        last = checkpoints.last_complete(directory)
+    trainer = OwnOrder(
         model=start_model(params),
         args=training_arguments(params, len(train), directory),
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=collate,
+        data_collator=validation.collate,
         compute_metrics=partial(validation_scores, params.task),
         callbacks=[checkpoints.KeepBest(directory, MAIN_SCORE[params.task]), checkpoints.MarkComplete()],
     )
     trainer.remove_callback(PrinterCallback)  # where there is no terminal the log stays short; the curve has it all
-    last = checkpoints.last_complete(directory)
-    if last is not None:
+    if last is not None and processes.is_first():
         print(f"going on from step {last.name.rpartition('-')[2]}", file=sys.stderr)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if not processes.is_first():
+        return
     with new_directory(paths.FINE_TUNED) as new:
         shutil.copyfile(directory / f"{checkpoints.BEST}.safetensors", new / "model.safetensors")
         for name in ("config.json", "tokenizer.json"):
@@ -65,8 +70,9 @@ def inputs() -> list[Path]:
 
 
 def knobs(params: Params) -> dict[str, object]:
-    """The parameters that decide it."""
-    return params.model_dump(include={"task", "seed", "compute", "text", "fine_tune"})
+    """The parameters that decide it, and how many processes share each batch: sums are split among them."""
+    blocks = {"task", "seed", "compute", "text", "fine_tune"}
+    return params.model_dump(include=blocks, exclude={"compute": {"launcher"}}) | {"processes": processes.count()}
 
 
 def start_model(params: Params) -> Classifier:
@@ -83,14 +89,15 @@ def start_model(params: Params) -> Classifier:
 def training_arguments(params: Params, rows: int, directory: Path) -> TrainingArguments:
     """What the Trainer is told. Whatever decides bits is named here, because the Trainer's defaults move."""
     knobs, compute = params.fine_tune, params.compute
+    share = processes.share_of_batch(knobs.batch_size)
     epoch = math.ceil(rows / knobs.batch_size)
     steps = knobs.epochs * epoch
     every = math.ceil(steps / CHECKPOINTS_PER_RUN)
     return TrainingArguments(
         output_dir=str(directory),
         num_train_epochs=knobs.epochs,
-        per_device_train_batch_size=knobs.batch_size,
-        per_device_eval_batch_size=knobs.batch_size,
+        per_device_train_batch_size=share,
+        per_device_eval_batch_size=share,
         train_sampling_strategy="group_by_length",
         learning_rate=knobs.learning_rate,
         lr_scheduler_type="linear",
@@ -98,7 +105,7 @@ def training_arguments(params: Params, rows: int, directory: Path) -> TrainingAr
         weight_decay=knobs.weight_decay,
         max_grad_norm=knobs.max_grad_norm,
         optim="adamw_torch_fused",
-        seed=params.seed,
+        seed=params.seed + processes.rank(),  # each process drops out other units
         data_seed=params.seed,
         bf16=compute.precision == "bf16",
         use_cpu=compute.device == "cpu",
@@ -112,6 +119,8 @@ def training_arguments(params: Params, rows: int, directory: Path) -> TrainingAr
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=compute.device == "cuda",
+        accelerator_config={"non_blocking": compute.device == "cuda"},
+        ddp_find_unused_parameters=True,  # also keeps the order in which gradients are summed, after a kill too
         disable_tqdm=not sys.stderr.isatty(),
         report_to="none",
     )
