@@ -1,5 +1,6 @@
 """Cleaning, splitting and the tables that users bring."""
 
+import json
 import random
 import unicodedata
 from pathlib import Path
@@ -14,7 +15,7 @@ from small_project import run_stage, sentences, write_params, write_table
 from {{ cookiecutter.package_name }} import cleaning, runs
 from {{ cookiecutter.package_name }}.label_cells import sorted_names
 from {{ cookiecutter.package_name }}.params import Prepare
-from {{ cookiecutter.package_name }}.splits import decide, key_of, split_of
+from {{ cookiecutter.package_name }}.splits import decide, key_of, key_of_pair, split_of
 from {{ cookiecutter.package_name }}.stages import prepare as stage
 
 PREPARE = Prepare(
@@ -205,3 +206,33 @@ def test_what_a_kill_leaves_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "data" / name / "run-0.ipc").write_bytes(b"torn")
     assert outs_of(tmp_path, sentences(100, seed=4), monkeypatch) == before
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
+
+
+TABLES = {
+    "single_label": ("text,label", "{0},{1}", pl.UInt32, ["new", "old"]),
+    "pair": ("text,second,label", "{0},other,{1}", pl.UInt32, ["new", "old"]),
+    "multi_label": ("text,label", "{0},old;{1}", pl.List(pl.UInt32), ["new", "old"]),
+    "regression": ("text,label", "{0},{2}", pl.Float64, []),
+}
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_the_tables_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    header, row, kind, labels = TABLES[task]
+    lines = [header, *(row.format(f"text {n}", ("new", "old")[n % 2], n / 4) for n in range(60))]
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/table.csv").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    second = "second" if task == "pair" else None
+    stage.run(params_with(task=task, prepare__label_separator=";", prepare__second_text_column=second))
+    assert json.loads((tmp_path / "data/processed/labels.json").read_text(encoding="utf-8")) == labels
+    table = pl.concat(pl.read_parquet(path) for path in tmp_path.glob("data/processed/*.parquet"))
+    texts = {"text": pl.String} | ({"second_text": pl.String} if task == "pair" else {})
+    assert dict(table.schema) == texts | {"label": kind}
+    numbers = table["text"].str.slice(5).cast(pl.Int64)
+    expected = {"multi_label": [[0, 1], [1]], "regression": None}.get(task, [0, 1])
+    assert table["label"].to_list() == [expected[n % 2] if expected else n / 4 for n in numbers]
+
+
+def test_a_pair_is_told_from_another_with_the_same_letters() -> None:
+    assert key_of_pair("a b", "c", 7) != key_of_pair("a", "b c", 7) != key_of_pair("", "a b c", 7)
