@@ -21,6 +21,7 @@ from {{ cookiecutter.package_name }}.params import Text
 from {{ cookiecutter.package_name }}.stages import fetch, prepare
 from {{ cookiecutter.package_name }}.tokens import load_tokenizer
 
+pytestmark = pytest.mark.slow
 TOLD = ("expected:", "found:", "to mend:")
 
 

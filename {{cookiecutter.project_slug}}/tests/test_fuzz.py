@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.rows import Column, Rejected, read_rows
 
+pytestmark = pytest.mark.slow
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 COLUMNS = [Column("text", "text_column"), Column("label", "label_column")]
 VALID = {".csv": GOOD, ".tsv": GOOD.replace(b",", b"\t"), ".jsonl": JSON, ".parquet": PARQUET}
