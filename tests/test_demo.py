@@ -160,7 +160,7 @@ def test_nothing_is_left_of_the_run_or_the_machine(demo: Project) -> None:
 def test_the_raw_rows_are_all_accounted_for(demo: Project) -> None:
     profile = json.loads(demo.text("reports/data_profile.json"))
     assert profile["read"] == 8530
-    assert profile["mended_encoding"] == 54
+    assert profile["mended"]["mangled_characters"] == 54
     rows = {split: profile[split]["rows"] for split in ("train", "validation", "test")}
     assert sum(rows.values()) + sum(profile["dropped"].values()) == 8530
     texts = [text for split in rows for text in pl.read_parquet(demo.path / f"data/processed/{split}.parquet")["text"]]

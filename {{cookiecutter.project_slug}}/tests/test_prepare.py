@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from small_project import run_stage, sentences, write_params, write_table
 
 from {{ cookiecutter.package_name }} import cleaning
+from {{ cookiecutter.package_name }}.label_cells import sorted_names
 from {{ cookiecutter.package_name }}.params import Prepare
 from {{ cookiecutter.package_name }}.splits import decide, key_of, split_of
-from {{ cookiecutter.package_name }}.stages.prepare import sorted_labels
 
 PREPARE = Prepare(
     text_column="text",
@@ -19,6 +19,7 @@ PREPARE = Prepare(
     second_text_column=None,
     label_separator=",",
     keep=None,
+    on_bad_row="fail",
     split_seed=7,
     validation_fraction=0.2,
     test_fraction=0.2,
@@ -29,12 +30,13 @@ def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl
     """Rows as `decide` takes them."""
     return pl.DataFrame(
         {
-            "row": range(len(pairs)),
+            "text": [text for text, _ in pairs],
             "table": tables or ["all"] * len(pairs),
             "label": [label for _, label in pairs],
             "key": [key_of(text, PREPARE.split_seed) for text, _ in pairs],
+            "rows": [1] * len(pairs),
         },
-        schema_overrides={"table": pl.String, "label": pl.String, "key": pl.Binary},
+        schema_overrides={"text": pl.String, "table": pl.String, "label": pl.String, "key": pl.Binary},
     )
 
 
@@ -71,7 +73,7 @@ def test_the_shares_are_those_asked_for() -> None:
 
 def test_repeated_and_contradicting_texts_are_dropped_and_counted() -> None:
     kept, dropped = decide(rows_of([("x", "a"), ("y", "a"), ("x", "a"), ("y", "b"), ("z", "b")]), PREPARE, {"all"})
-    assert kept["row"].to_list() == [0, 4]
+    assert kept["text"].to_list() == ["x", "z"]
     assert dropped == {"in_another_split": 0, "contradicting_labels": 2, "duplicates": 1}
 
 
@@ -79,13 +81,13 @@ def test_a_text_in_two_tables_stays_where_it_is_held_out() -> None:
     pairs = [("x", "a"), ("x", "a"), ("y", "b"), ("z", "b")]
     tables = ["train", "test", "train", "validation"]
     kept, dropped = decide(rows_of(pairs, tables), PREPARE, set(tables))
-    assert dict(zip(kept["row"], kept["split"], strict=True)) == {1: "test", 2: "train", 3: "validation"}
+    assert dict(zip(kept["text"], kept["split"], strict=True)) == {"x": "test", "y": "train", "z": "validation"}
     assert dropped["in_another_split"] == 1
 
 
 def test_labels_are_sorted_by_value() -> None:
-    assert sorted_labels(pl.Series(["10", "9", "2"])) == ["2", "9", "10"]
-    assert sorted_labels(pl.Series(["b", "B", "a"])) == ["B", "a", "b"]
+    assert sorted_names({"10", "9", "2", "09"}) == ["2", "09", "9", "10"]
+    assert sorted_names({"b", "B", "a"}) == ["B", "a", "b"]
 
 
 def prepare(project: Path, base_model: Path, **changes: object) -> str:

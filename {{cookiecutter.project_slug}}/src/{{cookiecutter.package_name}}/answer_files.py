@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from .answers import Answer, Answers
-from .records import format_of
+from .rows import format_of
 
 
 def write_json_lines(answers: Iterable[Answer], file: TextIO) -> None:

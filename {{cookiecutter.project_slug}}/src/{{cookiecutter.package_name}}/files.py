@@ -29,6 +29,18 @@ def new_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+@contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Give an empty directory beside `path` for what is needed only until the block ends."""
+    beside = path.with_name(f".{path.name}.scratch.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 with Unix line ends, beside the target first, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)

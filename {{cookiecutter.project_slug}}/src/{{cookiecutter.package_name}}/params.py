@@ -78,13 +78,14 @@ class Keep(Block):
 
 
 class Prepare(Block):
-    """Which columns to read and how to split."""
+    """Which columns to read, what to do with bad rows, and how to split."""
 
     text_column: Name
-    label_column: Name
     second_text_column: Name | None
+    label_column: Name
     label_separator: Name
     keep: Keep | None
+    on_bad_row: Literal["fail", "quarantine"]
     split_seed: Seed
     validation_fraction: Fraction
     test_fraction: Fraction
@@ -93,6 +94,13 @@ class Prepare(Block):
     def _some_rows_are_left_for_training(self) -> "Prepare":
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must be less than 1")
+        return self
+
+    @model_validator(mode="after")
+    def _every_column_is_another(self) -> "Prepare":
+        columns = [name for name in (self.text_column, self.second_text_column, self.label_column) if name]
+        if len(set(columns)) < len(columns):
+            raise ValueError("text_column, second_text_column and label_column must be different columns")
         return self
 
 

@@ -10,6 +10,7 @@ BASE_MODEL = Path("models/base")
 PROCESSED = Path("data/processed")
 TOKENS = Path(".tokens")
 LABELS = PROCESSED / "labels.json"
+QUARANTINE = PROCESSED / "quarantine.jsonl"
 DATA_PROFILE = Path("reports/data_profile.json")
 
 EMBEDDINGS = Path("embeddings")
@@ -34,7 +35,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text` and `label` (index into the labels)."""
+    """The rows of one split: columns `text`, `second_text` (of pairs), `label` (see label_cells.py)."""
     return PROCESSED / f"{split}.parquet"
 
 

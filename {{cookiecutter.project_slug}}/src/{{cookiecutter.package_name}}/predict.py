@@ -22,7 +22,9 @@ from . import paths
 from .answer_files import write_answers, write_json_lines
 from .errors import UserError
 from .inference import BATCH_TOKENS, MODELS, OnnxClassifier
-from .records import Rejected, read_texts
+from .records import read_texts
+from .rows import Rejected
+from .tokens import Text
 
 
 def main() -> int:
@@ -44,6 +46,8 @@ def parse() -> argparse.Namespace:
     source.add_argument("file", nargs="?", type=Path, help="texts to label; default: standard input")
     source.add_argument("--text", help="one text instead of a file")
     parser.add_argument("--column", default="text", help="column or key of the texts; default: %(default)s")
+    parser.add_argument("--second-text", help="of a pair")
+    parser.add_argument("--second-column", default="second_text", help="of pairs; default: %(default)s")
     parser.add_argument("--output", type=Path, help="file of the answers; default: standard output")
     parser.add_argument("--rejects", type=Path, help="file for the lines that hold no text")
     parser.add_argument("--model", choices=MODELS, default="int8", help="default: %(default)s")
@@ -56,10 +60,7 @@ def parse() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> int:
     """Answer what the arguments name; 0 when nothing was lost."""
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
-    if arguments.text is not None:
-        source: Iterable[str | Rejected] = [arguments.text]
-    else:
-        source = read_texts(arguments.file or sys.stdin.buffer, arguments.column)
+    source = texts_of(arguments, pairs=classifier.task == "pair")
     rejects = Rejects(arguments.rejects)
     with rejects, tqdm(desc="predict", unit="text", disable=None) as bar:
         answers = counted(classifier.predict(rejects.taken_out(source)), bar)
@@ -71,6 +72,21 @@ def run(arguments: argparse.Namespace) -> int:
         kept = f"see {arguments.rejects}" if arguments.rejects else "keep them with --rejects FILE"
         print(f"{rejects.count} lines were left out; {kept}", file=sys.stderr)
     return 1 if rejects.count and arguments.rejects is None else 0
+
+
+def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | Rejected]:
+    """The texts, or pairs of them, that the arguments name."""
+    if (arguments.second_text is not None) != (pairs and arguments.text is not None):
+        raise UserError(
+            "the model reads pairs of texts" if pairs else "the model reads one text at a time",
+            expected="--text with --second-text" if pairs else "--text alone",
+            found="one without the other" if pairs else "--second-text",
+            remedy="give both" if pairs else "leave --second-text out",
+        )
+    if arguments.text is None:
+        second = arguments.second_column if pairs else None
+        return read_texts(arguments.file or sys.stdin.buffer, arguments.column, second)
+    return [(arguments.text, arguments.second_text) if pairs else arguments.text]
 
 
 def counted(answers: Iterable[dict], bar: tqdm) -> Iterator[dict]:
@@ -95,10 +111,10 @@ class Rejects:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def taken_out(self, source: Iterable[str | Rejected]) -> Iterator[str]:
+    def taken_out(self, source: Iterable[Text | Rejected]) -> Iterator[Text]:
         """The texts of the source, without what was rejected."""
         for item in source:
-            if isinstance(item, str):
+            if not isinstance(item, Rejected):
                 yield item
                 continue
             self.count += 1

@@ -21,6 +21,11 @@ def key_of(text: str, split_seed: int) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES, salt=salt).digest()
 
 
+def key_of_pair(text: str, second_text: str, split_seed: int) -> bytes:
+    """The key of two cleaned texts; no cleaned text holds the character between them."""
+    return key_of(f"{text}\0{second_text}", split_seed)
+
+
 def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
     """The split of every key: its first 8 bytes, read as a number in [0, 1), against the fractions."""
     words = np.frombuffer(b"".join(keys), dtype=">u8")[:: KEY_BYTES // 8]
@@ -32,21 +37,17 @@ def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) 
 def decide(rows: pl.DataFrame, params: Prepare, preset: set[str]) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keep one row of each text and give it a split.
 
-    rows: columns `row`, `table` (a split's name, or `all`), `label`, `key`. preset: the splits that have a table of
-    their own. Returns the kept rows with their `split`, in order, and how many rows were dropped for which reason.
-    A text in several tables stays in the one that is held out most; a text with two labels there is dropped.
+    rows: columns `key`, `table` (a split's name, or `all`), `label`, and `rows`, how many equal rows it stands for; all
+    rows of a key. preset: the splits that have a table of their own. Returns the kept rows with their `split`, in
+    order, and how many rows were dropped for which reason. A text in several tables stays in the one that is held out
+    most; a text with two labels there is dropped.
     """
     rank = pl.col("table").replace_strict({"all": 0} | {name: place for place, name in enumerate(SPLITS)})
-    overlap = rank < rank.max().over("key")
-    held = rows.filter(~overlap)
-    contradiction = pl.col("label").n_unique().over("key") > 1
-    agreed = held.filter(~contradiction)
+    held = rows.filter(rank == rank.max().over("key"))
+    agreed = held.filter(pl.col("label").n_unique().over("key") == 1)
     kept = agreed.unique("key", keep="first", maintain_order=True)
-    dropped = {
-        "in_another_split": rows.height - held.height,
-        "contradicting_labels": held.height - agreed.height,
-        "duplicates": agreed.height - kept.height,
-    }
+    read, left, sure = (int(part["rows"].sum()) for part in (rows, held, agreed))
+    dropped = {"in_another_split": read - left, "contradicting_labels": left - sure, "duplicates": sure - kept.height}
     drawn = split_of(
         kept["key"],
         0.0 if "validation" in preset else params.validation_fraction,

@@ -1,73 +1,49 @@
-"""Read the tables that users have: CSV, TSV, JSON Lines or Parquet, one file or one for each split."""
+"""Find the tables that users have: one, or one for each split, each in one file or in shards."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
-
-import polars as pl
 
 from . import paths
 from .errors import UserError
-from .params import Prepare
+from .rows import FORMATS
 
-_READERS = {
-    ".csv": lambda path: pl.scan_csv(path, infer_schema=False),
-    ".tsv": lambda path: pl.scan_csv(path, infer_schema=False, separator="\t"),
-    ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
-    ".ndjson": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
-    ".parquet": pl.scan_parquet,
-}
+_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 
 
-def find_tables(directory: Path) -> dict[str, Path]:
-    """The tables of a directory by split, or one table under the name `all` where the pipeline is to split it."""
-    found = sorted(path for path in directory.glob("*") if path.suffix.lower() in _READERS)
-    by_name = {path.stem.lower(): path for path in found}
-    if len(found) == len(by_name) and "train" in by_name and by_name.keys() <= set(paths.SPLITS):
+def find_tables(directory: Path) -> dict[str, list[Path]]:
+    """The files of each split, or of one table under the name `all` where the pipeline is to split it.
+
+    A table may lie in shards, as in `train-00000-of-00003.parquet`; they are given in order.
+    """
+    found = sorted(path for path in directory.glob("*") if path.suffix.lower() in FORMATS)
+    by_name: dict[str, list[Path]] = {}
+    for path in found:
+        shard = _SHARD.fullmatch(path.stem)
+        by_name.setdefault((shard["name"] if shard else path.stem).lower(), []).append(path)
+    for files in by_name.values():
+        _require_all_shards(files, directory)
+    if "train" in by_name and by_name.keys() <= set(paths.SPLITS):
         return by_name
-    if len(found) == 1 and not by_name.keys() & {"validation", "test"}:
-        return {"all": found[0]}
+    if len(by_name) == 1 and not by_name.keys() & {"validation", "test"}:
+        return {"all": next(iter(by_name.values()))}
     raise UserError(
         f"cannot tell the tables in {directory}",
         expected="one table, or train.* and, if you have them, validation.* and test.*"
-        f" ({', '.join(sorted(_READERS))})",
+        f" ({', '.join(FORMATS)}); shards as in train-00000-of-00003.parquet",
         found=", ".join(path.name for path in found) or "no table",
         remedy=f"put the tables there (then: dvc add {directory}) and remove what is none of them",
     )
 
 
-def scan(path: Path, columns: Prepare) -> pl.LazyFrame:
-    """The rows of a table as the columns `text` and `label`, both strings, null where the table has no value."""
-    table = _READERS[path.suffix.lower()](path)
-    keep = columns.keep
-    with readable(path):
-        names = table.collect_schema().names()
-    wanted = {"text_column": columns.text_column, "label_column": columns.label_column}
-    if keep is not None:
-        wanted["keep.column"] = keep.column
-        table = table.filter(pl.col(keep.column).cast(pl.String) == keep.value)
-    for key, name in wanted.items():
-        if name not in names:
-            raise UserError(
-                f"{path} has no column {name!r}",
-                expected=f"the column that prepare.{key} names",
-                found=f"the columns {', '.join(names)}",
-                remedy=f"set prepare.{key} in params.yaml",
-            )
-    return table.select(
-        text=pl.col(columns.text_column).cast(pl.String), label=pl.col(columns.label_column).cast(pl.String)
-    )
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn what polars says of an unreadable table into a UserError that names the file."""
-    try:
-        yield
-    except pl.exceptions.PolarsError as error:
+def _require_all_shards(files: list[Path], directory: Path) -> None:
+    """Refuse two files for one table, unless they are its shards and all are there."""
+    shards = [_SHARD.fullmatch(path.stem) for path in files]
+    counts = {int(shard["count"]) if shard else 1 for shard in shards}
+    numbers = [int(shard["number"]) if shard else 0 for shard in shards]
+    if len(counts) > 1 or numbers != list(range(max(counts))):
         raise UserError(
-            f"{path} cannot be read",
-            expected="a table in UTF-8 with one header, of the format that its name says",
-            found=str(error).splitlines()[0],
-            remedy="mend the file and run again",
-        ) from None
+            f"the files of one table in {directory} do not belong together",
+            expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
+            found=", ".join(path.name for path in files),
+            remedy="fetch what is missing, remove what is too much",
+        )

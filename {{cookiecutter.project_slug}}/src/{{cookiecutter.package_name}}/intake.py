@@ -1,0 +1,75 @@
+"""From the values of a raw row to a clean row with its key; counts what is mended and what is left out."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from .cleaning import CONTROL, MANGLED, clean
+from .label_cells import Cells
+from .params import Params
+from .rows import Column, kind_of
+from .splits import key_of, key_of_pair
+
+Row = tuple[bytes, str, str | None, str]  # key, text, second text, label
+
+
+class Intake:
+    """Takes the rows of one data set, in any order."""
+
+    def __init__(self, params: Params) -> None:
+        prepare = params.prepare
+        self.accepted = 0
+        self.mended = Counter({"mangled_characters": 0, "control_characters": 0})
+        self.dropped = Counter({"without_text": 0, "without_label": 0})
+        self._cells = Cells(params.task, prepare.label_separator)
+        self._keep = prepare.keep
+        self._seed = prepare.split_seed
+        self._pair = params.task == "pair"
+        names = {
+            "text_column": prepare.text_column,
+            "label_column": prepare.label_column,
+            "second_text_column": prepare.second_text_column,
+            "keep.column": prepare.keep.column if prepare.keep else None,
+        }
+        self.columns = [Column(name, f"prepare.{key} in params.yaml") for key, name in names.items() if name]
+
+    def take(self, text: Any, label: Any, *more: Any) -> Row | None:
+        """The clean row, or None for one that is left out. Raises ValueError for one that cannot be used."""
+        if self._keep and _as_text(more[-1]) != self._keep.value:
+            return None
+        texts = [_cleaned(value) for value in (text, more[0])] if self._pair else [_cleaned(text)]
+        target = self._cells.read(label)
+        if not all(texts):
+            self.dropped["without_text"] += 1
+            return None
+        if target is None:
+            self.dropped["without_label"] += 1
+            return None
+        raw = f"{text}{more[0]}" if self._pair else text
+        if not raw.isprintable():
+            self._count_mending(raw)
+        self.accepted += 1
+        if self._pair:
+            return key_of_pair(texts[0], texts[1], self._seed), texts[0], texts[1], target
+        return key_of(texts[0], self._seed), texts[0], None, target
+
+    def _count_mending(self, raw: str) -> None:
+        self.mended["mangled_characters"] += bool(MANGLED.search(raw))
+        self.mended["control_characters"] += bool(CONTROL.search(raw))
+
+    def all_mended(self) -> dict[str, int]:
+        """How many rows were mended, by what was wrong."""
+        labels = {"trimmed_labels": 0, "whole_number_labels": 0} | self._cells.mended
+        return dict(self.mended) | labels
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _cleaned(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, found {kind_of(value)}")
+    return clean(value)
