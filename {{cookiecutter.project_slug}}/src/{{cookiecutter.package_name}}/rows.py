@@ -129,7 +129,7 @@ class _Lines:
             self.number += 1
             self.row.append(line)
             if len(line) > LONGEST // 4 and len(line.encode("utf-8", "surrogateescape")) > LONGEST:
-                raise csv.Error("longer")
+                raise csv.Error(f"a line longer than {LONGEST:,} bytes")
             yield line
 
     def go_on_after_the_first(self) -> None:
