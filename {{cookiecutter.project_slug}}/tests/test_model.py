@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from small_project import sentences
 
 from {{ cookiecutter.package_name }} import classifier, tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import load_base, run_batches, run_over
+from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
@@ -45,7 +45,7 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
 
     def embed(new: tokens.Sequences) -> vectors.Embedded:
         asked.append(len(new))
-        return run_batches(model, tokens.fixed_shape_batches(new), output="vectors")
+        return classifier.run_batches(model, tokens.fixed_shape_batches(new), output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
