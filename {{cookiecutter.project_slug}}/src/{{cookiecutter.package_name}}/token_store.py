@@ -1,5 +1,6 @@
 """The token ids of all splits, written once and memory-mapped, because they may not fit into memory."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ from polars import selectors as cs
 from . import paths, processes
 from .files import new_directory, read_json, write_json
 from .identity import identity_of, own_directory
-from .tokens import encode, load_tokenizer, texts_of
+from .tokens import Text, encode, load_tokenizer, texts_of
 
 IDS, BOUNDS, ROWS = "ids.int32", "bounds.npy", "rows.json"
 TEXTS = ("text", "second_text")
 ROWS_AT_ONCE = 4096
+TEXTS_AT_ONCE = 64
 
 
 class Ragged:
@@ -77,15 +79,18 @@ def write_store(tables: list[Path], tokenizer: Path, max_length: int, directory:
         with (new / IDS).open("wb") as file:
             for table in tables:
                 rows[table.stem] = pl.scan_parquet(table).select(pl.len()).collect().item()
-                for start in range(0, rows[table.stem], ROWS_AT_ONCE):
-                    some = (
-                        pl.scan_parquet(table)
-                        .slice(start, ROWS_AT_ONCE)
-                        .select(cs.by_name(*TEXTS, require_all=False))
-                        .collect()
-                    )
-                    sequences = encode(loaded, texts_of(some))
-                    file.write(np.concatenate([np.array(one, dtype=np.int32) for one in sequences]).tobytes())
+                for texts in read_texts(table, rows[table.stem]):
+                    sequences = [np.array(ids, dtype=np.int32) for ids in encode(loaded, texts)]
+                    file.write(np.concatenate(sequences).tobytes())
                     lengths.append(np.array([len(one) for one in sequences]))
         np.save(new / BOUNDS, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
         write_json(new / ROWS, rows)
+
+
+def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
+    """The texts of a table, few at a time: until it is cut, a long text takes much memory as tokens."""
+    texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
+    for start in range(0, rows, ROWS_AT_ONCE):
+        some = texts_of(texts.slice(start, ROWS_AT_ONCE).collect())
+        for first in range(0, len(some), TEXTS_AT_ONCE):
+            yield some[first : first + TEXTS_AT_ONCE]
