@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environments import PACKAGES
 from machine import machine
 
 TORCH, FP32, INT8, OPTIMUM = "torch eager", "ONNX fp32", "ONNX int8", "optimum-onnx"
 RATIOS = ((FP32, TORCH), (INT8, TORCH), (INT8, FP32), (FP32, OPTIMUM))
-OPTIMUM_PACKAGES = ("torch==2.13.0", "transformers==4.57.6", "optimum-onnx==0.1.0", "onnxruntime")
 EXPORT = """
 import sys
 from optimum.exporters.onnx import main_export
@@ -86,7 +86,7 @@ def optimum_environment(folder: Path) -> Path:
     python = folder.resolve() / "bin/python"
     if not (folder / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *OPTIMUM_PACKAGES], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES["optimum"]], check=True)
         (folder / "installed").touch()
     return python
 
