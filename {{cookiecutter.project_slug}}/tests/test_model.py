@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from small_project import sentences
 
-from {{ cookiecutter.package_name }} import tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import after_first, load_base, run_batches, run_over
+from {{ cookiecutter.package_name }} import classifier, tokens, vectors
+from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
@@ -45,7 +45,7 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
 
     def embed(new: tokens.Sequences) -> vectors.Embedded:
         asked.append(len(new))
-        return run_batches(model, tokens.fixed_shape_batches(new), output="vectors")
+        return classifier.run_batches(model, tokens.fixed_shape_batches(new), output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -114,7 +114,7 @@ def test_the_texts_of_a_pair_are_told_apart(base_model: Path) -> None:
     tokenizer = tokens.load_tokenizer(base_model / "tokenizer.json", 32)
     pair = tokenizer.encode("a warm film", "a dull story")
     assert model.separator is not None
-    assert after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids
+    assert classifier.after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids
 
 
 def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:

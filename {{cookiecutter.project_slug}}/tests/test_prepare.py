@@ -1,17 +1,22 @@
 """Cleaning, splitting and the tables that users bring."""
 
+import json
+import random
+import unicodedata
 from pathlib import Path
 
 import polars as pl
 import pytest
+from bad_inputs import params_with
 from hypothesis import given
 from hypothesis import strategies as st
 from small_project import run_stage, sentences, write_params, write_table
 
-from {{ cookiecutter.package_name }} import cleaning
+from {{ cookiecutter.package_name }} import cleaning, runs, splits
 from {{ cookiecutter.package_name }}.label_cells import sorted_names
 from {{ cookiecutter.package_name }}.params import Prepare
 from {{ cookiecutter.package_name }}.splits import decide, key_of, split_of
+from {{ cookiecutter.package_name }}.stages import prepare as stage
 
 PREPARE = Prepare(
     text_column="text",
@@ -24,6 +29,15 @@ PREPARE = Prepare(
     validation_fraction=0.2,
     test_fraction=0.2,
 )
+
+
+MENDED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
+REPLACED = MENDED | dict.fromkeys([*range(0x20), 0x7F], " ")
+
+
+def plainly_cleaned(text: str) -> str:
+    """What cleaning is, without a way around the work."""
+    return " ".join(unicodedata.normalize("NFC", text.translate(REPLACED)).split())
 
 
 def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl.DataFrame:
@@ -53,6 +67,17 @@ def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl
 )
 def test_cleaning(raw: str, clean: str) -> None:
     assert cleaning.clean(raw) == clean
+
+
+@given(st.text())
+def test_cleaning_takes_no_way_around_that_shows(text: str) -> None:
+    assert cleaning.clean(text) == plainly_cleaned(text)
+
+
+def test_characters_are_cleaned_as_said() -> None:
+    characters = map(chr, [*range(0x3100), *range(0xF900, 0x10000), *range(0x10000, 0x110000, 997)])
+    texts = [form.format(character) for character in characters for form in ("{0}", "a{0}b {0}", "{0} a")]
+    assert [text for text in texts if cleaning.clean(text) != plainly_cleaned(text)] == []
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.data())
@@ -135,3 +160,80 @@ def test_a_table_that_cannot_be_used_is_refused(
         write_table(tmp_path / "data/raw" / name, sentences(rows, seed=3))
     assert message in prepare(tmp_path, base_model, **changes)
     assert not (tmp_path / "data/processed").exists()
+
+
+def outs_of(project: Path, rows: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What `prepare` makes of rows, run here."""
+    write_table(project / "data/raw/table.csv", rows)
+    monkeypatch.chdir(project)
+    stage.run(params_with())
+    return {path.name: path.read_bytes() for path in project.glob("data/processed/*")}
+
+
+def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = sentences(3000, seed=4)
+    rows += [*rows[:500], *((text, "good") for text, _ in rows[500:600])]
+    before = outs_of(tmp_path, rows, monkeypatch)
+    assert len(before) == 4
+    random.Random(0).shuffle(rows)
+    assert outs_of(tmp_path, rows, monkeypatch) == before
+    monkeypatch.setattr(runs, "ROWS_PER_RUN", 97)
+    monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 1000)
+    assert outs_of(tmp_path, rows, monkeypatch) == before
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
+
+
+def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "ROWS_PER_RUN", 10)
+    monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 20)
+    kept = runs.Runs(tmp_path)
+    given_rows = [(key_of(str(number % 70), 7), str(number % 70), None, "a") for number in range(100)]
+    for row in given_rows:
+        kept.add("all", row)
+    frames = list(kept.ranges())
+    keys = [key for frame in frames for key in frame["key"]]
+    assert len(frames) > 3
+    assert keys == sorted({row[0] for row in given_rows})
+    assert sum(frame["rows"].sum() for frame in frames) == 100
+
+
+def test_what_a_kill_leaves_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = outs_of(tmp_path, sentences(100, seed=4), monkeypatch)
+    for name in (".processed.partial", ".processed.scratch.partial"):
+        (tmp_path / "data" / name).mkdir()
+        (tmp_path / "data" / name / "run-0.ipc").write_bytes(b"torn")
+    assert outs_of(tmp_path, sentences(100, seed=4), monkeypatch) == before
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
+
+
+TABLES = {
+    "single_label": ("text,label", "{0},{1}", pl.UInt32, ["new", "old"]),
+    "pair": ("text,second,label", "{0},other,{1}", pl.UInt32, ["new", "old"]),
+    "multi_label": ("text,label", "{0},old;{1}", pl.List(pl.UInt32), ["new", "old"]),
+    "regression": ("text,label", "{0},{2}", pl.Float64, []),
+}
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_the_tables_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    header, row, kind, labels = TABLES[task]
+    lines = [header, *(row.format(f"text {n}", ("new", "old")[n % 2], n / 4) for n in range(60))]
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/table.csv").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    second = "second" if task == "pair" else None
+    stage.run(params_with(task=task, prepare__label_separator=";", prepare__second_text_column=second))
+    assert json.loads((tmp_path / "data/processed/labels.json").read_text(encoding="utf-8")) == labels
+    table = pl.concat(pl.read_parquet(path) for path in tmp_path.glob("data/processed/*.parquet"))
+    texts = {"text": pl.String} | ({"second_text": pl.String} if task == "pair" else {})
+    assert dict(table.schema) == texts | {"label": kind}
+    numbers = table["text"].str.slice(5).cast(pl.Int64)
+    expected = {"multi_label": [[0, 1], [1]], "regression": None}.get(task, [0, 1])
+    assert table["label"].to_list() == [expected[n % 2] if expected else n / 4 for n in numbers]
+
+
+def test_a_pair_is_told_from_another_with_the_same_letters() -> None:
+    keys = {splits.key_of_pair(*pair, 7) for pair in (("a b", "c"), ("a", "b c"), ("", "a b c"))}
+    assert len(keys) == 3

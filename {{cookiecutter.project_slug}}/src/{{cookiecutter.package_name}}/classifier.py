@@ -1,11 +1,13 @@
 """The model: a transformer encoder, pooling, and a linear head."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
@@ -78,16 +80,22 @@ def after_first(ids: Tensor, separator: int) -> Tensor:
 def load_base(directory: Path, width: int, text: Text, task: Task) -> Classifier:
     """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be used."""
     try:
-        encoder = AutoModel.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
+        encoder, notes = AutoModel.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(
-            f"{directory} does not hold a transformer encoder",
-            expected="config.json and model.safetensors of an encoder that transformers knows",
-            found=str(error).splitlines()[0],
-            remedy="choose another model under fetch.model in params.yaml",
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None
+    # Weights that are not in the file would be random ones; a pooler is not used.
+    missing = sorted(name for name in notes["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise _no_encoder(directory, f"no weights for {', '.join(missing[:3])} and {len(missing[3:])} more")
+    if encoder.config.is_encoder_decoder or "input_ids" not in inspect.signature(encoder.forward).parameters:
+        raise _no_encoder(directory, f"{type(encoder).__name__}, which is none")
     positions = getattr(encoder.config, "max_position_embeddings", text.max_length)
     if text.max_length > positions:
         raise UserError(
@@ -97,6 +105,15 @@ def load_base(directory: Path, width: int, text: Text, task: Task) -> Classifier
             remedy="lower text.max_length in params.yaml, or choose another model",
         )
     return Classifier(encoder, width, text.pooling, task, separator_of(directory, encoder.config, task))
+
+
+def _no_encoder(directory: Path, found: str) -> UserError:
+    return UserError(
+        f"{directory} does not hold a transformer encoder",
+        expected="config.json and model.safetensors of an encoder of texts that transformers knows",
+        found=found,
+        remedy="choose another model under fetch.model in params.yaml",
+    )
 
 
 def separator_of(directory: Path, config: Any, task: Task) -> int | None:

@@ -3,18 +3,69 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from . import paths
 from .errors import UserError
+from .label_cells import names_in
+from .params import Task
 
 QUANTILES = (0, 50, 90, 99, 100)
 SHOWN = 10
 
 
-def check_labels(per_label: Mapping[str, Counter[str]], rows: Mapping[str, int], task: str) -> None:
-    """Refuse data that cannot be learned from or measured on. per_label: for each split, the rows of each label."""
+class SplitCounts:
+    """What is counted of the rows of one split while they pass."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.rows = 0
+        self.per_label: Counter[str] = Counter()
+        self.without_any_label = 0
+        self.characters: Counter[int] = Counter()
+        self.second_characters: Counter[int] = Counter()
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Count rows: columns `text`, `second_text`, `label`."""
+        self.rows += part.height
+        self.characters.update(part["text"].str.len_chars())
+        if self.task == "pair":
+            self.second_characters.update(part["second_text"].str.len_chars())
+        if self.task != "regression":
+            for label, count in part["label"].value_counts().iter_rows():
+                names = names_in(label, self.task)
+                self.per_label.update(dict.fromkeys(names, count))
+                self.without_any_label += 0 if names else count
+
+    def profile(self, table: Path) -> dict[str, Any]:
+        """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target; `table` has them."""
+        found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(self.characters)}
+        if self.task == "pair":
+            found["second_characters"] = _quantiles(self.second_characters)
+        if self.task == "regression":
+            return found | {"target": _quantiles(Counter(pl.read_parquet(table, columns=["label"])["label"]))}
+        if self.task == "multi_label":
+            found["without_any_label"] = self.without_any_label
+        return found | {"per_label": dict(self.per_label)}
+
+
+def _quantiles(counts: Counter[Any]) -> dict[str, Any]:
+    """The values that stand nearest to the quantiles in the order of all values, each as often as it was counted."""
+    values = sorted(counts)
+    ends = np.cumsum([counts[value] for value in values])
+    places = [round((ends[-1] - 1) * q / 100) for q in QUANTILES]
+    return {
+        f"p{q}": values[int(np.searchsorted(ends, place, "right"))] for q, place in zip(QUANTILES, places, strict=True)
+    }
+
+
+def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
+    """Refuse data that cannot be learned from or measured on."""
+    per_label = {split: counts[split].per_label for split in paths.SPLITS}
+    rows = {split: counts[split].rows for split in paths.SPLITS}
     labels = sorted(set().union(*per_label.values()))
     empty = [split for split in paths.SPLITS if not rows[split]]
     untrained = [label for label in labels if not per_label["train"][label]]
@@ -70,21 +121,13 @@ def _refusal(problem: str, expected: str, found: str, remedy: str) -> UserError:
     return UserError(f"{paths.RAW}: {problem}", expected=expected, found=found, remedy=remedy)
 
 
-def profile(table: Path, per_label: Counter[str], task: str) -> dict[str, object]:
-    """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target, of one split."""
-    rows = pl.scan_parquet(table, glob=False)
-    columns = {"characters": "text", "second_characters": "second_text"} if task == "pair" else {"characters": "text"}
-    lengths = {name: _quantiles(rows, pl.col(column).str.len_chars()) for name, column in columns.items()}
-    found: dict[str, object] = {"rows": rows.select(pl.len()).collect().item(), **lengths}
-    if task == "regression":
-        return found | {"target": _quantiles(rows, pl.col("label"))}
-    if task == "multi_label":
-        empty = rows.select((pl.col("label").list.len() == 0).sum()).collect().item()
-        found["without_any_label"] = empty
-    return found | {"per_label": dict(per_label)}
-
-
-def _quantiles(rows: pl.LazyFrame, values: pl.Expr) -> dict[str, float]:
-    wanted = [values.quantile(q / 100, "nearest").alias(f"p{q}") for q in QUANTILES]
-    (found,) = rows.select(wanted).collect(engine="streaming").rows(named=True)
-    return {name: int(value) if value == int(value) else value for name, value in found.items()}
+def check_targets(train: Mapping[str, Any]) -> None:
+    """Refuse a regression whose training rows all have one number; `train` is their profile."""
+    target = train.get("target")
+    if target and target["p0"] == target["p100"]:
+        raise _refusal(
+            "there is nothing to tell apart",
+            "numbers that differ",
+            f"{target['p0']} in every training row",
+            "set prepare.label_column in params.yaml",
+        )

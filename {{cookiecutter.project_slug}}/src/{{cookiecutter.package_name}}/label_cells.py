@@ -91,22 +91,26 @@ def _number(value: Any) -> str | None:
     return repr(float(text) + 0.0)  # -0.0 is 0.0
 
 
-def names_in(labels: pl.Expr, task: str) -> pl.Expr:
-    """The names in labels, as a list for each row."""
-    if task == "multi_label":
-        return labels.str.split(JOINT).list.filter(pl.element() != "")
-    return pl.concat_list(labels)
+# What the column `label` of the tables holds; else an index, UInt32.
+KINDS = {"multi_label": pl.List(pl.UInt32), "regression": pl.Float64}
 
 
-def as_column(labels: pl.Expr, names: list[str], task: str) -> pl.Expr:
+def as_column(labels: pl.Series, names: list[str], task: str) -> pl.Series:
     """Labels as the tables have them: the index of the name, the indices of all names in order, or the number."""
     if task == "regression":
         return labels.cast(pl.Float64)
     places = range(len(names))
     if task == "multi_label":
-        index = pl.element().replace_strict(names, places, return_dtype=pl.UInt32)
-        return names_in(labels, task).list.eval(index.sort())
+        index = pl.element().filter(pl.element() != "").replace_strict(names, places, return_dtype=pl.UInt32)
+        return labels.str.split(JOINT).list.eval(index.sort())
     return labels.replace_strict(names, places, return_dtype=pl.UInt32)
+
+
+def names_in(label: str, task: str) -> list[str]:
+    """The names in a label."""
+    if task == "regression":
+        return []
+    return [name for name in label.split(JOINT) if name] if task == "multi_label" else [label]
 
 
 def sorted_names(names: set[str]) -> list[str]:

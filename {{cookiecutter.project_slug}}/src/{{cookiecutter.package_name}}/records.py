@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from .rows import Column, Rejected, kind_of, read_rows
+from .tokens import Text
 
 
-def read_texts(
-    source: Path | IO[bytes], column: str, second_column: str | None = None
-) -> Iterator[str | tuple[str, str] | Rejected]:
+def read_texts(source: Path | IO[bytes], column: str, second_column: str | None = None) -> Iterator[Text | Rejected]:
     """The texts under `column`, or pairs with those under `second_column`; what holds no text in its place."""
     columns = [Column(column, "--column")]
     if second_column is None:

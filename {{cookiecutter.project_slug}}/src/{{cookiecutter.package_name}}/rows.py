@@ -129,7 +129,7 @@ class _Lines:
             self.number += 1
             self.row.append(line)
             if len(line) > LONGEST // 4 and len(line.encode("utf-8", "surrogateescape")) > LONGEST:
-                raise csv.Error("longer")
+                raise csv.Error(f"a line longer than {LONGEST:,} bytes")
             yield line
 
     def go_on_after_the_first(self) -> None:
@@ -185,10 +185,10 @@ def _header(rows: Iterator[list[str]], columns: Sequence[Column], path: Path, de
     try:
         names = next(rows, None)
     except csv.Error as error:
-        names, problem = [], str(error).partition(" - ")[0]
+        problem = str(error).partition(" - ")[0]
         if "new-line" in problem:
             raise UserError(
-                f"the lines of {path} end as nothing else's do",
+                f"the lines of {path} do not end where they should",
                 expected="lines that end with a line feed",
                 found="a carriage return alone, as old Macintosh programs write it",
                 remedy=f"tr '\\r' '\\n' < {path} > mended{path.suffix}, and put that in its place",

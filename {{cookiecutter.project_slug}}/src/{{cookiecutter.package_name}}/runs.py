@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-CHARACTERS_PER_RUN = 2**25
-ROWS_PER_RUN = 100_000
-CHARACTERS_PER_RANGE = 2**25
+CHARACTERS_PER_RUN = 2**24
+ROWS_PER_RUN = 50_000
+CHARACTERS_PER_RANGE = 2**23
 _FINEST = 4096  # ranges are whole numbers of these parts of the keys
 SCHEMA = {"key": pl.Binary, "text": pl.String, "second_text": pl.String, "label": pl.String, "table": pl.String}
 _GROUP = ("key", "table", "label")

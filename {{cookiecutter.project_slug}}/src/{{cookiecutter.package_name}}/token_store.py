@@ -88,7 +88,7 @@ def write_store(tables: list[Path], tokenizer: Path, max_length: int, directory:
 
 
 def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
-    """The texts of a table, few at a time: until they are cut, the tokens of long texts take much memory."""
+    """The texts of a table, few at a time: until it is cut, a long text takes much memory as tokens."""
     texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
     for start in range(0, rows, ROWS_AT_ONCE):
         some = texts_of(texts.slice(start, ROWS_AT_ONCE).collect())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from .errors import UserError
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -36,7 +38,15 @@ class Batch:
 
 def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
     """Load a `tokenizer.json` that cuts texts at `max_length` tokens, special ones included, and does not pad."""
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(
+            f"{path} holds no tokenizer",
+            expected="a tokenizer.json of the tokenizers library",
+            found=str(error).partition("\n")[0],
+            remedy="choose a model with that file under fetch.model in params.yaml",
+        ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
