@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
-KILLS_PER_PASS = 5
+KILLS_PER_PASS = 10
 
 
 def main() -> int:
