@@ -28,7 +28,7 @@ def hashes(project: Project) -> dict[str, str]:
 def test_the_fine_tuned_model_beats_the_probe(demo: Project) -> None:
     metrics = json.loads(demo.text("reports/metrics.json"))
     assert metrics["test_rows"] > 1000
-    # One seed; the mean of three seeds is 0.832 with a standard deviation of 0.006.
+    # One seed; with an earlier order of the rows the mean of three was 0.832, their standard deviation 0.006.
     assert metrics["torch"]["accuracy"] >= 0.815
     assert metrics["torch"]["accuracy"] > metrics["probe"]["accuracy"] + 0.03
     assert metrics["torch"]["mcnemar_p_against_probe"] < 0.001
