@@ -139,6 +139,23 @@ class Evaluate(Block):
     calibration_bins: Annotated[int, Field(ge=2)]
 
 
+class Range(Block):
+    """Numbers from `low` to `high`, drawn evenly or, with `log`, evenly by their order of magnitude."""
+
+    low: float
+    high: float
+    log: bool
+
+    @model_validator(mode="after")
+    def _a_range_is_not_empty(self) -> "Range":
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError("low must be less than high, and more than 0 with log: true")
+        return self
+
+
+Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
+
+
 class Params(Block):
     """The whole of `params.yaml`."""
 
@@ -152,6 +169,7 @@ class Params(Block):
     fine_tune: FineTune
     export_onnx: ExportOnnx
     evaluate: Evaluate
+    search: dict[str, Range | Choices]
 
     @model_validator(mode="after")
     def _a_pair_has_two_columns(self) -> "Params":
@@ -164,6 +182,25 @@ class Params(Block):
         if self.export_onnx.text_graph and self.task in ("pair", "regression"):
             raise ValueError(f"export_onnx.text_graph: true does not go with task: {self.task}")
         return self
+
+    @model_validator(mode="after")
+    def _what_is_searched_is_allowed(self) -> "Params":
+        for name, space in self.search.items():
+            for value in space if isinstance(space, list) else (space.low, space.high):
+                self._check(name, value)
+        return self
+
+    def _check(self, name: str, value: object) -> None:
+        block, _, key = name.partition(".")
+        now = getattr(self, block, None)
+        if not isinstance(now, Block) or key not in type(now).model_fields:
+            raise ValueError(f"search.{name}: no such parameter")
+        if isinstance(getattr(now, key), int) and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        try:
+            type(now).model_validate(now.model_dump() | {key: value})
+        except ValidationError as error:
+            raise ValueError(f"search.{name}: {value}: {error.errors()[0]['msg']}") from None
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
