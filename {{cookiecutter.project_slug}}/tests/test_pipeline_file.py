@@ -43,7 +43,7 @@ def leaves(stage: str) -> set[str]:
 def test_the_stages_are_the_files_and_the_blocks() -> None:
     assert list(PIPELINE["stages"]) == list(STAGES)
     assert {path.stem for path in (SOURCE / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
-    assert set(STAGES) | SHARED_BLOCKS | {"seed", "task"} == set(PARAMS)
+    assert set(STAGES) | SHARED_BLOCKS | {"seed", "task", "search"} == set(PARAMS)
 
 
 @pytest.mark.parametrize("stage", STAGES)

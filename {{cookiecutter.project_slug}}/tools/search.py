@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+import numpy as np
 import optuna
 import trials
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -57,6 +58,7 @@ def search(params: Params, count: int) -> None:
     commit = trials.committed_head()
     with trials.alone() as lock:
         study = study_of(commit)
+        # Their numbers are given again, and so their parameters are drawn again.
         for killed in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(killed.number, state=TrialState.FAIL)
         trials.check_out(commit)
@@ -81,9 +83,7 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 def run_trial(study: optuna.Study, params: Params, number: int, lock: TextIO) -> None:
     """Run one trial to its end, or until it has fallen behind."""
-    # A sampler's state would die with the process. A new one for each trial needs only the seed and the number.
-    study.sampler = optuna.samplers.TPESampler(seed=params.seed + number, n_startup_trials=RANDOM_TRIALS)
-    trial = study.ask({name: distribution(name, params) for name in params.search})
+    trial = ask(study, params, number)
     values = values_of(trial)
     epochs = values.get("fine_tune.epochs", params.fine_tune.epochs)
     name, seen, behind = name_of(study, number), list[float](), False
@@ -109,6 +109,14 @@ def run_trial(study: optuna.Study, params: Params, number: int, lock: TextIO) ->
     else:
         trials.keep(name, f"{name}-{max(seen):.4f}")
         study.tell(trial, max(seen))
+
+
+def ask(study: optuna.Study, params: Params, number: int) -> optuna.Trial:
+    """Draw the parameters of a trial. They follow from its number, the seed and the trials that ended before it."""
+    # A sampler that lives through all trials would lose its state in a kill.
+    seed = int(np.random.SeedSequence([params.seed, number]).generate_state(1)[0])
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+    return study.ask({name: distribution(name, params) for name in params.search})
 
 
 def distribution(name: str, params: Params) -> BaseDistribution:

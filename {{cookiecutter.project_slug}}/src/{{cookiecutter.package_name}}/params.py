@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -154,6 +154,10 @@ class Range(Block):
 
 
 Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
+Space = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(lambda space: "choices" if isinstance(space, list) else "range"),
+]
 
 
 class Params(Block):
@@ -169,7 +173,7 @@ class Params(Block):
     fine_tune: FineTune
     export_onnx: ExportOnnx
     evaluate: Evaluate
-    search: dict[str, Range | Choices]
+    search: dict[str, Space]
 
     @model_validator(mode="after")
     def _a_pair_has_two_columns(self) -> "Params":
@@ -237,6 +241,8 @@ def _in_one_line(problem: Any) -> str:
         return f"  {key}: unknown key"
     if problem["type"] == "missing":
         return f"  {key}: missing"
+    if not problem["loc"]:
+        return f"  {key}: {problem['msg']}"
     return f"  {key}: {problem['msg']}, found {problem['input']!r}"
 
 
