@@ -1,0 +1,74 @@
+"""Draw the plots of dvc.yaml: a page that opens without a network, and PNGs: `make plots`, `make plots AGAINST=main`.
+
+DVC says what is drawn. Its own page, `dvc plots show`, loads the drawing scripts from the network.
+"""
+
+import html
+import json
+import subprocess
+import sys
+from pathlib import Path
+from string import Template
+
+import vl_convert
+
+PLOTS = Path("plots")
+PIXELS_PER_UNIT = 2
+PAGE = Template("""<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<title>Plots</title>
+<script>$scripts</script>
+</head>
+<body>
+$places
+<script>
+for (const [name, spec] of Object.entries($specs)) vegaEmbed(document.getElementById(name), spec);
+</script>
+</body>
+</html>
+""")
+
+
+def main() -> int:
+    """Write `plots/index.html` and one PNG for each plot; 0 when that is done."""
+    revisions = sys.argv[1:]
+    command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    specs = specs_in(json.loads(run.stdout)) if run.returncode == 0 else {}
+    if not specs:
+        print("error: DVC found nothing to draw\n  to mend:  make repro", file=sys.stderr)
+        return 1
+    PLOTS.mkdir(exist_ok=True)
+    for name, spec in specs.items():
+        picture = PLOTS / f"{name}.png"
+        picture.write_bytes(vl_convert.vegalite_to_png(spec, scale=PIXELS_PER_UNIT))
+        print(picture)
+    index = PLOTS / "index.html"
+    index.write_text(page(specs), encoding="utf-8")
+    print(index)
+    return 0
+
+
+def specs_in(shown: dict) -> dict[str, dict]:
+    """What `dvc plots` would draw, as Vega-Lite, by the plot's name or that of its table."""
+    found = {}
+    for name, renderers in shown["data"].items():
+        for renderer in renderers:
+            content = renderer["content"]
+            found[Path(name).stem] = json.loads(content) if isinstance(content, str) else content
+    return found
+
+
+def page(specs: dict[str, dict]) -> str:
+    """The page with everything that it needs."""
+    return PAGE.substitute(
+        scripts=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
+        places="\n".join(f'<div id="{html.escape(name)}"></div>' for name in specs),
+        specs=json.dumps(specs).replace("</", r"<\/"),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
