@@ -1,15 +1,12 @@
 """A search with a small model: killed in the middle, it ends as if it had not been."""
 
-import random
-import runpy
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from workshop import Project, grow
+from workshop import Project
 
 pytestmark = pytest.mark.slow
 
@@ -22,24 +19,14 @@ SEED = 8  # draws a learning rate of 0.09 for trial 4, after three that are bett
 SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose labels are hard to learn, up to the vectors, and committed."""
-    folder = tmp_path_factory.mktemp("search")
-    grown = grow(folder, data_source="files")
-    small = runpy.run_path(str(grown.path / "tests/small_project.py"))
-    small["write_base_model"](folder / "model")
-    params = grown.path / "params.yaml"
-    small["write_params"](params, folder / "model", seed=SEED, compute__threads=1)
-    text = params.read_text(encoding="utf-8")
-    params.write_text(text[: text.index("search:")] + SPACE, encoding="utf-8")
-    draw = random.Random(3)
-    rows = [(text, label if draw.random() < 0.75 else "good") for text, label in small["sentences"](300, seed=1)]
-    small["write_table"](grown.path / "data/raw/table.csv", rows)
-    grown.run("dvc", "add", "data/raw")
-    grown.run("dvc", "repro", "embeddings")
-    grown.commit("Embed the texts")
-    return grown
+@pytest.fixture
+def project(small: Project, tmp_path: Path) -> Project:
+    """The small project with a space of its own to search in."""
+    project = small.copy(tmp_path)
+    text = project.text("params.yaml").replace("seed: 42", f"seed: {SEED}", 1)
+    (project.path / "params.yaml").write_text(text[: text.index("search:")] + SPACE, encoding="utf-8")
+    project.commit("Search in another space")
+    return project
 
 
 def kill_in_trial(project: Project, number: int) -> None:
@@ -76,8 +63,7 @@ def test_a_killed_search_ends_as_one_that_was_not(project: Project, tmp_path: Pa
     assert project.run("git", "status", "--porcelain") == ""
 
     # What the same parameters gave comes from DVC's run cache; other parameters would be trained, and show.
-    unbroken = Project(tmp_path / "project", tmp_path / "home")
-    shutil.copytree(project.path, unbroken.path, ignore=shutil.ignore_patterns(".search", "tmp", "exps"))
+    unbroken = project.copy(tmp_path / "unbroken")
     assert table in unbroken.run("make", "--silent", "search", f"TRIALS={TRIALS}")
 
     rows = [line.split() for line in table.splitlines()[2:] if "fine_tune" in line]

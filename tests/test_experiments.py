@@ -1,0 +1,85 @@
+"""Experiments as the project's docs/experiments.md has them: a queued grid, the table, a branch, a record."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from workshop import Project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project after a queue of two experiments, which only have to evaluate again."""
+    project = small.copy(tmp_path_factory.mktemp("experiments"))
+    queued = project.run("make", "exp", "QUEUE=1", "SET=evaluate.calibration_bins=10,20")
+    assert queued.count("Queued experiment") == 2
+    project.run("make", "queue")
+    return project
+
+
+def experiments(project: Project) -> dict[str, str]:
+    """The names of the experiments by their number of bins, from DVC's own table."""
+    table = project.run("dvc", "exp", "show", "--csv")
+    rows = csv.DictReader(io.StringIO(table[table.index("Experiment,") :]))
+    return {row["evaluate.calibration_bins"]: row["Experiment"] for row in rows if row["typ"].startswith("branch")}
+
+
+def test_a_queued_grid_runs_beside_the_workspace(project: Project) -> None:
+    assert set(experiments(project)) == {"10", "20"}
+    assert project.run("git", "status", "--porcelain") == ""
+    left = [process for process in psutil.process_iter(["cmdline", "cwd"]) if "celery" in str(process.info["cmdline"])]
+    assert not [process for process in left if str(process.info["cwd"] or "").startswith(str(project.path))]
+
+
+def test_the_table_has_what_differs(project: Project) -> None:
+    shown = project.run("make", "--silent", "exp", COLUMNS="300")
+    assert "evaluate.calibration_bins" in shown
+    assert "fine_tune.learning_rate" not in shown
+    assert "src/" not in shown
+    for name in experiments(project).values():
+        assert name in shown
+
+
+def test_an_experiment_becomes_a_branch(project: Project) -> None:
+    project.run("dvc", "exp", "branch", experiments(project)["10"], "fewer-bins")
+    assert "calibration_bins: 10" in project.run("git", "show", "fewer-bins:params.yaml")
+    assert "calibration_bins: 15" in project.run("git", "show", "HEAD:params.yaml")
+
+
+def test_a_record_is_filled_from_facts(project: Project) -> None:
+    name = experiments(project)["20"]
+    asked = ["NAME=Twice as many bins!", f"EXP={name}", "HYPOTHESIS=The error's estimate does not move."]
+    file = Path(project.run("make", "--silent", "record", *asked).strip())
+    assert file.as_posix() == "experiments/001-twice-as-many-bins/README.md"
+    text = project.text(str(file))
+    assert "The error's estimate does not move." in text
+    commits = [project.run("git", "rev-parse", rev).strip() for rev in ("HEAD", "fewer-bins^")]
+    assert commits[0] == commits[1]
+    assert f"| commit | `{commits[0][:12]}` |" in text
+    assert "| `evaluate.calibration_bins` | 15 | 20 |" in text
+    assert "| `seed` | 42 | 42 |" in text
+    assert "fine_tune.learning_rate" not in text
+    torch = json.loads(project.text("reports/metrics.json"))["torch"]
+    measured = f"{torch['accuracy']:.4f} [{torch['accuracy_low']:.4f}, {torch['accuracy_high']:.4f}]"
+    assert f"| torch | accuracy | {measured} | {measured} | +0.0000 |" in text
+    assert text.endswith("## Conclusion\n\n*To be written.*\n")
+    again = project.run("make", "--silent", "record", "NAME=Twice", f"EXP={name}").strip()
+    assert again == "experiments/002-twice/README.md"
+
+
+def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) -> None:
+    assert (
+        "no experiment or commit nothing-like" in project.try_to("make", "record", "NAME=a", "EXP=nothing-like").stderr
+    )
+    project.run("dvc", "exp", "run", "--name", "half", "-S", "embeddings.probe_c=0.01", "embeddings")
+    project.run("git", "reset", "--quiet", "--hard")
+    refused = project.try_to("make", "record", "NAME=a", "EXP=half")
+    assert refused.returncode != 0
+    assert "half did not run to its end" in refused.stderr
+    assert "fine_tune has not run since models/probe changed" in refused.stderr
+    assert not list((project.path / "experiments").glob("003-*"))
