@@ -30,15 +30,17 @@ MODULES = """__init__ __main__ answer_files answers bad_rows card checkpoints cl
     stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_card test_fuzz test_metrics test_model
     test_onnx test_params test_pipeline_file test_predict test_prepare test_processes test_sameness
-    test_stages test_text_graph""".split()
+    test_search test_stages test_text_graph""".split()
 
-TOOLS = "audit in_step keys objects owners pin remote reproduce results s3 seeds transfer".split()
+TOOLS = """audit in_step keys objects owners pin plots record remote reproduce results s3 search seeds
+    transfer trials""".split()
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
     package = answers.get("package_name", "review_sentiment")
-    files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvcignore .gitattributes .gitignore
-        .pre-commit-config.yaml LICENSE Makefile README.md dvc.yaml params.yaml pyproject.toml
+    files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvc/plots/calibration.json
+        .dvc/plots/curve.json .dvc/plots/per_class.json .dvcignore .gitattributes .gitignore
+        .pre-commit-config.yaml LICENSE Makefile README.md docs/experiments.md dvc.yaml params.yaml pyproject.toml
         requirements.lock""".split()
     files += [f"src/{package}/{name}.py" for name in MODULES]
     files += [f"tests/{name}.py" for name in TESTS]
