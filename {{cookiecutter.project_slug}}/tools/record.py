@@ -52,7 +52,7 @@ def git(*command: str) -> str | None:
 def commit_of(name: str) -> str:
     """The commit of an experiment or a revision. Raises UserError where there is none."""
     experiment = git("for-each-ref", "--count=1", "--format=%(objectname)", f"refs/exps/*/*/{name}")
-    commit = experiment or git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    commit = experiment or git("rev-parse", "--verify", "--quiet", name + "^{commit}")
     if not commit:
         raise UserError(
             f"there is no experiment or commit {name}",
