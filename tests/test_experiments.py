@@ -32,8 +32,9 @@ def experiments(project: Project) -> dict[str, str]:
 def test_a_queued_grid_runs_beside_the_workspace(project: Project) -> None:
     assert set(experiments(project)) == {"10", "20"}
     assert project.run("git", "status", "--porcelain") == ""
-    left = [process for process in psutil.process_iter(["cmdline", "cwd"]) if "celery" in str(process.info["cmdline"])]
-    assert not [process for process in left if str(process.info["cwd"] or "").startswith(str(project.path))]
+    processes = [process.info for process in psutil.process_iter(["cmdline", "cwd"])]
+    workers = [info["cwd"] or "" for info in processes if "queue-worker" in (info["cmdline"] or [])]
+    assert not [folder for folder in workers if folder.startswith(str(project.path))]
 
 
 def test_the_table_has_what_differs(project: Project) -> None:

@@ -61,7 +61,7 @@ def check_out(commit: str) -> None:
     if not (CLONE / ".git").exists():
         shutil.rmtree(CLONE, ignore_errors=True)
         git("clone", "--quiet", "--no-checkout", ".", str(CLONE))
-    git("fetch", "--quiet", "origin", "HEAD", cwd=CLONE)
+    git("fetch", "--quiet", str(Path.cwd()), "HEAD", cwd=CLONE)
     git("checkout", "--quiet", "--force", "--detach", commit, cwd=CLONE)
     private = Path(".dvc/config.local")
     if private.exists():
