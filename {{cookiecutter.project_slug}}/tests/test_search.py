@@ -32,7 +32,7 @@ def study_with(*curves: list[float]) -> optuna.Study:
 def test_a_trial_is_ended_by_its_scores_not_by_when_they_are_read(
     arrivals: list[int], scores: list[float], behind: bool
 ) -> None:
-    study = study_with([0.7, 0.8, 0.8], [0.8, 0.85, 0.9], [0.75, 0.85, 0.85])
+    study = study_with([0.7, 0.8, 0.95], [0.8, 0.85, 0.95], [0.75, 0.85, 0.85])
     trial, seen = search.ask(study, PARAMS, 4), []
     assert any(search.falls_behind(trial, seen, scores[:known], epochs=3) for known in arrivals) == behind
 
@@ -48,7 +48,11 @@ def test_a_killed_trial_gets_its_parameters_again() -> None:
     broken.tell(killed, state=TrialState.FAIL)
     again, never_killed = search.ask(broken, PARAMS, 8), search.ask(unbroken, PARAMS, 8)
     assert killed.params == again.params == never_killed.params
-    assert search.ask(unbroken, PARAMS, 9).params != never_killed.params
+
+
+def test_every_trial_draws_anew() -> None:
+    first, second = (search.ask(study_with(), PARAMS, number) for number in (1, 2))
+    assert first.params != second.params
 
 
 def test_the_earliest_of_equals_is_the_best() -> None:
