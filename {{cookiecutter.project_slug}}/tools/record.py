@@ -128,7 +128,7 @@ def method(base: str, commit: str, experiment: str) -> str:
         "commit": [f"`{side[:12]}`" for side in sides],
         "name": ["", f"`{experiment}`"],
         "date": [git("show", "--no-patch", "--format=%cs", side) or "" for side in sides],
-        f"`{LOCK}`": [f"`{(git('rev-parse', f'{side}:{LOCK}') or 'none')[:12]}`" for side in sides],
+        f"hash of `{LOCK}`": [f"`{(git('rev-parse', f'{side}:{LOCK}') or 'none')[:12]}`" for side in sides],
         "prepared data": [f"`{hash_of(read(side, LOCK), PROCESSED)}`" for side in sides],
     }
     before, after = (flat(read(side, PARAMS)) for side in sides)
