@@ -55,6 +55,13 @@ def main() -> int:
 
 def search(params: Params, count: int) -> None:
     """Run trials until there are so many, and print them all."""
+    if not params.search:
+        raise UserError(
+            "there is nothing to search",
+            expected=f"ranges or choices below `search` in {PARAMS}",
+            found="none",
+            remedy="name a parameter there, as in fine_tune.epochs: [1, 2, 3]",
+        )
     commit = trials.committed_head()
     with trials.alone() as lock:
         study = study_of(commit)
