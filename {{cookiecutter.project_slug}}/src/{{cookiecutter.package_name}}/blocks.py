@@ -100,25 +100,18 @@ def regular(block: bytes, width: int, delimiter: str) -> pl.DataFrame | None:
     closes_row = signs[ends].reshape(-1, width) == _LINE_END
     if not closes_row[:, -1].all() or closes_row[:, :-1].any():
         return None
-    names = [str(place) for place in range(width)]
-    cells = pl.read_csv(
-        block,
-        has_header=False,
-        schema=dict.fromkeys(names, pl.String),
-        separator=delimiter,
-        empty_string_is_null=False,
-    )
+    schema = {str(place): pl.String for place in range(width)}
+    try:
+        cells = pl.read_csv(block, has_header=False, schema=schema, separator=delimiter, empty_string_is_null=False)
+    except pl.exceptions.PolarsError:  # not UTF-8
+        return None
     return cells if cells.height == len(closes_row) else None
 
 
 def _is_plain(block: bytes) -> bool:
-    """Whether a block is UTF-8 without zeros and lone carriage returns, and no mark begins it."""
-    if b"\0" in block or block.count(b"\r") > block.count(b"\r\n") or block.startswith(BYTE_ORDER_MARK):
-        return False
-    try:
-        return block.isascii() or bool(block.decode())
-    except UnicodeDecodeError:
-        return False
+    """Whether a block has no zero and no lone carriage return, and no byte order mark begins it."""
+    lone = b"\r" in block and block.count(b"\r") > block.count(b"\r\n")
+    return not (lone or b"\0" in block or block.startswith(BYTE_ORDER_MARK))
 
 
 def _are_closed(signs: np.ndarray, quotes: np.ndarray, delimiter: int) -> bool:

@@ -61,13 +61,16 @@ class Intake:
         labels = self._cells.read_all(rows["label"])
         names = ["text", "second_text"] if self._pair else ["text"]
         raw = [rows[name].fill_null("") for name in names]
-        texts = [_all_cleaned(column) for column in raw]
-        no_text = texts[0] == "" if not self._pair else (texts[0] == "") | (texts[1] == "")
+        odd = [column.str.contains(_MAY_CHANGE) for column in raw]
+        texts = [_mended(*both) for both in zip(raw, odd, strict=True)]
+        no_text = (texts[0] == "") | (texts[-1] == "")
         no_label = labels.is_null() & ~no_text
         self.dropped["without_text"] += int(no_text.sum())
         self.dropped["without_label"] += int(no_label.sum())
         good = ~(no_text | no_label)
-        self._count_all_mending(raw[0] + raw[1] if self._pair else raw[0], good)
+        for text in (raw[0] + raw[1] if self._pair else raw[0]).filter(good & (odd[0] | odd[-1])).to_list():
+            if not text.isprintable():
+                self._count_mending(text)
         self.accepted += int(good.sum())
         second = texts[1] if self._pair else None
         return pl.DataFrame({"text": texts[0], "second_text": second, "label": labels}, schema=SCHEMA).filter(good)
@@ -75,11 +78,6 @@ class Intake:
     def _count_mending(self, raw: str) -> None:
         self.mended["mangled_characters"] += bool(MANGLED.search(raw))
         self.mended["control_characters"] += bool(CONTROL.search(raw))
-
-    def _count_all_mending(self, raw: pl.Series, good: pl.Series) -> None:
-        for text in raw.filter(good & raw.str.contains("[^ -~]")):
-            if not text.isprintable():
-                self._count_mending(text)
 
     def all_mended(self) -> dict[str, int]:
         """How many rows were mended, by what was wrong."""
@@ -99,8 +97,7 @@ def _cleaned(value: Any) -> str:
     return clean(value)
 
 
-def _all_cleaned(raw: pl.Series) -> pl.Series:
-    places = raw.str.contains(_MAY_CHANGE).arg_true()
-    if places.is_empty():
-        return raw
-    return raw.clone().scatter(places, [clean(text) for text in raw.gather(places)])
+def _mended(raw: pl.Series, odd: pl.Series) -> pl.Series:
+    """The texts, the odd ones clean."""
+    places = odd.arg_true()
+    return raw.clone().scatter(places, [clean(text) for text in raw.gather(places).to_list()])

@@ -81,7 +81,9 @@ class Runs:
 
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows by key, those with equal key, table and label as one."""
-    several = rows["key"].is_duplicated()
+    rows = rows.sort("key")
+    key = rows["key"]
+    several = ((key == key.shift(1)) | (key == key.shift(-1))).fill_null(value=False)
     texts = pl.col("text", "second_text").first()
     merged = rows.filter(several).group_by(_GROUP).agg(texts, pl.col("rows").sum()).select(rows.columns)
     return pl.concat([rows.filter(~several), merged]).sort(_GROUP)
