@@ -8,8 +8,9 @@ import polars as pl
 from .splits import keys_of
 
 CHARACTERS_PER_RUN = 2**24
-ROWS_PER_RUN = 50_000
-CHARACTERS_PER_RANGE = 2**23
+ROWS_PER_RUN = 200_000
+ROWS_AT_ONCE = 4096  # of those that come one by one
+CHARACTERS_PER_RANGE = 2**22
 _FINEST = 4096  # ranges are whole numbers of these parts of the keys
 _BOUNDS = pl.Series([part * 2**128 // _FINEST for part in range(1, _FINEST)], dtype=pl.UInt128)
 SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String}
@@ -34,6 +35,8 @@ class Runs:
     def add(self, table: str, row: Row) -> None:
         """Take a row of a table."""
         self._rows.append((*row, table))
+        if len(self._rows) == ROWS_AT_ONCE:
+            self._gather()
         self._count(1, len(row[0]) + len(row[1] or ""))
 
     def add_all(self, table: str, rows: pl.DataFrame) -> None:
@@ -50,15 +53,19 @@ class Runs:
         if self._characters >= CHARACTERS_PER_RUN or self._height >= ROWS_PER_RUN:
             self._write()
 
-    def _write(self) -> None:
+    def _gather(self) -> None:
         if self._rows:
             columns = zip([*SCHEMA, "table"], zip(*self._rows, strict=True), strict=True)
             self._keep(pl.DataFrame(dict(columns), schema=SCHEMA | {"table": pl.String}))
+            self._rows = []
+
+    def _write(self) -> None:
+        self._gather()
         run = _merged(pl.concat(self._parts))
         run.write_ipc(self._path(len(self._ends)), record_batch_size=4096)
         self._ends.append([0, *run["key"].search_sorted(_BOUNDS), run.height])
         self._total += self._characters
-        self._rows, self._parts, self._height, self._characters = [], [], 0, 0
+        self._parts, self._height, self._characters = [], 0, 0
 
     def ranges(self) -> Iterator[pl.DataFrame]:
         """All rows by ascending key, with their count as `rows`; rows of one key are in one frame."""
