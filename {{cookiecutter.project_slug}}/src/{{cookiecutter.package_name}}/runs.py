@@ -10,7 +10,7 @@ from .splits import keys_of
 CHARACTERS_PER_RUN = 2**24
 ROWS_PER_RUN = 200_000
 ROWS_AT_ONCE = 4096  # of those that come one by one
-CHARACTERS_PER_RANGE = 2**22
+CHARACTERS_PER_RANGE = 2**23
 _FINEST = 4096  # ranges are whole numbers of these parts of the keys
 _BOUNDS = pl.Series([part * 2**128 // _FINEST for part in range(1, _FINEST)], dtype=pl.UInt128)
 SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String}
@@ -75,12 +75,12 @@ class Runs:
         for first in range(0, _FINEST, step):
             last = min(first + step, _FINEST)
             parts = [
-                pl.scan_ipc(self._path(number)).slice(ends[first], ends[last] - ends[first]).collect()
+                pl.scan_ipc(self._path(number)).slice(ends[first], ends[last] - ends[first])
                 for number, ends in enumerate(self._ends)
                 if ends[first] < ends[last]
             ]
             if parts:
-                yield _merged(pl.concat(parts))
+                yield _merged(pl.concat(pl.collect_all(parts)))
 
     def _path(self, number: int) -> Path:
         return self.directory / f"run-{number}.ipc"
