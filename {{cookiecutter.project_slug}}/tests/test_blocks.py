@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }} import blocks
+from {{ cookiecutter.package_name }}.cleaning import clean
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.intake import Intake
 from {{ cookiecutter.package_name }}.params import Params
@@ -33,7 +34,7 @@ CELLS = [
     "\x07",
     "null",
 ]
-ODD = [b'"', b'""', b",", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xe9", b" "]
+ODD = [b'"', b'""', b'"x"', b'" "', b",", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xe9", b" "]
 TASKS = {
     "one label": params_with(),
     "kept rows": params_with(prepare__keep={"column": "kept", "value": "a"}),
@@ -145,3 +146,10 @@ def test_what_leaves_no_doubt_is_read_by_the_block(tmp_path: Path) -> None:
     (tmp_path / "table.jsonl").write_text(json.dumps({"text": "a", "label": 1}) + "\n", encoding="utf-8")
     found = parts_of(tmp_path / "table.jsonl", Intake(params_with()))
     assert found == [("a", None, "1")]
+
+
+def test_every_character_is_cleaned_as_in_one_text() -> None:
+    characters = map(chr, [*range(0x3100), *range(0xE000, 0x10000), *range(0x10000, 0x110000, 997)])
+    texts = [form.format(character) for character in characters for form in ("{0}", "a{0}", "a{0}b", "a {0}b", "{0} a")]
+    found = Intake(params_with()).take_all([pl.Series(texts), pl.Series(["good"]).new_from_index(0, len(texts))])
+    assert found["text"].to_list() == [text for text in map(clean, texts) if text]
