@@ -153,3 +153,26 @@ def test_every_character_is_cleaned_as_in_one_text() -> None:
     texts = [form.format(character) for character in characters for form in ("{0}", "a{0}", "a{0}b", "a {0}b", "{0} a")]
     found = Intake(params_with()).take_all([pl.Series(texts), pl.Series(["good"]).new_from_index(0, len(texts))])
     assert found["text"].to_list() == [text for text in map(clean, texts) if text]
+
+
+DOUBTS = {
+    "quotes inside a cell": b'a "b" c,1\n',
+    "a blank before quotes": b' "a",1\n',
+    "a blank after quotes": b'"a" ,1\n',
+    "letters after quotes": b'"a"b,1\n',
+    "quotes without end": b'"a,1\n',
+    "a cell too few": b"a\n",
+    "one too few and one too many": b"a\nb,1,2\n",
+    "a blank line": b"a,1\n\n",
+    "a carriage return": b"a\rb,1\n",
+    "a zero": b"a\0,1\n",
+    "no UTF-8": b"caf\xe9,1\n",
+    "a mark": b"\xef\xbb\xbfa,1\n",
+    "no end": b"a,1",
+}
+
+
+@pytest.mark.parametrize("block", DOUBTS.values(), ids=DOUBTS)
+def test_a_doubt_is_left_to_the_exact_reader(block: bytes) -> None:
+    for around in (b"", b"x,0\n"):
+        assert blocks.regular(around + block, 2, ",") is None or (around and block.startswith(b"\xef"))
