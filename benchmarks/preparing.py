@@ -2,8 +2,8 @@
 
     python benchmarks/preparing.py build/review-sentiment --rows 1000000
 
-The table is made by code: CSV, two labels, about 30 words and 200 bytes a row; one row in 20 repeats another, one in 400
-contradicts one, one in 20 holds characters that must be mended, one in 4 stands in quotes. Both clocks start when
+The table is made by code: CSV, two labels, about 30 words and 200 bytes a row; one row in 20 repeats another, one in
+400 contradicts one, one in 20 holds characters that must be mended, one in 4 stands in quotes. Both clocks start when
 everything is imported; both read, clean, drop repeats and contradictions, split by the text, count what the data
 profile tells and write Parquet. Memory is the largest resident size of each process. Both must keep the same rows.
 
