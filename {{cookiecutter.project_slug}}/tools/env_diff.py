@@ -154,7 +154,7 @@ def of_the_packages(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference
         why = f"it {does}" if does else "no stage computes or writes with it"
         yield from compare(name, version_of(ours), version_of(theirs), bool(does), why)
         known = ours and theirs and ours["version"] == theirs["version"] and ours["hash"] and theirs["hash"]
-        if known and "origin" not in ours:
+        if known and ours.get("origin") != "directory":
             why = f"another build of {ours['version']}; {why}"
             yield from compare(f"{name}, files", ours["hash"][:12], theirs["hash"][:12], bool(does), why)
 

@@ -29,7 +29,7 @@ from {{ cookiecutter.package_name }}.params import Compute, load_params
 FOLDER = Path("snapshots")
 LOCK = Path("dvc.lock")
 # Libraries pick their kernels by these; the other flags of a processor decide nothing here.
-INSTRUCTION_SETS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|bmi|asimd|sve|sme|bf16|i8mm)\w*")
+INSTRUCTION_SETS = re.compile(r"(s?sse|avx|fma|f16c|amx|bmi|asimd|sve|bf16|i8mm)\w*")
 HASH = "sha256 of the sorted entries of the RECORD, without scripts, byte code and the installer's notes"
 NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
@@ -124,13 +124,12 @@ def installed() -> dict[str, Distribution]:
 
 
 def about(package: Distribution) -> dict[str, Any]:
-    """Version and hash of a package; one that was not installed from a package index says where it came from."""
+    """Version and hash of a package; one that was named by its place, as this project is, says what that was."""
     facts = {"version": package.version, "hash": hash_of(package)}
     origin = package.read_text("direct_url.json")
     if origin is None:
         return facts
-    editable = json.loads(origin).get("dir_info", {}).get("editable", False)
-    return facts | {"origin": "an editable checkout" if editable else "a file or address of its own"}
+    return facts | {"origin": "directory" if "dir_info" in json.loads(origin) else "file or address"}
 
 
 def hash_of(package: Distribution) -> str | None:
