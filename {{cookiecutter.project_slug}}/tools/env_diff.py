@@ -55,6 +55,7 @@ def main() -> int:
 
 def read_snapshot(path: Path) -> dict[str, Any]:
     """A snapshot. Raises UserError where the file is none."""
+    snapshot: dict[str, Any] = {}
     try:
         snapshot = read_json(path)
         wrong = "" if {"project", "compute", "cpu", "packages"} <= snapshot.keys() else "JSON of another kind"
@@ -118,11 +119,10 @@ def of_the_processor(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Differenc
     """What kernels are chosen by: in `portable` mode only onnxruntime still chooses."""
     portable = a["compute"]["determinism"] == "portable"
     for key in ("name", "family_model_stepping"):
-        why = (
-            "portable mode pins the kernels" if portable else "machine mode: MKL and OpenBLAS choose kernels by the model"
-        )
+        why = "portable mode pins the kernels" if portable else "machine mode: MKL and OpenBLAS choose kernels by it"
         yield from compare(f"cpu.{key}", a["cpu"][key], b["cpu"][key], not portable, why)
-    yield from compare("cpu.cores", a["cpu"]["cores"], b["cpu"]["cores"], False, "compute.threads decides, not the cores")
+    why = "compute.threads decides, not the cores"
+    yield from compare("cpu.cores", a["cpu"]["cores"], b["cpu"]["cores"], False, why)
     ours, theirs = set(a["cpu"]["instruction_sets"]), set(b["cpu"]["instruction_sets"])
     only = " ".join(sorted(ours - theirs)) or "-", " ".join(sorted(theirs - ours)) or "-"
     if not portable:
@@ -153,10 +153,9 @@ def of_the_packages(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference
         does = DECIDE.get(name) or ("computes on the GPU" if name.startswith(GPU_LIBRARIES) else None)
         why = f"it {does}" if does else "no stage computes or writes with it"
         yield from compare(name, version_of(ours), version_of(theirs), bool(does), why)
-        known = ours and theirs and ours["version"] == theirs["version"] and ours["hash"] and theirs["hash"]
-        if known and ours.get("origin") != "directory":
+        if ours and theirs and ours["version"] == theirs["version"]:
             why = f"another build of {ours['version']}; {why}"
-            yield from compare(f"{name}, files", ours["hash"][:12], theirs["hash"][:12], bool(does), why)
+            yield from compare(f"{name}, files", ours["hash"], theirs["hash"], bool(does), why)
 
 
 def version_of(package: dict[str, Any] | None) -> str:
@@ -167,7 +166,7 @@ def version_of(package: dict[str, Any] | None) -> str:
 def of_a_variable(name: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
     """An environment variable: decisive unless the launcher sets it whatever the shell says."""
     overruled = name in a["compute"]["set"] and name in b["compute"]["set"]
-    why = "the launcher sets it from params.yaml" if overruled else "libraries read it, and the launcher leaves it alone"
+    why = "the launcher sets it from params.yaml" if overruled else "libraries read it, the launcher leaves it"
     yield from compare(name, a["environment"].get(name), b["environment"].get(name), not overruled, why)
 
 

@@ -84,8 +84,8 @@ def engine() -> str:
 
 def revision() -> str:
     """The commit, marked when there is more than it holds."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Make the environment of a snapshot again and run the pipeline in it: `make rebuild SNAPSHOT=snapshots/laptop.json`.
 
-In an empty directory: a clone of the snapshot's commit, a new virtual environment with exactly its packages, a comparison
-of what is there now with the snapshot, the sanity tests, and `make reproduce`. Ends with 0 when every out is the same,
-and prints the time that each part took.
+In an empty directory: a clone of the snapshot's commit, a new virtual environment with exactly its packages, a
+comparison of what is there now with the snapshot, the sanity tests, and `make reproduce`. Ends with 0 when every out is
+the same, and prints the time that each part took.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> int:
     """Rebuild, test and reproduce; 0 when every byte is the same."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("snapshot", type=Path, help="a file of `make snapshot`")
-    parser.add_argument("--into", type=Path, help="an empty directory; default: beside this one, its name with -rebuilt")
+    parser.add_argument("--into", type=Path, help="an empty directory; default: ../NAME-rebuilt")
     parser.add_argument("--torch-index", help="take torch from this index, as in `make setup`")
     arguments = parser.parse_args()
     into = (arguments.into or Path.cwd().with_name(f"{Path.cwd().name}-rebuilt")).resolve()
@@ -117,7 +117,7 @@ def install(packages: dict[str, Any], into: Path, torch_index: str | None) -> bo
 
 
 def look(snapshot: dict[str, Any], into: Path) -> bool:
-    """Compare the new environment with the snapshot. What differs is told; whether bits differ, `reproduce` will say."""
+    """Compare the new environment with the snapshot and tell what differs; whether bits do, `reproduce` will say."""
     path = into / ".venv/snapshot.json"
     if not run(into, "python", "tools/snapshot.py", "--output", str(path)):
         return False

@@ -43,14 +43,12 @@ def said_by_modelscan() -> dict[Path, str]:
     """What modelscan says against files: what it found, or why it could not read them."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [PROGRAM, "scan", "-p", MODELS.resolve(), "-r", "json", "-o", report]
+        command = [PROGRAM.absolute(), "scan", "-p", MODELS.resolve(), "-r", "json", "-o", report]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if not report.exists():
             raise SystemExit(f"error: modelscan ended with {done.returncode}: {done.stderr[-500:]}")
         told = json.loads(report.read_text(encoding="utf-8"))
-    return {
-        MODELS / one["source"].partition(":")[0]: one["description"] for one in [*told["issues"], *told["errors"]]
-    }
+    return {MODELS / one["source"].partition(":")[0]: one["description"] for one in [*told["issues"], *told["errors"]]}
 
 
 def not_numbers(path: Path) -> str:

@@ -125,11 +125,10 @@ def installed() -> dict[str, Distribution]:
 
 def about(package: Distribution) -> dict[str, Any]:
     """Version and hash of a package; one that was named by its place, as this project is, says what that was."""
-    facts = {"version": package.version, "hash": hash_of(package)}
-    origin = package.read_text("direct_url.json")
-    if origin is None:
-        return facts
-    return facts | {"origin": "directory" if "dir_info" in json.loads(origin) else "file or address"}
+    origin = json.loads(package.read_text("direct_url.json") or "{}")
+    if "dir_info" in origin:
+        return {"version": package.version, "hash": None, "origin": "directory"}
+    return {"version": package.version, "hash": hash_of(package)} | ({"origin": "file or address"} if origin else {})
 
 
 def hash_of(package: Distribution) -> str | None:

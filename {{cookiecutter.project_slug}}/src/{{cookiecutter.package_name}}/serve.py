@@ -14,9 +14,8 @@ import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import socket
 from threading import BoundedSemaphore, Lock
-from typing import Any
+from typing import Any, cast
 
 from . import paths
 from .errors import UserError
@@ -40,11 +39,14 @@ class Server(ThreadingHTTPServer):
         self.free = BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__(address, Handler)
 
-    def verify_request(self, *_: object) -> bool:
-        """Take a connection only where one is free; the others are closed."""
-        return self.free.acquire(blocking=False)
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection where one is free, else close it."""
+        if self.free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
 
-    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, then free the connection."""
         try:
             super().process_request_thread(request, client_address)
@@ -55,19 +57,22 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """The two addresses. Whatever goes wrong is told as {"error": …}."""
 
-    server: Server
     timeout = SECONDS
     server_version = "serve"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802, the name that http.server asks for
+    def of(self) -> Server:
+        """The server that this connection belongs to."""
+        return cast("Server", self.server)
+
+    def do_GET(self) -> None:
         """Say that the model is loaded, and what it answers."""
         if self.path != "/health":
             return self.send_error(HTTPStatus.NOT_FOUND, "GET /health or POST /predict")
-        classifier = self.server.classifier
+        classifier = self.of().classifier
         return self.answer(HTTPStatus.OK, {"status": "ok", "task": classifier.task, "labels": classifier.labels})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Answer the texts of the body."""
         if self.path != "/predict":
             return self.send_error(HTTPStatus.NOT_FOUND, "GET /health or POST /predict")
@@ -78,11 +83,11 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.read(min(int(length), 4 * MAX_BYTES))  # or the client would see a reset, not the answer
             return self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {MAX_BYTES} bytes")
         try:
-            texts = texts_of(self.rfile.read(int(length)), pairs=self.server.classifier.task == "pair")
+            texts = texts_of(self.rfile.read(int(length)), pairs=self.of().classifier.task == "pair")
         except ValueError as error:
             return self.send_error(HTTPStatus.BAD_REQUEST, str(error))
-        with self.server.one_at_a_time:
-            answers = list(self.server.classifier.predict(texts))
+        with self.of().one_at_a_time:
+            answers = list(self.of().classifier.predict(texts))
         return self.answer(HTTPStatus.OK, {"answers": answers})
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -134,7 +139,8 @@ def main() -> int:
         print(f"error: {mistake}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 0
+        pass
+    return 0
 
 
 def parse() -> argparse.Namespace:

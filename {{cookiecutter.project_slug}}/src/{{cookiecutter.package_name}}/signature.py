@@ -1,4 +1,4 @@
-"""Verify the signature of a model's directory: Ed25519 over its manifest, which names the sha256 of every other file."""
+"""Verify the signature of a model: Ed25519 over its manifest, which names the sha256 of every other file."""
 
 import base64
 import json
