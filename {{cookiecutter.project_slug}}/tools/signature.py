@@ -4,7 +4,6 @@ The private key stays where you put it, outside the repository; with SIGNING_KEY
 public one, signing.pub, belongs in Git, and so does the signature, models/onnx.sig.
 """
 
-import base64
 import os
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.files import write_text
 from {{ cookiecutter.package_name }}.manifest import MANIFEST, verified_manifest
 from {{ cookiecutter.package_name }}.paths import ONNX
-from {{ cookiecutter.package_name }}.signature import signature_of, verify_signature
+from {{ cookiecutter.package_name }}.signature import encoded, signature_of, verify_signature
 
 PUBLIC_KEY = Path("signing.pub")
 PASSWORD = os.environ.get("SIGNING_KEY_PASSWORD", "").encode()
@@ -74,7 +73,7 @@ def sign(path: Path) -> str:
     key = read_private_key(path)
     verified_manifest(ONNX)
     signature = key.sign((ONNX / MANIFEST).read_bytes())
-    write_text(signature_of(ONNX), base64.b64encode(signature).decode() + "\n")
+    write_text(signature_of(ONNX), encoded(signature))
     return f"{signature_of(ONNX)}: the signature of {ONNX}, commit it"
 
 

@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
     """One model; a thread for each connection, one request answered at a time: onnxruntime takes all cores for it."""
 
     daemon_threads = True
+    request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], classifier: OnnxClassifier) -> None:
         self.classifier = classifier

@@ -26,7 +26,7 @@ def verify_signature(directory: Path, key: Path) -> None:
     signature, manifest = signature_of(directory), directory / MANIFEST
     try:
         content = manifest.read_bytes()
-        public.verify(base64.b64decode(signature.read_bytes()), content)
+        public.verify(decoded(signature.read_bytes()), content)
     except FileNotFoundError as missing:
         raise refusal(directory, f"{signature} and {manifest}", f"no {missing.filename}") from None
     except (InvalidSignature, ValueError):
@@ -34,6 +34,19 @@ def verify_signature(directory: Path, key: Path) -> None:
     strangers = {path.name for path in directory.iterdir()} - json.loads(content)["files"].keys() - {MANIFEST}
     if strangers:
         raise refusal(directory, "only files that the manifest names", ", ".join(sorted(strangers)))
+
+
+def encoded(signature: bytes) -> str:
+    """The signature as the one line of its file."""
+    return base64.b64encode(signature).decode() + "\n"
+
+
+def decoded(line: bytes) -> bytes:
+    """The signature in the line. Raises ValueError for any byte that `encoded` would not write."""
+    signature = base64.b64decode(line)
+    if encoded(signature).encode() != line:
+        raise ValueError("not as it was written")
+    return signature
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
