@@ -26,20 +26,21 @@ BAKES = {
 MODULES = """__init__ __main__ answer_files answers bad_rows card checkpoints classifier cleaning
     data_profile determinism encodings errors files graph identity inference intake label_cells manifest
     metrics neighbours onednn params parity paths predict probe processes quantization records rows runs
-    sources splits tables tasks text_graph token_store tokens training_data vectors stages/__init__
+    serve signature sources splits tables tasks text_graph token_store tokens training_data vectors stages/__init__
     stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
-TESTS = """bad_inputs conftest small_project test_bad_input test_card test_fuzz test_metrics test_model
+TESTS = """bad_inputs conftest small_project test_bad_input test_card test_environment test_fuzz test_metrics test_model
     test_onnx test_params test_pipeline_file test_predict test_prepare test_processes test_sameness
-    test_stages test_text_graph""".split()
+    test_serve test_signature test_stages test_text_graph""".split()
 
-TOOLS = "audit in_step keys objects owners pin remote reproduce results s3 seeds transfer".split()
+TOOLS = """audit env_diff image in_step keys objects owners pin rebuild remote reproduce results s3 scan
+    seeds signature snapshot transfer""".split()
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
     package = answers.get("package_name", "review_sentiment")
-    files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvcignore .gitattributes .gitignore
-        .pre-commit-config.yaml LICENSE Makefile README.md dvc.yaml params.yaml pyproject.toml
-        requirements.lock""".split()
+    files = """.cookiecutter.yaml .dockerignore .dvc/.gitignore .dvc/config .dvcignore .gitattributes
+        .gitignore .pre-commit-config.yaml Dockerfile LICENSE Makefile README.md docs/environment.md dvc.yaml
+        params.yaml pyproject.toml requirements-supply-chain.lock requirements.lock""".split()
     files += [f"src/{package}/{name}.py" for name in MODULES]
     files += [f"tests/{name}.py" for name in TESTS]
     files += [f"tools/{name}.py" for name in TOOLS]

@@ -1,7 +1,7 @@
 """Build an image from the Dockerfile: `make image BASE=python:3.12-slim@sha256:…`, `make image TARGET=train BASE=…`.
 
-Docker, Podman or Buildah does it, the first that works here. The base must be named by its digest: a name alone is
-another image next week.
+Docker, Podman or Buildah does it: the first that works here, or the one that ENGINE=… names. The base must be named by
+its digest: a name alone is another image next week.
 """
 
 import argparse
@@ -25,27 +25,29 @@ def main() -> int:
     parser.add_argument("target", choices=("predict", "train"))
     parser.add_argument("--base", help="the base image with its digest; default: that of the Dockerfile")
     parser.add_argument("--torch-index", default="", help="take torch from this index")
+    parser.add_argument("--engine", choices=ENGINES, help="default: the first that works")
     arguments, options = parser.parse_known_args()
     try:
-        return build(arguments.target, base_image(arguments.base), arguments.torch_index, options)
+        return build(arguments, options)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 1
 
 
-def build(target: str, base: str, torch_index: str, options: list[str]) -> int:
+def build(arguments: argparse.Namespace, options: list[str]) -> int:
     """Build a stage of the Dockerfile and name the image; `options` go to the program that builds."""
-    if target == "predict":
-        verified_manifest(ONNX, NEEDED)
-    name = f"{Path.cwd().name}:{target}"
-    given = {"BASE": base, "REVISION": revision()}
+    target = arguments.target
+    given = {"BASE": base_image(arguments.base), "REVISION": revision()}
     if target == "train":
-        given["TORCH_INDEX"] = torch_index
-    arguments = [part for key, value in given.items() for part in ("--build-arg", f"{key}={value}")]
-    # Podman's own format has no place for the health check.
-    program = engine()
+        given["TORCH_INDEX"] = arguments.torch_index
+    else:
+        verified_manifest(ONNX, NEEDED)
+    program = arguments.engine or first_engine()
+    # The format of the other two has no place for the health check.
     form = [] if program == "docker" else ["--format", "docker"]
-    command = [program, "build", *form, *options, "--target", target, "--tag", name, *arguments, "."]
+    name = f"{Path.cwd().name}:{target}"
+    settings = [part for key, value in given.items() for part in ("--build-arg", f"{key}={value}")]
+    command = [program, "build", *form, *options, "--target", target, "--tag", name, *settings, "."]
     code = subprocess.run(command, check=False).returncode
     if code == 0:
         print(f"{name} is built")
@@ -66,7 +68,7 @@ def base_image(given: str | None) -> str:
     return base
 
 
-def engine() -> str:
+def first_engine() -> str:
     """The first program that can build here. Raises UserError."""
     for program in ENGINES:
         try:

@@ -102,9 +102,8 @@ def clone(commit: str, into: Path) -> bool:
 
 def install(packages: dict[str, Any], into: Path, torch_index: str | None) -> bool:
     """Make `.venv` with exactly these packages; what they need is among them, so that pip resolves nothing."""
-    wanted = [f"{name}=={one['version']}" for name, one in packages.items() if one.get("origin") != "directory"]
     # A build tag such as +cpu exists on one index only; the plain version matches every build.
-    plain = [name.partition("+")[0] for name in wanted]
+    plain = [f"{name}=={one['version'].partition('+')[0]}" for name, one in packages.items()]
     listed = into / ".venv/snapshot.txt"
     if not run(into, sys.executable, "-m", "venv", ".venv"):
         return False

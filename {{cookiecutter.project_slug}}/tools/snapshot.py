@@ -65,7 +65,7 @@ def snapshot(compute: Compute) -> dict[str, Any]:
         "gpu": gpus(),
         "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
         "hash_of_a_package": HASH,
-        "packages": {name: about(found) for name, found in installed().items()},
+        "packages": {name: {"version": p.version, "hash": hash_of(p)} for name, p in installed().items()},
         "environment": {name: os.environ.get(name) for name in determinism.names_that_decide(compute)},
     }
 
@@ -116,19 +116,15 @@ def gpus() -> dict[str, Any] | None:
 
 
 def installed() -> dict[str, Distribution]:
-    """Every installed package by its normalised name; the first on the path counts, as for an import."""
+    """Every installed package by its normalised name; the first on the path counts, as for an import.
+
+    A directory that was installed, as this project is, is left out: its commit tells more.
+    """
     found: dict[str, Distribution] = {}
     for one in distributions():
-        found.setdefault(re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(), one)
+        if "dir_info" not in json.loads(one.read_text("direct_url.json") or "{}"):
+            found.setdefault(re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(), one)
     return dict(sorted(found.items()))
-
-
-def about(package: Distribution) -> dict[str, Any]:
-    """Version and hash of a package; one that was named by its place, as this project is, says what that was."""
-    origin = json.loads(package.read_text("direct_url.json") or "{}")
-    if "dir_info" in origin:
-        return {"version": package.version, "hash": None, "origin": "directory"}
-    return {"version": package.version, "hash": hash_of(package)} | ({"origin": "file or address"} if origin else {})
 
 
 def hash_of(package: Distribution) -> str | None:
