@@ -130,9 +130,8 @@ def test_a_snapshot_holds_packages_with_hashes_and_no_secret(tmp_path: Path, bas
     snapshot = json.loads(text)
     assert snapshot["environment"]["GLIBC_TUNABLES"] == "glibc.x=1"
     assert snapshot["environment"]["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS")
-    listed = json.loads(
-        subprocess.run([sys.executable, "-m", "pip", "list", "--exclude-editable", "--format=json"], capture_output=True, check=True).stdout
-    )
+    command = [sys.executable, "-m", "pip", "list", "--exclude-editable", "--format=json"]
+    listed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     versions = {one["name"].lower().replace("_", "-").replace(".", "-"): one["version"] for one in listed}
     assert {name: one["version"] for name, one in snapshot["packages"].items()} == versions
     assert len(snapshot["packages"]["numpy"]["hash"]) == 64

@@ -18,11 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from {{ cookiecutter.package_name }} import manifest, signature
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.files import write_text
-from {{ cookiecutter.package_name }}.manifest import MANIFEST, verified_manifest
 from {{ cookiecutter.package_name }}.paths import ONNX
-from {{ cookiecutter.package_name }}.signature import encoded, signature_of, verify_signature
 
 PUBLIC_KEY = Path("signing.pub")
 PASSWORD = os.environ.get("SIGNING_KEY_PASSWORD", "").encode()
@@ -71,16 +70,16 @@ def make_key(path: Path) -> str:
 def sign(path: Path) -> str:
     """Sign the model as it is, after every file was checked."""
     key = read_private_key(path)
-    verified_manifest(ONNX)
-    signature = key.sign((ONNX / MANIFEST).read_bytes())
-    write_text(signature_of(ONNX), encoded(signature))
-    return f"{signature_of(ONNX)}: the signature of {ONNX}, commit it"
+    manifest.verified_manifest(ONNX)
+    signed = key.sign((ONNX / manifest.MANIFEST).read_bytes())
+    write_text(signature.signature_of(ONNX), signature.encoded(signed))
+    return f"{signature.signature_of(ONNX)}: the signature of {ONNX}, commit it"
 
 
 def verify(path: Path) -> str:
     """See that the model is the one that the owner of the key signed."""
-    verify_signature(ONNX, path)
-    verified_manifest(ONNX)
+    signature.verify_signature(ONNX, path)
+    manifest.verified_manifest(ONNX)
     return f"{ONNX} is the model that the owner of {path} signed"
 
 

@@ -1,4 +1,6 @@
-"""Answer over HTTP with the shipped model, without torch: python -m {{ cookiecutter.package_name }}.serve
+"""Answer over HTTP with the shipped model, without torch.
+
+python -m {{ cookiecutter.package_name }}.serve --port 8000
 
 POST /predict   {"texts": ["A warm, funny film."]}, of a model of pairs {"texts": [["first", "second"]]}
                 gives {"answers": [{"text": …, "label": …, "probabilities": …}]}, in the order of the texts
