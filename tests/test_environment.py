@@ -112,7 +112,14 @@ def builder_options() -> str:
 @pytest.fixture(scope="module")
 def container(small: Project, buildah: dict[str, str]) -> Iterator[str]:
     """A container of the prediction image, built in a checkout that is full of secrets."""
-    places = (".env", "signing.key", "src/.env", "models/onnx/key.pem", ".dvc/config.local")
+    places = (
+        ".env",
+        "signing.key",
+        "src/.env",
+        "src/review_sentiment/.env",
+        "models/onnx/key.pem",
+        ".dvc/config.local",
+    )
     secrets = [small.path / name for name in places]
     for path in secrets:
         path.write_text(f"PASSWORD={SECRET}\n", encoding="utf-8")
