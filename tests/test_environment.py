@@ -85,6 +85,7 @@ def buildah() -> dict[str, str]:
 def make_base(settings: dict[str, str]) -> None:
     """A small Debian with Python and its venv module, as an image."""
     root = STORAGE / "debian"
+    subprocess.run(["umount", root / "proc"], capture_output=True, check=False)  # left by a run that was killed
     shutil.rmtree(root, ignore_errors=True)
     command = ["debootstrap", "--variant=minbase", "--include=ca-certificates,python3-venv", "bookworm", str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
