@@ -66,6 +66,7 @@ lock: setup  ## Make both requirements.lock anew
 	cookiecutter --no-input --accept-hooks no --output-dir build/lock .
 	$(MAKE) -C build/lock/review-sentiment lock
 	cp build/lock/review-sentiment/requirements.lock '$(PROJECT)/requirements.lock'
+	cp build/lock/review-sentiment/requirements-supply-chain.lock '$(PROJECT)/requirements-supply-chain.lock'
 	pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --no-emit-trusted-host --constraint '$(PROJECT)/requirements.lock' \
 		--output-file requirements.lock requirements.in

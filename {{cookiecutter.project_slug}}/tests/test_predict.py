@@ -30,8 +30,8 @@ def predict(project: Path, *arguments: str | Path, given: str | bytes = "") -> s
 
 
 def test_it_needs_no_torch() -> None:
-    heavy = ["polars", "pydantic", "torch", "transformers"]
-    code = f"import sys, {PACKAGE}.predict; print([name for name in {heavy} if name in sys.modules])"
+    heavy = ["cryptography", "polars", "pydantic", "torch", "transformers"]
+    code = f"import sys, {PACKAGE}.predict, {PACKAGE}.serve; print([name for name in {heavy} if name in sys.modules])"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert shown.stdout.strip() == "[]"

@@ -26,6 +26,16 @@ _PORTABLE = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
+# A shell may export these, too. They decide bits and are left as they are; `make snapshot` writes them down.
+LEFT_ALONE = (
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_MAX_CPU_ISA",
+    "GLIBC_TUNABLES",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
 
 
 def environment(compute: Compute) -> dict[str, str]:
@@ -43,6 +53,11 @@ def environment(compute: Compute) -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
     return variables | (_PORTABLE if compute.determinism == "portable" else {})
+
+
+def names_that_decide(compute: Compute) -> list[str]:
+    """The names of all environment variables that decide bits in either mode, set by this module or not."""
+    return sorted({*environment(compute), *_PORTABLE, *LEFT_ALONE})
 
 
 def set_environment(compute: Compute) -> None:
