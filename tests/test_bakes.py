@@ -29,17 +29,18 @@ MODULES = """__init__ __main__ answer_files answers bad_rows card checkpoints cl
     sources splits tables tasks text_graph token_store tokens training_data vectors stages/__init__
     stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_card test_fuzz test_metrics test_model
-    test_onnx test_params test_pipeline_file test_predict test_prepare test_processes test_sameness
+    test_onnx test_params test_pipeline_file test_predict test_prepare test_processes test_release test_sameness
     test_stages test_text_graph""".split()
 
-TOOLS = "audit in_step keys objects owners pin remote reproduce results s3 seeds transfer".split()
+TOOLS = """audit in_step keys lineage objects owners pin registry release remote reproduce results s3 seeds
+    transfer""".split()
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
     package = answers.get("package_name", "review_sentiment")
     files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvcignore .gitattributes .gitignore
         .pre-commit-config.yaml LICENSE Makefile README.md dvc.yaml params.yaml pyproject.toml
-        requirements.lock""".split()
+        requirements.lock docs/releases.md""".split()
     files += [f"src/{package}/{name}.py" for name in MODULES]
     files += [f"tests/{name}.py" for name in TESTS]
     files += [f"tools/{name}.py" for name in TOOLS]
