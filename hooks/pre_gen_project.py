@@ -20,6 +20,7 @@ DEPENDENCIES = {
     "hypothesis",
     "joblib",
     "lineage",
+    "mlflow",
     "numpy",
     "onnx",
     "onnxruntime",

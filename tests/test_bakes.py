@@ -13,12 +13,18 @@ BAKES = {
     "sample-local": {},
     "sample-s3": {"dvc_remote": "s3", "license": "MIT", "ci": "none", "s3_endpoint_url": "https://s3.example.com:9000"},
     "files-local": {"data_source": "files", "license": "BSD-3-Clause", "python_version": "3.12"},
-    "files-s3": {"data_source": "files", "dvc_remote": "s3", "base_model": "distilbert/distilbert-base-uncased"},
+    "files-s3": {
+        "data_source": "files",
+        "dvc_remote": "s3",
+        "base_model": "distilbert/distilbert-base-uncased",
+        "tracking": "mlflow",
+    },
     "hub-local": {"data_source": "hub", "license": "Proprietary", "python_version": "3.13", "hardware": "cuda"},
     "hub-s3": {
         "data_source": "hub",
         "dvc_remote": "s3",
         "base_model": "FacebookAI/roberta-base",
+        "tracking": "mlflow",
         "project_slug": "a",
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
@@ -46,6 +52,8 @@ def expected_files(answers: dict[str, str]) -> set[str]:
     files += [f"tools/{name}.py" for name in TOOLS]
     if answers.get("ci") != "none":
         files.append(".github/workflows/ci.yml")
+    if answers.get("tracking") == "mlflow":
+        files.append("tools/mlflow_run.py")
     if answers.get("data_source", "sample") == "sample" or "base_model" not in answers:
         files.append("requirements-sample.lock")
     return set(files)

@@ -1,14 +1,16 @@
-"""The record of a release: what it was made from, and what changed since the release before. It goes into the tag."""
+"""What a commit is made of and how it differs from another; the record of a release, which goes into its tag."""
 
 import hashlib
 import json
 from typing import Any
 
+from dvc.repo import Repo
 from registry import Tag, git
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.manifest import MANIFEST
 
@@ -36,6 +38,28 @@ def record_of(artifact: str, version: str, commit: str, parent: Tag | None, gate
         "changed": changes(before, commit) if before else None,
         "metrics": side_by_side(metrics_at(before) if before else {}, metrics_at(commit)),
     }
+
+
+def see_committed() -> None:
+    """Refuse a workspace that is not that of the last commit."""
+    if changed := git("status", "--porcelain").rstrip():
+        raise UserError(
+            "the workspace is not committed",
+            expected="no change beside the last commit",
+            found=changed.replace("\n", "\n            "),
+            remedy="commit, or git stash",
+        )
+
+
+def see_in_step(repo: Repo) -> None:
+    """Refuse files that are not those of dvc.lock."""
+    if stale := repo.status():
+        raise UserError(
+            "dvc.lock is not in step",
+            expected="code, parameters, data and models as dvc.lock tells them",
+            found=f"otherwise in: {', '.join(stale)}",
+            remedy="make repro, then commit; or dvc checkout, if the files are not yours",
+        )
 
 
 def lacking(record: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from audit import Audit
 from dvc.exceptions import DvcException
-from lineage import lacking, record_of
+from lineage import lacking, record_of, see_committed, see_in_step
 from registry import Registry, Tag, fetch_tags, git, order, to_yaml
 
 from {{ cookiecutter.package_name }}.errors import UserError
@@ -81,8 +81,9 @@ def release(version: str, stage: str, approved_by: str) -> None:
     else:
         parent = list(known.values())[-1] if known else None
         see_that_it_is_new(version, commit, known, parent)
-        tags.append(registry.version_tag(version, commit, examined(registry.artifact, version, commit, parent)))
-        print(to_yaml(tags[0].record))
+        record = examined(registry.artifact, version, commit, parent)
+        print(to_yaml({key: value for key, value in record.items() if key != "metrics"}))
+        tags.append(registry.version_tag(version, commit, record))
     approval = {"artifact": registry.artifact, "version": version, "stage": stage, "approved_by": approved_by or None}
     tags.append(registry.stage_tag(version, commit, stage, approval))
     registry.write(tags)
@@ -123,19 +124,9 @@ def see_that_it_is_new(version: str, commit: str, known: dict[str, Tag], parent:
 
 def examined(artifact: str, version: str, commit: str, parent: Tag | None) -> dict:
     """The record of this commit, after everything that speaks against its release was looked for."""
-    if changed := git("status", "--porcelain").rstrip():
-        found = changed.replace("\n", "\n            ")
-        raise refusal(
-            "the workspace is not committed", "no change beside the last commit", found, "commit, or git stash"
-        )
+    see_committed()
     audit = Audit(None)
-    if stale := audit.repo.status():
-        raise refusal(
-            "dvc.lock is not in step",
-            "code, parameters, data and models as dvc.lock tells them",
-            f"otherwise in: {', '.join(stale)}",
-            "make repro, then commit; or dvc checkout, if the files are not yours",
-        )
+    see_in_step(audit.repo)
     verified_manifest(ONNX)
     see_in_remote(audit, commit)
     return record_of(artifact, version, commit, parent, passed_gate())
