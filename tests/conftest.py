@@ -1,5 +1,8 @@
 """What several test modules share: the default project is trained once."""
 
+import random
+import runpy
+
 import pytest
 from workshop import Project, grow
 
@@ -8,6 +11,24 @@ from workshop import Project, grow
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The default project after `make repro` and a commit."""
     project = grow(tmp_path_factory.mktemp("demo"))
+    project.commit("Begin")
+    project.run("make", "repro")
+    project.commit("Run the pipeline")
+    return project
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a small model and labels that are hard to learn, run and committed; copy it before you commit."""
+    folder = tmp_path_factory.mktemp("small")
+    project = grow(folder, data_source="files")
+    make = runpy.run_path(str(project.path / "tests/small_project.py"))
+    make["write_base_model"](folder / "model")
+    make["write_params"](project.path / "params.yaml", folder / "model", compute__threads=1)
+    draw = random.Random(3)
+    rows = [(text, label if draw.random() < 0.75 else "good") for text, label in make["sentences"](300, seed=1)]
+    make["write_table"](project.path / "data/raw/table.csv", rows)
+    project.run("dvc", "add", "data/raw")
     project.commit("Begin")
     project.run("make", "repro")
     project.commit("Run the pipeline")

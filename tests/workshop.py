@@ -1,6 +1,7 @@
 """What the tests do as a user does it: bake, run commands in the project, commit."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,11 @@ class Project:
         """Commit everything."""
         self.run("git", "add", ".")
         self.run("git", "commit", "--quiet", "--message", message)
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project in another place, with the same commits and the same cache of DVC."""
+        ignored = shutil.ignore_patterns("tmp", "exps", ".search")
+        return Project(shutil.copytree(self.path, folder / self.path.name, ignore=ignored), folder / "home")
 
     def set_params(self, **changes: object) -> None:
         """Edit params.yaml as a user does: `block__key=value` changes one line and leaves the others alone."""
