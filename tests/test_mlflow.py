@@ -16,7 +16,7 @@ import pytest
 from workshop import TOOLS, Project, grow
 
 pytestmark = pytest.mark.slow
-SOON = 120
+SOON = 300
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
              "--backend-store-uri", f"sqlite:///{folder / 'runs.db'}", "--artifacts-destination", folder / "artifacts"],
             env=os.environ | quiet, stdout=log, stderr=log,
         )  # fmt: skip
-    deadline = time.monotonic() + SOON
-    while not answers(f"http://127.0.0.1:{port}/health"):
-        assert process.is_running(), (folder / "log").read_text()
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.2)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(30)
+    try:
+        deadline = time.monotonic() + SOON
+        while not answers(f"http://127.0.0.1:{port}/health"):
+            assert process.is_running(), (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def answers(address: str) -> bool:
@@ -56,7 +58,7 @@ def answers(address: str) -> bool:
 def tracked(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with MLflow that has the outs of the one without."""
     project = grow(tmp_path_factory.mktemp("tracked"), data_source="files", tracking="mlflow")
-    for name in ("params.yaml", "dvc.lock", "data/raw.dvc", "data/.gitignore"):
+    for name in ("params.yaml", "dvc.lock", "data/raw.dvc"):
         (project.path / name).parent.mkdir(exist_ok=True)
         shutil.copy(small.path / name, project.path / name)
     shutil.copytree(small.path / "reports", project.path / "reports")
