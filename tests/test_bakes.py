@@ -31,8 +31,8 @@ BAKES = {
 }
 MODULES = """__init__ __main__ answer_files answers bad_rows card checkpoints classifier cleaning
     data_profile determinism encodings errors files graph identity inference intake label_cells manifest
-    metrics neighbours onednn params parity paths predict probe processes quantization records rows runs
-    sources splits tables tasks text_graph token_store tokens training_data vectors stages/__init__
+    metrics neighbours onednn packing params parity paths predict probe processes quantization records rows runs
+    sources splits tables tasks text_graph token_store tokens training training_data vectors stages/__init__
     stages/fetch stages/prepare stages/embeddings stages/fine_tune stages/export_onnx stages/evaluate""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_card test_fuzz test_metrics test_model
     test_onnx test_params test_pipeline_file test_predict test_prepare test_processes test_release test_sameness
@@ -162,7 +162,7 @@ def test_every_dependency_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in PROJECT.rglob("*.py"))
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
     # Used without an import of ours: as commands, by fsspec for its addresses, or by torch and transformers.
-    elsewhere = {"accelerate", "dvc-s3", "onnxscript"}
+    elsewhere = {"dvc-s3", "onnxscript"}
     names = {"scikit-learn": "sklearn", "ruamel.yaml": "ruamel"}
     assert len(listed) > 15
     assert {n for n in listed if names.get(n, n.replace("-", "_")) not in imported} == elsewhere
