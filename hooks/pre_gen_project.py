@@ -14,9 +14,12 @@ DEPENDENCIES = {
     "dvc",
     "dvc_s3",
     "fsspec",
+    "gto",
     "huggingface_hub",
     "hypothesis",
     "joblib",
+    "lineage",
+    "mlflow",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -26,6 +29,8 @@ DEPENDENCIES = {
     "pydantic",
     "pyrefly",
     "pytest",
+    "registry",
+    "release",
     "remote",
     "ruamel",
     "ruff",
@@ -53,8 +58,8 @@ def mistakes():
     for question, good in {"project_name": "Review Sentiment", "description": "Tells…", "author_name": "Ada"}.items():
         if not answers[question].strip() or not answers[question].isprintable():
             yield question, f"{good} (one line of text)"
-    if bad("project_slug", r"[a-z0-9][a-z0-9_-]*"):
-        yield "project_slug", "review-sentiment (lower-case letters, digits, - and _)"
+    if bad("project_slug", r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?"):  # it also names the model, by the rules of GTO
+        yield "project_slug", "review-sentiment (lower-case letters, digits, - and _ between them)"
     package = answers["package_name"]
     if bad("package_name", r"[a-z_][a-z0-9_]*") or keyword.iskeyword(package) or keyword.issoftkeyword(package):
         yield "package_name", "review_sentiment (a Python identifier in lower case, no keyword)"

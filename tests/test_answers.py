@@ -1,11 +1,14 @@
 """Bad answers are refused before anything is written; odd but good ones are taken."""
 
+import itertools
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
+from gto.constants import name_re
 from ruamel.yaml import YAML
 from workshop import TEMPLATE, bake, environment
 
@@ -14,6 +17,7 @@ REFUSED = [
     ("project_slug", "../outside", "review-sentiment"),
     ("project_slug", "..", "review-sentiment"),
     ("project_slug", "con:", "review-sentiment"),
+    ("project_slug", "film-", "review-sentiment"),
     ("package_name", "review-sentiment", "review_sentiment"),
     ("package_name", "1st", "review_sentiment"),
     ("package_name", "class", "review_sentiment"),
@@ -62,6 +66,15 @@ def test_a_bad_answer_about_s3_is_refused_only_with_s3(tmp_path: Path, question:
     assert good in refusal(tmp_path / "out", dvc_remote="s3", **{question: answer})
     done = bake(tmp_path / "local", env=environment(tmp_path), dvc_remote="local", **{question: answer})
     assert done.returncode == 0
+
+
+def test_a_slug_is_a_name_that_gto_takes() -> None:
+    hook = (TEMPLATE / "hooks/pre_gen_project.py").read_text(encoding="utf-8")
+    pattern = re.search(r'bad\("project_slug", r"(.*?)"\)', hook).group(1)
+    words = ["".join(word) for size in range(1, 5) for word in itertools.product("a0-_A.", repeat=size)]
+    taken = {word for word in words if re.fullmatch(pattern, word)}
+    assert {"a", "0-a", "a_0", "a--a"} <= taken
+    assert taken == {word for word in words if name_re.search(word) and word == word.lower()}
 
 
 def test_a_value_that_is_no_choice_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""A model is released through a real S3 server, put into production, rolled back, and taken elsewhere by its stage."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from server import Server
+from workshop import Project
+
+pytestmark = pytest.mark.slow
+
+GATE = 'print("accuracy  0.84  at least 0.80  yes")\n'
+NAME = "review-sentiment"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The S3 server that the models go to."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small trained project with an origin, and with the bucket as its remote; pushed."""
+    folder = tmp_path_factory.mktemp("maintained")
+    project = small.copy(folder)
+    for setting, value in {"url": "s3://dvc/releases", "endpointurl": server.endpoint, "region": "us-east-1"}.items():
+        project.run("dvc", "remote", "modify", "storage", setting, value)
+    server.let_in(project)
+    # The gate has tests of its own, and its speed depends on what else runs here.
+    (project.path / "tools/gate.py").write_text(GATE, encoding="utf-8")
+    project.commit("Move to a bucket")
+    project.run("git", "clone", "--quiet", "--bare", ".", "../origin.git")
+    project.run("git", "remote", "add", "origin", "../origin.git")
+    project.run("make", "push")
+    return project
+
+
+def another_model(project: Project) -> None:
+    """Leave fp32 out of the shipped model, as its manifest allows, and commit that as a run would."""
+    (project.path / "models/onnx/model.onnx").unlink()
+    manifest = "from pathlib import Path as P; from review_sentiment import manifest as m; d = P('models/onnx');"
+    rewrite = "f = m.verified_manifest(d); (d / 'manifest.json').unlink(); del f['files']; m.write_manifest(d, f)"
+    project.run("python", "-c", f"{manifest} {rewrite}")
+    project.run("dvc", "commit", "--force", "--quiet")
+    project.commit("Ship int8 alone")
+    project.run("make", "push")
+
+
+def taken(project: Project, server: Server, place: Path) -> set[str]:
+    """What somebody gets who knows only the address of the repository and the keys of the bucket."""
+    stranger = Project(place, place / "home")
+    place.mkdir()
+    keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), server.keys.values(), strict=True))
+    origin = str(project.path.parent / "origin.git")
+    stranger.run("dvc", "artifacts", "get", origin, NAME, "--stage", "production", "--out", "model", **keys)
+    return {path.name for path in (place / "model").iterdir()}
+
+
+def tag_of(project: Project, ref: str) -> dict:
+    """The record in a tag, read without the project's own code."""
+    title, _, body = project.run("git", "tag", "--list", "--format=%(contents)", ref).partition("\n\n")
+    assert title.startswith(("Release ", "Put "))
+    return YAML(typ="safe").load(body)
+
+
+def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
+    maintained: Project, server: Server, tmp_path: Path
+) -> None:
+    approved = "APPROVED_BY=Grace Example <grace@example.com>"
+    maintained.run("make", "release", "VERSION=1.0.0", "STAGE=staging")
+    maintained.run("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
+    whole = {path.name for path in (maintained.path / "models/onnx").iterdir()}
+    assert taken(maintained, server, tmp_path / "first") == whole
+    another_model(maintained)
+    maintained.run("make", "release", "VERSION=1.1.0", "STAGE=production", approved)
+    assert taken(maintained, server, tmp_path / "second") == whole - {"model.onnx"}
+    maintained.run("make", "rollback", "STAGE=production")
+    assert taken(maintained, server, tmp_path / "third") == whole
+
+    shown = maintained.run("make", "--silent", "releases").splitlines()
+    assert shown[1].split()[:3] == ["v1.1.0", "v1.0.0", "-"]
+    assert shown[2].split()[:4] == ["v1.0.0", "-", "staging,", "production"]
+    version, stage = tag_of(maintained, f"{NAME}@v1.1.0"), tag_of(maintained, f"{NAME}#production#3")
+    lock = (maintained.path / "dvc.lock").read_bytes()
+    assert version["dvc_lock"] == hashlib.sha256(lock).hexdigest()
+    assert version["commit"] == maintained.run("git", "rev-parse", "HEAD").strip()
+    assert version["model"]["digest"] == json.loads(maintained.text("models/onnx/manifest.json"))["digest"]
+    assert (version["parent"], version["gate"]) == ("1.0.0", GATE[7:-3] + "\n")
+    assert set(version["changed"]["hashes"]) == {"models/onnx"}
+    assert set(version["metrics"]["torch.accuracy"]) == {"before", "after"}
+    assert stage["approved_by"] == "Grace Example <grace@example.com>"
+    assert tag_of(maintained, f"{NAME}#production#4")["rolled_back_from"] == "1.1.0"
+
+    predict = "python", "-m", "review_sentiment.predict", "--directory", "model", "--text", "a warm funny film"
+    user = Project(tmp_path / "third", tmp_path / "home")
+    user.env["PYTHONPATH"] = str(maintained.path / "src")
+    assert json.loads(user.run(*predict))["label"] in ("good", "bad")
+    tampered = tmp_path / "third/model/tokenizer.json"
+    tampered.write_text(tampered.read_text(encoding="utf-8").replace("film", "flim", 1), encoding="utf-8")
+    refused = user.try_to(*predict)
+    assert refused.returncode == 1
+    assert "model/tokenizer.json is not the file that was shipped" in refused.stderr
+    assert "Traceback" not in refused.stderr
