@@ -29,6 +29,7 @@ PARITY = Path("reports/parity.json")
 
 METRICS = Path("reports/metrics.json")
 EVALUATION = Path("reports/evaluation")
+PREDICTIONS = Path("reports/predictions.parquet")
 MODEL_CARD = Path("reports/model_card.md")
 
 SPLITS = ("train", "validation", "test")

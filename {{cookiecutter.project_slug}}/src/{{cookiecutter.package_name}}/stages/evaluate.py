@@ -1,5 +1,6 @@
 """Measure the four models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model's card."""
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ from .. import paths
 from ..card import Facts, model_card
 from ..classifier import load_fine_tuned, run_over
 from ..determinism import pin_model, use_deterministic_kernels
-from ..files import new_directory, read_json, write_json, write_text
+from ..files import new_directory, read_json, write_bytes, write_json, write_text
 from ..inference import MODELS, OnnxClassifier
 from ..metrics import DECIMALS, calibration_table, per_class_table, summary
 from ..params import Params
+from ..predictions import predictions
 from ..probe import load_probe
 from ..tasks import decided_otherwise, targets_of, values_of, width_of
 from ..tokens import Text, encode, load_tokenizer, texts_of
@@ -45,6 +47,9 @@ def run(params: Params) -> None:
             metrics[model]["rows_labelled_unlike_torch"] = int(others.sum())
     metrics["test_rows"] = len(targets)
     write_json(paths.METRICS, metrics)
+    said = io.BytesIO()
+    predictions(params.task, table, names, values).write_parquet(said)
+    write_bytes(paths.PREDICTIONS, said.getvalue())
     with new_directory(paths.EVALUATION) as new:
         for name, rows in tables(params, targets, values, names).items():
             write_text(new / f"{name}.csv", pl.DataFrame(rows).write_csv())
