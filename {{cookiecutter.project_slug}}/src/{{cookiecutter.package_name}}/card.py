@@ -50,6 +50,7 @@ class Facts:
 
     labels: list[str]
     metrics: dict[str, Any]
+    robustness: dict[str, Any]
     profile: dict[str, Any]
     near_duplicates: dict[str, Any]
     parity: dict[str, Any]
@@ -64,6 +65,7 @@ def model_card(params: Params, facts: Facts) -> str:
         f" {address_of(params.fetch.model)} and shipped as ONNX. `README.md` says what it is for.\n",
         results(params.task, facts),
         data(params, facts),
+        robustness(params, facts),
         parity(facts),
         limits(params, facts),
         loading(params.task),
@@ -129,6 +131,21 @@ def data(params: Params, facts: Facts) -> str:
         f" Half of the training texts have at most {characters['p50']} characters, 99 % at most {characters['p99']}."
         f"\n\n{table(('label' if facts.labels else 'rows', *splits), rows)}"
     )
+
+
+def robustness(params: Params, facts: Facts) -> str:
+    """What changed texts do to the int8 model."""
+    scores, knobs = SCORES[params.task], params.evaluate
+    kinds = {
+        "as they are": facts.metrics["onnx_int8"],
+        f"{knobs.typing_errors:.0%} of the letters mistyped": facts.robustness["typing_errors"],
+        "in upper case": facts.robustness["upper_case"],
+        f"cut off after {knobs.kept_share:.0%}": facts.robustness["truncated"],
+        f"{knobs.dropped_words:.0%} of the words left out": facts.robustness["dropped_words"],
+    }
+    rows = [(kind, *(f"{found[score]:.3f}" for score in scores)) for kind, found in kinds.items()]
+    header = ["test texts", *(name for name, _ in scores.values())]
+    return f"\n## Robustness\n\nOf ONNX int8, with the same labels:\n\n{table(header, rows)}"
 
 
 def parity(facts: Facts) -> str:

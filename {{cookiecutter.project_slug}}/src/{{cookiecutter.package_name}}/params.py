@@ -133,10 +133,13 @@ class ExportOnnx(Block):
 
 
 class Evaluate(Block):
-    """How uncertainty and calibration are measured."""
+    """How uncertainty and calibration are measured, and how texts are changed to see how the model bears it."""
 
     bootstrap_samples: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2)]
+    typing_errors: Fraction
+    dropped_words: Fraction
+    kept_share: Annotated[float, Field(gt=0, le=1)]
 
 
 class Params(Block):
