@@ -142,6 +142,17 @@ class Evaluate(Block):
     kept_share: Annotated[float, Field(gt=0, le=1)]
 
 
+class Gate(Block):
+    """What a model must hold to be released; no stage reads it."""
+
+    min_score: float
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    max_megabytes: Positive
+    max_int8_loss: Fraction
+    max_latency_ratio: Positive
+    max_calibration_error: Fraction
+
+
 class Params(Block):
     """The whole of `params.yaml`."""
 
@@ -155,6 +166,7 @@ class Params(Block):
     fine_tune: FineTune
     export_onnx: ExportOnnx
     evaluate: Evaluate
+    gate: Gate
 
     @model_validator(mode="after")
     def _a_pair_has_two_columns(self) -> "Params":
