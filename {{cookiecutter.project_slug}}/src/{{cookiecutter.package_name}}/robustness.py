@@ -21,10 +21,19 @@ Change = Callable[[str, Draw, Evaluate], str]
 
 
 def robustness(
-    task: Task, model: OnnxClassifier, texts: Sequence[Text], targets: np.ndarray, knobs: Evaluate, seed: int
+    task: Task,
+    model: OnnxClassifier,
+    texts: Sequence[Text],
+    targets: np.ndarray,
+    before: np.ndarray,
+    *,
+    knobs: Evaluate,
+    seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """The scores of the model on every kind of changed texts, and how many of them changed and got another answer."""
-    before = model.values(texts)
+    """The scores of the model on every kind of changed texts, and how many of them changed and got another answer.
+
+    before: what it says of the texts as they are.
+    """
     found: dict[str, dict[str, Any]] = {}
     for kind in CHANGES:
         changed = [changed_text(kind, text, knobs, seed) for text in texts]

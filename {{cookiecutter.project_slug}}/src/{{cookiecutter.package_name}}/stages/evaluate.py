@@ -53,7 +53,8 @@ def run(params: Params) -> None:
     predictions(params.task, table, names, values).write_parquet(said)
     write_bytes(paths.PREDICTIONS, said.getvalue())
     shipped = OnnxClassifier(paths.ONNX, "int8", params.compute.threads)
-    strained = robustness(params.task, shipped, texts, targets, knobs, params.seed)
+    before = values["onnx_int8"]
+    strained = robustness(params.task, shipped, texts, targets, before, knobs=knobs, seed=params.seed)
     write_json(paths.ROBUSTNESS, strained)
     with new_directory(paths.EVALUATION) as new:
         for name, rows in tables(params, targets, values, names).items():
