@@ -133,7 +133,7 @@ def in_step() -> Check:
         return Check(name, wanted, f"changed: {', '.join(stale)}", False)
     if changed:
         return Check(name, wanted, f"data or models are not here ({HERE})", None)
-    return Check(name, wanted, "nothing", True)
+    return Check(name, wanted, "nothing changed", True)
 
 
 def differs(entries: list) -> bool:
