@@ -107,8 +107,10 @@ def test_the_workflow_is_valid_and_calls_only_make(baked: tuple[Project, dict[st
     commands = [step["run"] for step in steps if "run" in step]
     assert commands
     assert all(command.startswith("make ") for command in commands)
+    targets = set(re.findall(r"^([a-z-]+):", project.text("Makefile"), re.MULTILINE))
+    assert {command.split()[1] for command in commands} <= targets
     assert "secrets." not in project.text(workflow)
-    assert steps[0]["with"]["fetch-depth"] == 0
+    assert all(step["with"]["fetch-depth"] == 0 for step in steps if "checkout" in step.get("uses", ""))
 
 
 def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
