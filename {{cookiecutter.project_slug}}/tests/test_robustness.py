@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_project import report, sentences
 
+from {{ cookiecutter.package_name }} import robustness
 from {{ cookiecutter.package_name }}.params import Evaluate
-from {{ cookiecutter.package_name }}.robustness import CHANGES, change, changed_text
+from {{ cookiecutter.package_name }}.robustness import CHANGES, change
 
 KNOBS = Evaluate(bootstrap_samples=100, calibration_bins=2, typing_errors=0.1, dropped_words=0.3, kept_share=0.5)
 TEXTS = [text for text, _ in sentences(300, seed=5)]
@@ -20,7 +21,7 @@ TEXTS = [text for text, _ in sentences(300, seed=5)]
 def test_a_text_decides_alone_what_becomes_of_it(kind: str) -> None:
     once = {text: change(kind, text, KNOBS, seed=1) for text in TEXTS}
     assert {text: change(kind, text, KNOBS, seed=1) for text in reversed(TEXTS)} == once
-    assert changed_text(kind, (TEXTS[0], TEXTS[1]), KNOBS, 1) == (once[TEXTS[0]], once[TEXTS[1]])
+    assert robustness.changed_text(kind, (TEXTS[0], TEXTS[1]), KNOBS, 1) == (once[TEXTS[0]], once[TEXTS[1]])
     others = sum(change(kind, text, KNOBS, seed=2) != once[text] for text in TEXTS)
     assert (others > 200) == (kind in ("typing_errors", "dropped_words"))
 
