@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hub import COMMIT, hub_of
+from ruamel.yaml import YAML
 from texts import film_reviews, german_messages
 from workshop import PROJECT, Project, grow
 
@@ -180,6 +181,16 @@ def test_maturity_is_looked_up(from_hub: Project) -> None:
     assert re.search(rf"time to make everything again +{record['seconds']} s", shown)
     (from_hub.path / "reports/reproduce.json").unlink()
     assert "level 2 of 5: repeatable\nfor level 3: made again elsewhere\n" in from_hub.run("make", "maturity")
+
+
+def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
+    project = grow(tmp_path, data_source="files")
+    project.commit("Begin")
+    shown = project.run("make", "small")
+    assert "ONNX int8" in shown
+    assert project.run("git", "status", "--porcelain") == ""
+    stages = YAML(typ="safe").load(project.text(".small/dvc.lock"))["stages"]
+    assert list(stages)[-1] == "evaluate"
 
 
 def test_the_spread_of_seeds_is_shown(from_hub: Project) -> None:
