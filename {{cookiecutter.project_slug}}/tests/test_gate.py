@@ -1,9 +1,12 @@
 """What `make gate` decides, check by check."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from gate import Check, all_checks, differs, latency, markdown, not_worse, parity, plain, size
+from gate import Check, all_checks, differs, last_release, latency, markdown, not_worse, parity, plain, size
+from small_project import ROOT
 
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.params import load_params
@@ -30,6 +33,28 @@ def test_what_cannot_be_checked_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         assert check.verdict == "not checked"
     assert not_worse(None, 0.05).found == "no release yet"
     assert "make pull" in size(10).found
+
+
+def test_the_last_release_is_the_highest_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "Begin")
+    assert last_release() is None
+    name = "{{ cookiecutter.project_slug }}"
+    for tag in ("v1.9.0", f"{name}@v1.9.0", f"{name}@v1.10.0", f"{name}#production#3", f"{name}@v1.8.0", "other@v9.0.0"):
+        git("tag", tag)
+    assert last_release() == f"{name}@v1.10.0"
+    git("commit", "--quiet", "--allow-empty", "--message", "Go on")
+    git("tag", f"{name}@v2.0.0")
+    git("checkout", "--quiet", "HEAD~1")
+    assert last_release() == f"{name}@v1.10.0"
+
+
+def git(*arguments: str) -> None:
+    who = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
+    subprocess.run(["git", *who, *arguments], check=True)
 
 
 def test_the_table_has_a_line_for_each_check() -> None:

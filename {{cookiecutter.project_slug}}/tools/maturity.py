@@ -191,7 +191,8 @@ def drift(versions: dict[str, str]) -> list[str]:
 
 def releases_of_this_project() -> dict[str, dict[str, Any]]:
     """The record in the tag of every release, the oldest first."""
-    refs = git("tag", "--list", "*@v*", "--sort=version:refname").splitlines()
+    tags = git("tag", "--list", "*@v*", "--sort=version:refname").splitlines()
+    refs = [tag for tag in tags if re.fullmatch(r".*@v\d+\.\d+\.\d+", tag)]
     yaml = YAML(typ="safe", pure=True)
     records = {ref: yaml.load(git("tag", "--list", ref, "--format=%(contents:body)")) for ref in refs}
     return {ref: record if isinstance(record, dict) else {} for ref, record in records.items()}
