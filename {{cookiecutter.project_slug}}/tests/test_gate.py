@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from gate import Check, all_checks, differs, last_release, latency, markdown, not_worse, parity, plain, size
+from ruamel.yaml import YAML
 from small_project import ROOT
 
 from {{ cookiecutter.package_name }}.errors import UserError
@@ -42,8 +43,8 @@ def test_the_last_release_is_the_highest_version(tmp_path: Path, monkeypatch: py
     git("add", ".")
     git("commit", "--quiet", "--message", "Begin")
     assert last_release() is None
-    name = "{{ cookiecutter.project_slug }}"
-    for tag in ("v1.9.0", f"{name}@v1.9.0", f"{name}@v1.10.0", f"{name}#production#3", f"{name}@v1.8.0", "other@v9.0.0"):
+    name = next(iter(YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]))
+    for tag in ("v3.0.0", f"{name}@v1.9.0", f"{name}@v1.10.0", f"{name}#production#3", "other@v9.0.0"):
         git("tag", tag)
     assert last_release() == f"{name}@v1.10.0"
     git("commit", "--quiet", "--allow-empty", "--message", "Go on")
