@@ -12,6 +12,7 @@ from pathlib import Path
 BUILD = Path(__file__).resolve().parent.parent / "build"
 PACKAGES = {
     "peers": (
+        "accelerate==1.15.0",
         "cookiecutter-data-science==2.3.0",
         "datasets==5.2.0",
         "matplotlib==3.11.2",

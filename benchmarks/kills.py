@@ -131,8 +131,8 @@ def work_after_checkpoints(pid: int, target: Path, seconds: float) -> float:
 
 
 def marks_of(target: Path) -> set[Path]:
-    """The checkpoints that are complete."""
-    return set(target.glob(".checkpoints/*/checkpoint-*/complete"))
+    """The checkpoints that are whole."""
+    return set(target.glob(".checkpoints/*/step-*.pt"))
 
 
 def processor_seconds(pid: int) -> float:

@@ -9,7 +9,6 @@ answers = json.loads(r"""{{ cookiecutter | tojson }}""")  # tojson writes every 
 
 # What the generated project imports; a package of the same name would hide it.
 DEPENDENCIES = {
-    "accelerate",
     "audit",
     "botocore",
     "dvc",

@@ -25,9 +25,9 @@ BAKES = {
 }
 MODULES = """__init__ __main__ answer_files answers bad_rows card checkpoints classifier cleaning data_profile
     determinism encodings errors files graph identity inference intake label_cells manifest metrics
-    neighbours onednn params parity paths predict predictions probe processes quantization records
-    robustness rows runs sources splits tables tasks text_graph token_store tokens training_data
-    vectors stages/__init__ stages/fetch stages/prepare stages/embeddings stages/fine_tune
+    neighbours onednn packing params parity paths predict predictions probe processes quantization records
+    robustness rows runs sources splits tables tasks text_graph token_store tokens training
+    training_data vectors stages/__init__ stages/fetch stages/prepare stages/embeddings stages/fine_tune
     stages/export_onnx stages/evaluate""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_card test_compare test_fuzz test_gate
     test_maturity test_metrics test_model test_onnx test_paired test_params test_pipeline_file
@@ -158,7 +158,7 @@ def test_every_dependency_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in PROJECT.rglob("*.py"))
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
     # Used without an import of ours: as commands, by fsspec for its addresses, or by torch and transformers.
-    elsewhere = {"accelerate", "dvc-s3", "onnxscript"}
+    elsewhere = {"dvc-s3", "onnxscript"}
     names = {"scikit-learn": "sklearn", "ruamel.yaml": "ruamel"}
     assert len(listed) > 15
     assert {n for n in listed if names.get(n, n.replace("-", "_")) not in imported} == elsewhere

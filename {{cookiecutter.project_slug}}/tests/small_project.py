@@ -71,6 +71,11 @@ def write_base_model(directory: Path) -> None:
     BertModel(config).save_pretrained(directory)
 
 
+def checkpoints_of(project: Path) -> list[int]:
+    """The steps of the checkpoints there, the last one at the end."""
+    return sorted(int(path.stem.removeprefix("step-")) for path in project.glob(".checkpoints/*/step-*.pt"))
+
+
 def write_params(path: Path, base_model: Path, **changes: object) -> None:
     """Write this project's params.yaml for the small model; changes by dotted key, dots written as two underscores."""
     yaml = YAML()

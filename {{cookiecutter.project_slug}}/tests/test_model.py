@@ -1,5 +1,6 @@
 """Vectors, the probe as a head, and near-duplicates."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,22 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from small_project import sentences
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DistilBertConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
 
 from {{ cookiecutter.package_name }} import classifier, tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import load_base, run_over
+from {{ cookiecutter.package_name }}.classifier import Classifier, load_base, run_over
 from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
+from {{ cookiecutter.package_name }}.packing import first_position, packs
 from {{ cookiecutter.package_name }}.params import Text
 from {{ cookiecutter.package_name }}.probe import fit_probe
 from {{ cookiecutter.package_name }}.tasks import values_of
@@ -24,19 +35,33 @@ def sequences(base_model: Path) -> list[list[int]]:
     return tokens.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
 
 
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("portable", [False, True])
 def test_a_vector_does_not_depend_on_its_neighbours(
-    base_model: Path, sequences: list[list[int]], portable: bool
+    base_model: Path, sequences: list[list[int]], portable: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not packed:
+        monkeypatch.setattr(classifier, "first_position", lambda *_: None)
     torch.set_num_threads(2)
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
     if portable:
         use_onednn(model)
-    together = run_over(model, sequences, output="vectors")
-    backwards = run_over(model, sequences[::-1], output="vectors")[::-1]
-    alone = np.concatenate([run_over(model, [sequence], output="vectors") for sequence in sequences[:20]])
+    together = run_over(model, sequences, 32, output="vectors")
+    backwards = run_over(model, sequences[::-1], 32, output="vectors")[::-1]
+    alone = np.concatenate([run_over(model, [sequence], 32, output="vectors") for sequence in sequences[:20]])
     assert together.tobytes() == np.ascontiguousarray(backwards).tobytes()
     assert together[:20].tobytes() == alone.tobytes()
+
+
+def test_vectors_in_bf16_are_near(base_model: Path, sequences: list[list[int]]) -> None:
+    model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
+    exact = run_over(model, sequences, 32, output="vectors")
+    batches = list(classifier.batches_of(model, sequences, 32))
+    classifier.convert_linear_layers(model)
+    for rows, found in classifier.run_batches(model, batches, output="vectors", bf16=True):
+        assert found.dtype == np.float32
+        assert found == pytest.approx(exact[rows], abs=0.05)
+        assert not np.array_equal(found, exact[rows])
 
 
 def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]], tmp_path: Path) -> None:
@@ -45,7 +70,7 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
 
     def embed(new: tokens.Sequences) -> vectors.Embedded:
         asked.append(len(new))
-        return classifier.run_batches(model, tokens.fixed_shape_batches(new), output="vectors")
+        return classifier.run_batches(model, classifier.batches_of(model, new, 32), output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -54,7 +79,7 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     vectors.copy_rows(kept / vectors.VECTORS, place, tmp_path / "grown.npy")
     vectors.embed_new(sequences[:130], kept, embed)
     assert asked == [100, 40]
-    np.save(tmp_path / "anew.npy", run_over(model, [*sequences[140:], *sequences[:130]], output="vectors"))
+    np.save(tmp_path / "anew.npy", run_over(model, [*sequences[140:], *sequences[:130]], 32, output="vectors"))
     assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
 
 
@@ -65,9 +90,57 @@ def test_the_shape_of_a_batch_follows_from_the_length_of_its_texts(sequences: li
     assert together == alone
 
 
-def test_every_text_is_in_one_batch(sequences: list[list[int]]) -> None:
-    rows = np.concatenate([batch.rows for batch in tokens.fixed_shape_batches(sequences)])
+@pytest.mark.parametrize("batches", [tokens.fixed_shape_batches, lambda texts: packs(texts, 64, 0)])
+def test_every_text_is_in_one_batch(sequences: list[list[int]], batches: Callable) -> None:
+    rows = np.concatenate([batch.rows for batch in batches(sequences)])
     assert sorted(rows) == list(range(len(sequences)))
+
+
+def test_packed_texts_leave_no_gap(sequences: list[list[int]]) -> None:
+    for pack in packs(sequences, 64, 2):
+        together = np.concatenate([sequences[row] for row in pack.rows])
+        assert pack.ids.shape == pack.positions.shape == (1, 64)
+        assert pack.ids[0, : len(together)].tolist() == together.tolist()
+        assert sum(texts * length for texts, length in pack.groups) == 64
+        starts = np.flatnonzero(pack.positions[0, : len(together)] == 2)
+        assert len(starts) == len(pack.rows)
+
+
+SMALL = {
+    "vocab_size": 400,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "max_position_embeddings": 80,
+    "pad_token_id": 1,
+}
+DISTIL = {"vocab_size": 400, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128, "pad_token_id": 0}
+WINDOW = {"local_attention": 8, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+
+
+@pytest.mark.parametrize(
+    ("config", "first"),
+    [
+        (BertConfig(**SMALL), 0),
+        (RobertaConfig(**SMALL), 2),
+        (DistilBertConfig(**DISTIL), 0),
+        (ModernBertConfig(**SMALL, **WINDOW), None),
+        (MPNetConfig(**SMALL), None),
+    ],
+    ids=lambda value: getattr(value, "model_type", str(value)),
+)
+def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConfig, first: int | None) -> None:
+    torch.manual_seed(0)
+    encoder = AutoModel.from_config(config).eval()
+    assert first_position(encoder, 64) == first
+    model = Classifier(encoder, 2, "mean", "single_label")
+    texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
+    found = run_over(model, texts, 64, output="vectors")
+    for text, vector in zip(texts, found, strict=True):
+        ids = torch.tensor([text])
+        with torch.inference_mode():
+            assert vector == pytest.approx(model.embed(ids, torch.ones_like(ids))[0].numpy(), abs=1e-5)
 
 
 def test_linear_layers_through_onednn_compute_and_learn_the_same() -> None:

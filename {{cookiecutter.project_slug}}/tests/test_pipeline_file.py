@@ -65,7 +65,8 @@ def test_a_stage_depends_on_every_knob_of_its_block(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_shared_blocks_it_uses(stage: str) -> None:
-    text = (SOURCE / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    code = [path.read_text(encoding="utf-8") for path in imported_by(SOURCE / "stages" / f"{stage}.py")]
+    text = "\n".join(code)
     for block in SHARED_BLOCKS:
         listed = {leaf for leaf in leaves(stage) if leaf.startswith(block)}
         used = {f"{block}.{key}" for key in PARAMS[block]} - {LAUNCHER}

@@ -10,20 +10,30 @@ import time
 from pathlib import Path
 
 import pytest
-from small_project import PACKAGE, ROOT, STAGES, before_fine_tune, bytes_of, run_stage, start_stage, write_params
+from small_project import (
+    PACKAGE,
+    ROOT,
+    STAGES,
+    before_fine_tune,
+    bytes_of,
+    checkpoints_of,
+    run_stage,
+    start_stage,
+    write_params,
+)
 
 pytestmark = pytest.mark.slow
 
 
-def kill_after_a_checkpoint(project: Path, step: str = "*", how: int = signal.SIGKILL) -> list[str]:
-    """Run `fine_tune` until it wrote a checkpoint, or that of a step, then kill it; the checkpoints left."""
+def kill_after_a_checkpoint(project: Path, step: int = 1, how: int = signal.SIGKILL) -> list[int]:
+    """Run `fine_tune` until it wrote a checkpoint of this step or a later one, then kill it; the checkpoints left."""
     stage = start_stage(project, "fine_tune")
-    while stage.poll() is None and not list(project.glob(f".checkpoints/*/checkpoint-{step}/complete")):
+    while stage.poll() is None and max(checkpoints_of(project), default=0) < step:
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
         os.killpg(stage.pid, how)
     assert "Traceback" not in stage.communicate()[1]
-    return sorted(path.name for path in project.glob(".checkpoints/*/checkpoint-*"))
+    return checkpoints_of(project)
 
 
 def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, untrained: Path, tmp_path: Path) -> None:
@@ -69,30 +79,26 @@ def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
 def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
     last = (trained / "reports/training_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")[0]
-    kill_after_a_checkpoint(project, last)
+    kill_after_a_checkpoint(project, int(last))
     assert run_stage(project, "fine_tune").returncode == 0
     assert bytes_of(project) == bytes_of(trained)
 
 
 def test_a_kill_in_a_later_epoch_changes_no_byte(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
-    kill_after_a_checkpoint(project, "18")
+    kill_after_a_checkpoint(project, 18)
     assert run_stage(project, "fine_tune").returncode == 0
     assert bytes_of(project) == bytes_of(trained)
 
 
 def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
-    assert kill_after_a_checkpoint(project)
+    last = kill_after_a_checkpoint(project)[-1]
     assert not (project / "models/fine_tuned").exists()
-    complete = sorted(project.glob(".checkpoints/*/checkpoint-*/complete"))[-1].parent
-    torn = complete.with_name("checkpoint-1000")
-    shutil.copytree(complete, torn)
-    (torn / "complete").unlink()
-    weights = torn / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    whole = next(project.glob(f".checkpoints/*/step-{last}.pt"))
+    whole.with_name("step.partial").write_bytes(whole.read_bytes()[:1000])
     done = run_stage(project, "fine_tune")
-    assert f"going on from step {complete.name.rpartition('-')[2]}" in done.stderr
+    assert f"going on from step {last}" in done.stderr
     assert bytes_of(project) == bytes_of(trained)
     assert not (project / ".checkpoints").exists()
 

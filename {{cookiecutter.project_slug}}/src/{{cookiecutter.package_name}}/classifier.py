@@ -17,8 +17,9 @@ from transformers.utils import logging as transformers_logging
 
 from .errors import UserError
 from .manifest import verified_manifest
+from .packing import Groups, Pack, first_position, packed_attention, packs, split
 from .params import Task, Text
-from .tokens import Batch, Sequences, fixed_shape_batches, load_tokenizer
+from .tokens import TOKENS_PER_BATCH, Batch, Sequences, fixed_shape_batches, load_tokenizer
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -48,7 +49,6 @@ class Classifier(nn.Module):
             encoder.register_module("pooler", None)  # we pool ourselves; its weights would never get a gradient
         self.encoder = encoder
         self.pooling = pooling
-        self.task: Task = task
         self.separator = separator
         # A dropped feature moves a number as a whole, where it only shifts the odds of a label.
         self.dropout = nn.Dropout(0.0 if task == "regression" else getattr(config, "hidden_dropout_prob", 0.1))
@@ -63,12 +63,24 @@ class Classifier(nn.Module):
         weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
         return (tokens * weights).sum(dim=1) / weights.sum(dim=1)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (rows x width), and the loss where labels (as `tasks.targets_of` gives them) are given."""
-        logits = self.head(self.dropout(self.embed(input_ids, attention_mask)))
-        if labels is None:
-            return {"logits": logits}
-        return {"loss": LOSSES[self.task](logits.float(), labels), "logits": logits}
+    def embed_packed(self, input_ids: Tensor, position_ids: Tensor, groups: Groups) -> Tensor:
+        """One vector per text of a packed row, see `packing.Pack`: texts x hidden size."""
+        second = {}
+        if self.separator is not None:
+            types = [after_first(ids, self.separator).flatten() for ids in split(input_ids[0], groups)]
+            second = {"token_type_ids": torch.cat(types)[None]}
+        with packed_attention(self.encoder):
+            states = self.encoder(input_ids=input_ids, position_ids=position_ids, groups=groups, **second)
+        by_group = split(states.last_hidden_state[0], groups)
+        return torch.cat([tokens[:, 0] if self.pooling == "cls" else tokens.mean(dim=1) for tokens in by_group])
+
+    def classify(self, vectors: Tensor) -> Tensor:
+        """Logits (rows x width) of vectors (rows x hidden size)."""
+        return self.head(self.dropout(vectors))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits: rows x width."""
+        return self.classify(self.embed(input_ids, attention_mask))
 
 
 def after_first(ids: Tensor, separator: int) -> Tensor:
@@ -139,27 +151,51 @@ def save_weights(model: nn.Module, path: Path) -> None:
     save_model(model, str(path), metadata={"format": "pt"})
 
 
+def batches_of(model: Classifier, sequences: Sequences, longest: int) -> Iterator[Batch | Pack]:
+    """The sequences, of at most `longest` tokens, as batches in which no row of the result depends on another."""
+    device = next(model.parameters()).device.type
+    first = first_position(model.eval().encoder, longest)
+    if first is None:
+        return fixed_shape_batches(sequences, device)
+    return packs(sequences, max(longest, TOKENS_PER_BATCH[device]), first)
+
+
+def convert_linear_layers(model: nn.Module) -> None:
+    """Keep the weights of linear layers in bfloat16; autocast would convert them anew for every batch."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+
+
 @torch.inference_mode()
 def run_batches(
-    model: Classifier, batches: Iterable[Batch], *, output: Literal["vectors", "logits"], bf16: bool = False
+    model: Classifier, batches: Iterable[Batch | Pack], *, output: Literal["vectors", "logits"], bf16: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The vectors or logits of each batch (rows x size, float32) and the places of its texts."""
     model.eval()
     device = next(model.parameters()).device
     for batch in batches:
-        ids, mask = (to_device(values, device) for values in (batch.ids, batch.mask))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            values = model.embed(ids, mask) if output == "vectors" else model(ids, mask)["logits"]
+            vectors = vectors_of(model, batch, device)
+            values = vectors if output == "vectors" else model.classify(vectors)
         yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
 
 
+def vectors_of(model: Classifier, batch: Batch | Pack, device: torch.device) -> Tensor:
+    """The vectors of a batch, at least as many as it has rows."""
+    ids = to_device(torch.from_numpy(batch.ids), device)
+    if isinstance(batch, Pack):
+        return model.embed_packed(ids, to_device(torch.from_numpy(batch.positions), device), batch.groups)
+    return model.embed(ids, to_device(torch.from_numpy(batch.mask), device))
+
+
 def run_over(
-    model: Classifier, sequences: Sequences, *, output: Literal["vectors", "logits"], bf16: bool = False
+    model: Classifier, sequences: Sequences, longest: int, *, output: Literal["vectors", "logits"]
 ) -> np.ndarray:
-    """Vectors or logits of every text, float32, rows in the order given. No row depends on another."""
+    """Vectors or logits of every text (of at most `longest` tokens), float32, in the order given."""
     result: np.ndarray | None = None
     with tqdm(total=len(sequences), desc=output, unit="text", disable=None) as bar:
-        for rows, values in run_batches(model, fixed_shape_batches(sequences), output=output, bf16=bf16):
+        for rows, values in run_batches(model, batches_of(model, sequences, longest), output=output):
             if result is None:
                 result = np.empty((len(sequences), values.shape[1]), dtype=np.float32)
             result[rows] = values
@@ -169,7 +205,6 @@ def run_over(
     return result
 
 
-def to_device(values: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor there; on its way to a GPU nobody waits for it."""
-    tensor = torch.from_numpy(values)
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there; on its way to a GPU nobody waits for it."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

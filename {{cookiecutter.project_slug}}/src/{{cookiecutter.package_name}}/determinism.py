@@ -1,4 +1,4 @@
-"""The one place that decides bits beside the data: threads, instruction sets, kernels and seeds.
+"""The one place that decides bits beside the data: threads, instruction sets and kernels.
 
 Two modes, `compute.determinism` in `params.yaml`:
 
@@ -49,7 +49,7 @@ def set_environment(compute: Compute) -> None:
     """Set the environment of this process. Call it before torch or numpy is imported."""
     os.environ.update(environment(compute))
     if compute.device == "cuda" and "LOCAL_RANK" not in os.environ:
-        # One process uses one GPU; shown several, the Trainer would split every batch among them.
+        # One process uses one GPU; none of the others is touched.
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
 
 
@@ -67,7 +67,7 @@ def use_deterministic_kernels(compute: Compute) -> None:
             found=f"torch {torch.__version__} without a CUDA device",
             remedy="set compute.device to cpu, or install another build: make setup TORCH_INDEX=…",
         )
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing a compiler
     # Filling fresh memory with NaN finds bugs in kernels, but costs time and puts NaN where models rely on `empty`.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it
     torch.backends.cudnn.benchmark = False
@@ -80,15 +80,3 @@ def pin_model(model: "Module", compute: Compute) -> None:
         from .onednn import use_onednn
 
         use_onednn(model)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that training draws from."""
-    import random
-
-    import numpy as np
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

@@ -18,15 +18,6 @@ from .errors import UserError
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not missed here
 
 
-class _Logits(torch.nn.Module):
-    def __init__(self, model: Classifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return self.model(input_ids, attention_mask)["logits"]
-
-
 def _one_node(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -107,7 +98,7 @@ def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
         program = torch.onnx.export(
-            _Logits(model).eval(),
+            model.eval(),
             (ids, mask),
             input_names=["input_ids", "attention_mask"],
             output_names=["logits"],

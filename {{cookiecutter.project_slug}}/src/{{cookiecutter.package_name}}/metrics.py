@@ -4,8 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, wilcoxon
-from sklearn.metrics import precision_recall_fscore_support
 
 from .params import Task
 from .tasks import MAIN_SCORE, decisions_of
@@ -95,6 +93,8 @@ def bootstrap_intervals(score: Scorer, rows: int, *, samples: int, seed: int) ->
 
 def against_baseline(task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray) -> tuple[str, float]:
     """The test that two models err alike, and its p-value: McNemar's on right rows, Wilcoxon's on sizes of errors."""
+    from scipy.stats import wilcoxon  # here: most stages need only scores, and it takes half a second
+
     if task == "regression":
         better = abs(baseline[:, 0] - targets) - abs(values[:, 0] - targets)
         return "wilcoxon", float(wilcoxon(better).pvalue) if better.any() else 1.0
@@ -105,6 +105,8 @@ def against_baseline(task: Task, targets: np.ndarray, values: np.ndarray, baseli
 
 def mcnemar(right: np.ndarray, baseline_right: np.ndarray) -> float:
     """Exact two-sided McNemar test (1947) that two models err equally often: the p-value."""
+    from scipy.stats import binomtest
+
     better = int(np.sum(right & ~baseline_right))
     worse = int(np.sum(~right & baseline_right))
     return 1.0 if better + worse == 0 else float(binomtest(better, better + worse).pvalue)
@@ -143,6 +145,8 @@ def calibration_error(table: list[dict[str, float]]) -> float:
 
 def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: list[str]) -> list[dict[str, object]]:
     """For every label: precision, recall, F1 and the number of rows that have it."""
+    from sklearn.metrics import precision_recall_fscore_support
+
     chosen = decisions_of(task, values)
     found = precision_recall_fscore_support(
         targets, chosen if task == "multi_label" else chosen[:, 0], labels=range(len(names)), zero_division=0

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
-from scipy.special import logit
-from sklearn.linear_model import LogisticRegression, Ridge
 
 from .manifest import verified_manifest, write_manifest
 from .params import Task
 from .paths import PROBE_FILE
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
     c: inverse strength of the L2 penalty. Labels are learned by logistic regression, each for itself in multi_label;
     numbers by ridge regression.
     """
+    from sklearn.linear_model import Ridge  # here: to load a probe it is not needed, and it takes half a second
+
     if task == "regression":
         ridge = Ridge(alpha=1 / c).fit(vectors, targets)
         return _probe([ridge.coef_], [ridge.intercept_])
@@ -46,7 +50,9 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
     return _probe(half * model.coef_, half[:, 0] * model.intercept_)
 
 
-def _logistic(vectors: np.ndarray, targets: np.ndarray, c: float) -> LogisticRegression:
+def _logistic(vectors: np.ndarray, targets: np.ndarray, c: float) -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=c, max_iter=2000).fit(vectors, targets)
 
 
@@ -54,7 +60,7 @@ def _one_label(vectors: np.ndarray, targets: np.ndarray, c: float) -> tuple[np.n
     """The row of the layer for one label; where every training row has it, only a bias can be learned."""
     if targets.min() == targets.max():
         smoothed = (targets.sum() + 0.5) / (len(targets) + 1)
-        return np.zeros(vectors.shape[1]), float(logit(smoothed))
+        return np.zeros(vectors.shape[1]), float(np.log(smoothed / (1 - smoothed)))
     model = _logistic(vectors, targets, c)
     return model.coef_[0], model.intercept_[0]
 

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .errors import UserError
 from .params import Compute
@@ -74,6 +76,31 @@ def first_goes_ahead() -> Iterator[None]:
     yield
     if is_first():
         wait()
+
+
+def share_gradients(model: nn.Module) -> nn.Module:
+    """The model; its backward pass also takes the mean of all processes' gradients, where there are several."""
+    if not distributed.is_initialized():
+        return model
+    # Buckets that are never arranged anew keep the order in which gradients are summed, after a kill too.
+    return DistributedDataParallel(model, find_unused_parameters=True)
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean of all processes' values."""
+    if distributed.is_initialized():
+        distributed.all_reduce(value)
+        value /= count()
+    return value
+
+
+def gather(values: list[Any]) -> list[Any] | None:
+    """All processes' values under each other, for the first process; None for the others."""
+    if not distributed.is_initialized():
+        return values
+    found: list[Any] | None = [None] * count() if is_first() else None
+    distributed.gather_object(values, found)
+    return None if found is None else [value for own in found for value in own]
 
 
 def share_of_batch(batch_size: int) -> int:

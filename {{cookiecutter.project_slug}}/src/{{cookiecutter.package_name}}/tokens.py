@@ -98,7 +98,7 @@ def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[B
             yield Batch(np.array(chosen), *pad([sequences[row] for row in filled], length))
 
 
-def sorted_batches(sequences: Sequence[Sequence[int]], tokens: int) -> Iterator[Batch]:
+def sorted_batches(sequences: Sequences, tokens: int) -> Iterator[Batch]:
     """Batches of texts of about one length, so that little is padded: at most `tokens` ids each, longest first."""
     order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
     start = 0

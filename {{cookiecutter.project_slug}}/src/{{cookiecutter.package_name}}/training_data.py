@@ -1,24 +1,21 @@
-"""What the Trainer draws its batches from."""
-
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+"""The rows of a split as batches, and the order in which training takes them."""
 
 import numpy as np
 import polars as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import Trainer
-from transformers.trainer_pt_utils import get_length_grouped_indices
+from torch import Tensor
 
-from . import paths, processes
+from . import paths
 from .files import read_json
 from .params import Task
 from .tasks import targets_of
 from .token_store import TokenStore
-from .tokens import pad, padded_length
+from .tokens import pad
+
+BATCHES_SORTED_TOGETHER = 50
 
 
-class Rows(Dataset[dict[str, Any]]):
+class Rows:
     """The rows of one split: their token ids are read from the disk as they are asked for."""
 
     def __init__(self, split: str, store: TokenStore, task: Task) -> None:
@@ -30,48 +27,26 @@ class Rows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"input_ids": self.sequences[index], "row": index}
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """What the model is to say of these rows, see `tasks.targets_of`."""
+        return targets_of(self.column.gather(rows), self.task, self.labels)
 
-    def collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """A batch as the model takes it: token ids and mask (rows x padded length), targets under `labels`."""
-        sequences = [row["input_ids"] for row in rows]
-        ids, mask = pad(sequences, padded_length(max(len(sequence) for sequence in sequences)))
-        targets = targets_of(self.column.gather([row["row"] for row in rows]), self.task, self.labels)
-        batch = {"input_ids": ids, "attention_mask": mask, "labels": targets}
-        return {name: torch.from_numpy(values) for name, values in batch.items()}
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids and mask (rows x length of the longest), and the targets of the rows."""
+        sequences = [self.sequences[row] for row in rows]
+        ids, mask = pad(sequences, max(len(sequence) for sequence in sequences))
+        return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(self.targets(rows))
 
 
-class ByLength(Sampler[int]):
-    """Rows in a drawn order in which those of about one length stand together.
+def order_of(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Rows in a drawn order of batches; the rows of a batch are of about one length, so that little is padded.
 
-    The order follows from seed and epoch alone. Drawn from the generator that dropout draws from too, it would be
-    another one in each process, and after a kill in a later epoch.
+    It follows from seed and epoch alone: the same in every process, and after a kill.
     """
-
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
-        self.lengths = lengths.tolist()
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch())
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
-
-
-class OwnOrder(Trainer):
-    """The Trainer with an order of the training rows that is the same in every process, and after a kill."""
-
-    def get_train_dataloader(self) -> DataLoader:
-        """This process's part of every batch."""
-        rows, share = cast(Rows, self.train_dataset), self.args.train_batch_size
-        seed = cast(int, self.args.data_seed)
-        order = ByLength(rows.sequences.lengths(), share * processes.count(), seed, lambda: int(self.state.epoch or 0))
-        pin = self.args.dataloader_pin_memory
-        return self.accelerator.prepare(
-            DataLoader(rows, batch_size=share, sampler=order, collate_fn=rows.collate, pin_memory=pin)
-        )
+    generator = np.random.default_rng([seed, epoch])
+    drawn = generator.permutation(len(lengths))
+    together = batch_size * BATCHES_SORTED_TOGETHER
+    parts = [drawn[start : start + together] for start in range(0, len(drawn), together)]
+    by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    *whole, last = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
+    return np.concatenate([*(whole[place] for place in generator.permutation(len(whole))), last])

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from .. import paths, processes
-from ..classifier import load_base, run_batches
+from ..classifier import batches_of, convert_linear_layers, load_base, run_batches
 from ..determinism import pin_model, use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
 from ..identity import identity_of, own_directory
@@ -19,7 +19,7 @@ from ..params import Params
 from ..probe import fit_probe, save_probe
 from ..tasks import targets_of, values_of
 from ..token_store import open_store
-from ..tokens import Sequences, fixed_shape_batches
+from ..tokens import Sequences
 from ..vectors import VECTORS, Embedded, copy_rows, embed_new
 
 
@@ -53,9 +53,12 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
     def embed(sequences: Sequences) -> Embedded:
         model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
         pin_model(model, params.compute)
-        batches = fixed_shape_batches(sequences, params.compute.device)
+        batches = batches_of(model, sequences, params.text.max_length)
+        bf16 = params.compute.precision == "bf16"
+        if bf16:
+            convert_linear_layers(model)
         share = islice(batches, processes.rank(), None, processes.count())
-        return run_batches(model, share, output="vectors", bf16=params.compute.precision == "bf16")
+        return run_batches(model, share, output="vectors", bf16=bf16)
 
     return embed
 

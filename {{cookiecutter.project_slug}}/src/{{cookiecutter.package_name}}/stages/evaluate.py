@@ -94,7 +94,7 @@ def values_of_models(texts: Sequence[Text], names: list[str], params: Params) ->
     model = load_fine_tuned(paths.FINE_TUNED, width_of(task, len(names)), params.text.pooling, task)
     pin_model(model, params.compute)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
-    logits = run_over(model, encode(tokenizer, texts), output="logits")
+    logits = run_over(model, encode(tokenizer, texts), params.text.max_length, output="logits")
     return {
         "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
         "torch": values_of(task, logits.astype(np.float64)),

@@ -35,7 +35,7 @@ def run(params: Params) -> None:
     sequences = encode(tokenizer, texts)
     width = width_of(params.task, labels)
     model = load_fine_tuned(paths.FINE_TUNED, width, params.text.pooling, params.task)
-    expected = run_over(model, sequences, output="logits")
+    expected = run_over(model, sequences, params.text.max_length, output="logits")
     with new_directory(paths.ONNX) as new:
         exported = graph.export(model, params.export_onnx.opset, fused=params.export_onnx.fused)
         graph.save(exported, new / MODELS["fp32"])
