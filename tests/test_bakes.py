@@ -23,13 +23,13 @@ BAKES = {
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
 }
-MODULES = """__init__ __main__ answer_files answers bad_rows card checkpoints classifier cleaning data_profile
-    determinism encodings errors files graph identity inference intake label_cells manifest metrics
-    neighbours onednn packing params parity paths predict predictions probe processes quantization records
-    robustness rows runs sources splits tables tasks text_graph token_store tokens training
-    training_data vectors stages/__init__ stages/fetch stages/prepare stages/embeddings stages/fine_tune
-    stages/export_onnx stages/evaluate""".split()
-TESTS = """bad_inputs conftest small_project test_bad_input test_card test_compare test_fuzz test_gate
+MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning
+    data_profile delimited determinism encodings errors files graph identity inference intake json_lines
+    label_cells manifest metrics neighbours onednn packing params parity parquet paths predict predictions
+    probe processes quantization raw_rows records robustness rows runs sources splits tables tasks text_graph token_store tokens
+    training training_data vectors stages/__init__ stages/fetch stages/prepare stages/embeddings
+    stages/fine_tune stages/export_onnx stages/evaluate""".split()
+TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_compare test_fuzz test_gate
     test_maturity test_metrics test_model test_onnx test_paired test_params test_pipeline_file
     test_predict test_prepare test_processes test_robustness test_sameness test_stages
     test_text_graph""".split()

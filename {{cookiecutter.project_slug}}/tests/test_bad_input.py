@@ -127,7 +127,7 @@ def test_a_file_that_may_not_be_read_is_told(project: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(project, {"a.csv": GOOD})
     path = project / "data/raw/a.csv"
-    monkeypatch.setattr(Intake, "take", lambda *_: os.utime(path, (0, 0)))
+    monkeypatch.setattr(Intake, "take_all", lambda *_: os.utime(path, (0, 0)))
     assert "a.csv changed while it was read" in refusal(project)
 
 

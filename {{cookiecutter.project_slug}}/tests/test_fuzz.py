@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.rows import Column, Rejected, read_rows
+from {{ cookiecutter.package_name }}.raw_rows import Column, Rejected
+from {{ cookiecutter.package_name }}.rows import read_rows
 
 pytestmark = pytest.mark.slow
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_project import run_stage, sentences, write_params, write_table
 
-from {{ cookiecutter.package_name }} import cleaning, runs, splits
+from {{ cookiecutter.package_name }} import cleaning, runs
 from {{ cookiecutter.package_name }}.label_cells import sorted_names
 from {{ cookiecutter.package_name }}.params import Prepare
-from {{ cookiecutter.package_name }}.splits import decide, key_of, split_of
+from {{ cookiecutter.package_name }}.splits import decide, keys_of, split_of
 from {{ cookiecutter.package_name }}.stages import prepare as stage
 
 PREPARE = Prepare(
@@ -40,6 +40,11 @@ def plainly_cleaned(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text.translate(REPLACED)).split())
 
 
+def keys(texts: list[str]) -> pl.Series:
+    """Their keys."""
+    return keys_of(pl.DataFrame({"text": texts, "second_text": None}, schema_overrides={"text": pl.String}), 7)
+
+
 def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl.DataFrame:
     """Rows as `decide` takes them."""
     return pl.DataFrame(
@@ -47,10 +52,10 @@ def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl
             "text": [text for text, _ in pairs],
             "table": tables or ["all"] * len(pairs),
             "label": [label for _, label in pairs],
-            "key": [key_of(text, PREPARE.split_seed) for text, _ in pairs],
+            "key": keys([text for text, _ in pairs]),
             "rows": [1] * len(pairs),
         },
-        schema_overrides={"text": pl.String, "table": pl.String, "label": pl.String, "key": pl.Binary},
+        schema_overrides={"text": pl.String, "table": pl.String, "label": pl.String},
     )
 
 
@@ -90,8 +95,7 @@ def test_other_rows_never_move_a_row(texts: list[str], data: st.DataObject) -> N
 
 
 def test_the_shares_are_those_asked_for() -> None:
-    keys = pl.Series([key_of(str(number), 7) for number in range(20_000)])
-    shares = split_of(keys, 0.2, 0.1).value_counts(normalize=True)
+    shares = split_of(keys([str(number) for number in range(20_000)]), 0.2, 0.1).value_counts(normalize=True)
     found = dict(shares.iter_rows())
     assert found == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.02)
 
@@ -188,14 +192,14 @@ def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
 def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "ROWS_PER_RUN", 10)
     monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 20)
-    kept = runs.Runs(tmp_path)
-    given_rows = [(key_of(str(number % 70), 7), str(number % 70), None, "a") for number in range(100)]
-    for row in given_rows:
-        kept.add("all", row)
+    kept = runs.Runs(tmp_path, split_seed=7)
+    texts = [str(number % 70) for number in range(100)]
+    for text in texts[:55]:
+        kept.add("all", (text, None, "a"))
+    kept.add_all("all", pl.DataFrame({"text": texts[55:], "second_text": None, "label": "a"}, schema=runs.SCHEMA))
     frames = list(kept.ranges())
-    keys = [key for frame in frames for key in frame["key"]]
     assert len(frames) > 3
-    assert keys == sorted({row[0] for row in given_rows})
+    assert [key for frame in frames for key in frame["key"]] == sorted(set(keys(texts)))
     assert sum(frame["rows"].sum() for frame in frames) == 100
 
 
@@ -235,5 +239,5 @@ def test_the_tables_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_pair_is_told_from_another_with_the_same_letters() -> None:
-    keys = {splits.key_of_pair(*pair, 7) for pair in (("a b", "c"), ("a", "b c"), ("", "a b c"))}
-    assert len(keys) == 3
+    pairs = pl.DataFrame({"text": ["a b", "a", ""], "second_text": ["c", "b c", "a b c"]})
+    assert keys_of(pairs, 7).n_unique() == 3

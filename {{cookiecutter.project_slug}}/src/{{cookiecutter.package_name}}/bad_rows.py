@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .encodings import iconv
 from .errors import UserError
-from .rows import Rejected
+from .raw_rows import Rejected
 
 SHOWN = 5
 

@@ -31,9 +31,9 @@ class SplitCounts:
     def add(self, part: pl.DataFrame) -> None:
         """Count rows: columns `text`, `second_text`, `label`."""
         self.rows += part.height
-        self.characters.update(part["text"].str.len_chars())
+        self.characters.update(_lengths(part["text"]))
         if self.task == "pair":
-            self.second_characters.update(part["second_text"].str.len_chars())
+            self.second_characters.update(_lengths(part["second_text"]))
         if self.task != "regression":
             for label, count in part["label"].value_counts().iter_rows():
                 names = names_in(label, self.task)
@@ -50,6 +50,11 @@ class SplitCounts:
         if self.task == "multi_label":
             found["without_any_label"] = self.without_any_label
         return found | {"per_label": dict(self.per_label)}
+
+
+def _lengths(texts: pl.Series) -> dict[int, int]:
+    """How many texts have so many characters."""
+    return dict(texts.str.len_chars().value_counts().iter_rows())
 
 
 def _quantiles(counts: Counter[Any]) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""From the values of a raw row to a clean row with its key; counts what is mended and what is left out."""
+"""From the values of a raw row to a clean row; counts what is mended and what is left out."""
 
 import json
 from collections import Counter
 from typing import Any
 
+import polars as pl
+
 from .cleaning import CONTROL, MANGLED, clean
 from .label_cells import Cells
 from .params import Params
-from .rows import Column, kind_of
-from .splits import key_of, key_of_pair
+from .raw_rows import Column, kind_of
+from .runs import SCHEMA, Row
 
-Row = tuple[bytes, str, str | None, str]  # key, text, second text, label
+_MAY_CHANGE = "[^ -~]|  |^ | $"  # printable ASCII with single spaces inside is clean
 
 
 class Intake:
@@ -23,7 +25,6 @@ class Intake:
         self.dropped = Counter({"without_text": 0, "without_label": 0})
         self._cells = Cells(params.task, prepare.label_separator)
         self._keep = prepare.keep
-        self._seed = prepare.split_seed
         self._pair = params.task == "pair"
         names = {
             "text_column": prepare.text_column,
@@ -49,9 +50,30 @@ class Intake:
         if not raw.isprintable():
             self._count_mending(raw)
         self.accepted += 1
-        if self._pair:
-            return key_of_pair(texts[0], texts[1], self._seed), texts[0], texts[1], target
-        return key_of(texts[0], self._seed), texts[0], None, target
+        return texts[0], texts[1] if self._pair else None, target
+
+    def take_all(self, columns: list[pl.Series]) -> pl.DataFrame:
+        """The clean rows of columns of text, as `take` makes them one by one. Raises ValueError if it would."""
+        text, label, *more = columns
+        rows = pl.DataFrame({"text": text, "second_text": more[0] if self._pair else None, "label": label})
+        if self._keep:
+            rows = rows.filter(more[-1].fill_null("null") == self._keep.value)
+        labels = self._cells.read_all(rows["label"])
+        names = ["text", "second_text"] if self._pair else ["text"]
+        raw = [rows[name].fill_null("") for name in names]
+        odd = [column.str.contains(_MAY_CHANGE) for column in raw]
+        texts = [_mended(*both) for both in zip(raw, odd, strict=True)]
+        no_text = (texts[0] == "") | (texts[-1] == "")
+        no_label = labels.is_null() & ~no_text
+        self.dropped["without_text"] += int(no_text.sum())
+        self.dropped["without_label"] += int(no_label.sum())
+        good = ~(no_text | no_label)
+        for text in (raw[0] + raw[1] if self._pair else raw[0]).filter(good & (odd[0] | odd[-1])).to_list():
+            if not text.isprintable():
+                self._count_mending(text)
+        self.accepted += int(good.sum())
+        second = texts[1] if self._pair else None
+        return pl.DataFrame({"text": texts[0], "second_text": second, "label": labels}, schema=SCHEMA).filter(good)
 
     def _count_mending(self, raw: str) -> None:
         self.mended["mangled_characters"] += bool(MANGLED.search(raw))
@@ -73,3 +95,9 @@ def _cleaned(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, found {kind_of(value)}")
     return clean(value)
+
+
+def _mended(raw: pl.Series, odd: pl.Series) -> pl.Series:
+    """The texts, the odd ones clean."""
+    places = odd.arg_true()
+    return raw.clone().scatter(places, [clean(text) for text in raw.gather(places).to_list()])

@@ -14,7 +14,7 @@ import polars as pl
 
 from .cleaning import clean
 from .errors import UserError
-from .rows import kind_of
+from .raw_rows import kind_of
 
 MOST_LABELS = 10_000
 JOINT = "\x1f"  # in no cleaned name
@@ -31,27 +31,33 @@ class Cells:
         self.mended: Counter[str] = Counter()
         self._seen: set[str] = set()
 
-    def read(self, value: Any) -> str | None:
-        """The label of a cell; None where there is none. Raises ValueError for what cannot be one."""
+    def read(self, value: Any, times: int = 1) -> str | None:
+        """The label of a cell that is there so many times; None where there is none. Raises ValueError for no label."""
         if self.task == "regression":
             return _number(value)
         if self.task == "multi_label":
-            return self._names(value)
-        return self._name(value)
+            return self._names(value, times)
+        return self._name(value, times)
 
-    def _name(self, value: Any) -> str | None:
+    def read_all(self, values: pl.Series) -> pl.Series:
+        """The labels of cells of text or null. Raises ValueError, and counts nothing, if one of them cannot be one."""
+        cells = values.unique(maintain_order=True)
+        labels = [self.read(cell, times) for cell, times in zip(cells, values.unique_counts(), strict=True)]
+        return values.replace_strict(cells, labels, return_dtype=pl.String)
+
+    def _name(self, value: Any, times: int) -> str | None:
         if value is not None and not isinstance(value, (str, int, float)):
             raise ValueError(f"expected a label (text or a number), found {kind_of(value)}")
         name, mending = _name_of(value)
         if mending:
-            self.mended[mending] += 1
+            self.mended[mending] += times
         if name and name not in self._seen:
             self._see(name)
         return name
 
-    def _names(self, value: Any) -> str:
+    def _names(self, value: Any, times: int) -> str:
         parts = value.split(self.separator) if isinstance(value, str) else value
-        names = {self._name(part) for part in (parts if isinstance(parts, list) else [parts])}
+        names = {self._name(part, times) for part in (parts if isinstance(parts, list) else [parts])}
         return JOINT.join(sorted(name for name in names if name))
 
     def _see(self, name: str) -> None:
@@ -102,7 +108,9 @@ def as_column(labels: pl.Series, names: list[str], task: str) -> pl.Series:
     places = range(len(names))
     if task == "multi_label":
         index = pl.element().filter(pl.element() != "").replace_strict(names, places, return_dtype=pl.UInt32)
-        return labels.str.split(JOINT).list.eval(index.sort())
+        different = labels.unique()
+        indices = different.str.split(JOINT).list.eval(index.sort())
+        return indices.gather(labels.replace_strict(different, range(different.len()), return_dtype=pl.UInt32))
     return labels.replace_strict(names, places, return_dtype=pl.UInt32)
 
 

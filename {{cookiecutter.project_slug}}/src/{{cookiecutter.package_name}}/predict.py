@@ -22,8 +22,8 @@ from . import paths
 from .answer_files import write_answers, write_json_lines
 from .errors import UserError
 from .inference import BATCH_TOKENS, MODELS, OnnxClassifier
+from .raw_rows import Rejected
 from .records import read_texts
-from .rows import Rejected
 from .tokens import Text
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from .rows import Column, Rejected, kind_of, read_rows
+from .raw_rows import Column, Rejected, kind_of
+from .rows import read_rows
 from .tokens import Text
 
 

@@ -3,58 +3,84 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from .splits import keys_of
+
 CHARACTERS_PER_RUN = 2**24
-ROWS_PER_RUN = 50_000
+ROWS_PER_RUN = 200_000
+ROWS_AT_ONCE = 4096  # of those that come one by one
 CHARACTERS_PER_RANGE = 2**23
 _FINEST = 4096  # ranges are whole numbers of these parts of the keys
-SCHEMA = {"key": pl.Binary, "text": pl.String, "second_text": pl.String, "label": pl.String, "table": pl.String}
+_BOUNDS = pl.Series([part * 2**128 // _FINEST for part in range(1, _FINEST)], dtype=pl.UInt128)
+SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String}
 _GROUP = ("key", "table", "label")
+
+Row = tuple[str, str | None, str]  # text, second text, label
 
 
 class Runs:
-    """Rows in any order, given back by ranges of their keys. Rows with equal key, table and label become one."""
+    """Clean rows in any order, given back by ranges of their keys. Those with equal key, table and label become one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, split_seed: int) -> None:
         self.directory = directory
-        self._rows: list[tuple[bytes, str, str | None, str, str]] = []
+        self._split_seed = split_seed
+        self._rows: list[tuple[str, str | None, str, str]] = []
+        self._parts: list[pl.DataFrame] = []
+        self._height = 0
         self._characters = 0
         self._total = 0
-        self._ends: list[np.ndarray] = []
+        self._ends: list[list[int]] = []
 
-    def add(self, table: str, row: tuple[bytes, str, str | None, str]) -> None:
-        """Take a row of a table: key, text, second text, label."""
+    def add(self, table: str, row: Row) -> None:
+        """Take a row of a table."""
         self._rows.append((*row, table))
-        self._characters += len(row[1]) + len(row[2] or "")
-        if self._characters >= CHARACTERS_PER_RUN or len(self._rows) >= ROWS_PER_RUN:
+        if len(self._rows) == ROWS_AT_ONCE:
+            self._gather()
+        self._count(1, len(row[0]) + len(row[1] or ""))
+
+    def add_all(self, table: str, rows: pl.DataFrame) -> None:
+        """Take rows of a table, columns as in SCHEMA."""
+        self._keep(rows.with_columns(table=pl.lit(table)))
+        self._count(rows.height, sum(int(rows[name].str.len_bytes().sum()) for name in ("text", "second_text")))
+
+    def _keep(self, rows: pl.DataFrame) -> None:
+        self._parts.append(rows.with_columns(keys_of(rows, self._split_seed), rows=pl.lit(1, pl.UInt64)))
+
+    def _count(self, rows: int, characters: int) -> None:
+        self._height += rows
+        self._characters += characters
+        if self._characters >= CHARACTERS_PER_RUN or self._height >= ROWS_PER_RUN:
             self._write()
 
+    def _gather(self) -> None:
+        if self._rows:
+            columns = zip([*SCHEMA, "table"], zip(*self._rows, strict=True), strict=True)
+            self._keep(pl.DataFrame(dict(columns), schema=SCHEMA | {"table": pl.String}))
+            self._rows = []
+
     def _write(self) -> None:
-        columns = dict(zip(SCHEMA, zip(*self._rows, strict=True), strict=True))
-        run = _merged(pl.DataFrame(columns, schema=SCHEMA).with_columns(rows=pl.lit(1, pl.UInt64)))
+        self._gather()
+        run = _merged(pl.concat(self._parts))
         run.write_ipc(self._path(len(self._ends)), record_batch_size=4096)
-        places = np.frombuffer(b"".join(run["key"]), dtype=">u8")[::2]
-        parts = np.arange(1, _FINEST, dtype=np.uint64) * np.uint64(2**64 // _FINEST)
-        self._ends.append(np.concatenate([[0], np.searchsorted(places, parts), [run.height]]))
+        self._ends.append([0, *run["key"].search_sorted(_BOUNDS), run.height])
         self._total += self._characters
-        self._rows, self._characters = [], 0
+        self._parts, self._height, self._characters = [], 0, 0
 
     def ranges(self) -> Iterator[pl.DataFrame]:
         """All rows by ascending key, with their count as `rows`; rows of one key are in one frame."""
-        if self._rows:
+        if self._height:
             self._write()
         step = max(1, _FINEST * CHARACTERS_PER_RANGE // max(self._total, CHARACTERS_PER_RANGE))
         for first in range(0, _FINEST, step):
             last = min(first + step, _FINEST)
             parts = [
-                pl.scan_ipc(self._path(number)).slice(ends[first], ends[last] - ends[first]).collect()
+                pl.scan_ipc(self._path(number)).slice(ends[first], ends[last] - ends[first])
                 for number, ends in enumerate(self._ends)
                 if ends[first] < ends[last]
             ]
             if parts:
-                yield _merged(pl.concat(parts))
+                yield _merged(pl.concat(pl.collect_all(parts)))
 
     def _path(self, number: int) -> Path:
         return self.directory / f"run-{number}.ipc"
@@ -62,5 +88,9 @@ class Runs:
 
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows by key, those with equal key, table and label as one."""
+    rows = rows.sort("key")
+    key = rows["key"]
+    several = ((key == key.shift(1)) | (key == key.shift(-1))).fill_null(value=False)
     texts = pl.col("text", "second_text").first()
-    return rows.group_by(_GROUP).agg(texts, pl.col("rows").sum()).sort(_GROUP)
+    merged = rows.filter(several).group_by(_GROUP).agg(texts, pl.col("rows").sum()).select(rows.columns)
+    return pl.concat([rows.filter(~several), merged]).sort(_GROUP)

@@ -12,24 +12,27 @@ import polars as pl
 from .params import Prepare
 from .paths import SPLITS
 
-KEY_BYTES = 16
 
+def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
+    """The keys of clean rows, columns `text` and `second_text`: BLAKE2b of the text, salted with the seed (RFC 7693).
 
-def key_of(text: str, split_seed: int) -> bytes:
-    """The key of a cleaned text: 16 bytes of BLAKE2b, salted with the seed (RFC 7693)."""
+    A key is a number of 16 bytes. No cleaned text holds the character that stands between those of a pair.
+    """
+    pairs = rows["second_text"].null_count() < rows.height
+    texts = rows["text"] + "\0" + rows["second_text"] if pairs else rows["text"]
     salt = split_seed.to_bytes(hashlib.blake2b.SALT_SIZE, "big")
-    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES, salt=salt).digest()
-
-
-def key_of_pair(text: str, second_text: str, split_seed: int) -> bytes:
-    """The key of two cleaned texts; no cleaned text holds the character between them."""
-    return key_of(f"{text}\0{second_text}", split_seed)
+    salted = hashlib.blake2b(digest_size=16, salt=salt)
+    digests = []
+    for text in texts.cast(pl.Binary).to_list():
+        digest = salted.copy()  # quicker than to salt a new one
+        digest.update(text)
+        digests.append(digest.digest())
+    return pl.Series("key", digests, dtype=pl.Binary).bin.reinterpret(dtype=pl.UInt128, endianness="big")
 
 
 def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
     """The split of every key: its first 8 bytes, read as a number in [0, 1), against the fractions."""
-    words = np.frombuffer(b"".join(keys), dtype=">u8")[:: KEY_BYTES // 8]
-    place = words / 2.0**64
+    place = (keys // 2**64).cast(pl.UInt64).to_numpy() / 2.0**64
     held_out = [place < test_fraction, place < test_fraction + validation_fraction]
     return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
 

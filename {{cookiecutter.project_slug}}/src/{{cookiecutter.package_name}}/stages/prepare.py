@@ -11,6 +11,7 @@ import polars as pl
 
 from .. import paths
 from ..bad_rows import BadRows
+from ..blocks import read_blocks
 from ..data_profile import SplitCounts, check_learnable, check_targets
 from ..encodings import BYTE_ORDER_MARK
 from ..errors import UserError
@@ -18,7 +19,7 @@ from ..files import new_directory, scratch_directory, write_json
 from ..intake import Intake
 from ..label_cells import KINDS, as_column, sorted_names
 from ..params import Params
-from ..rows import Rejected, read_rows
+from ..raw_rows import Rejected
 from ..runs import Runs
 from ..splits import decide
 from ..tables import find_tables
@@ -30,7 +31,7 @@ def run(params: Params) -> None:
     """Write `data/processed` (a table for each split, the labels, the bad rows) and the data profile."""
     tables = find_tables(paths.RAW)
     with new_directory(paths.PROCESSED) as new, scratch_directory(paths.PROCESSED) as scratch:
-        runs = Runs(scratch)
+        runs = Runs(scratch, params.prepare.split_seed)
         quarantine = new / paths.QUARANTINE.name if params.prepare.on_bad_row == "quarantine" else None
         profile = read_all(tables, params, runs, quarantine)
         counts, dropped = divide(runs, params, set(tables), scratch)
@@ -54,12 +55,16 @@ def read_all(tables: dict[str, list[Path]], params: Params, runs: Runs, quaranti
         for table, files in sorted(tables.items()):
             found = False
             for path in files:
-                for row in read_rows(path, intake.columns, intake.take):
-                    found = True
-                    if isinstance(row, Rejected):
-                        bad.add(path, row)
+                for part in read_blocks(path, intake.columns, intake.take, intake.take_all):
+                    if isinstance(part, pl.DataFrame):
+                        found = found or not part.is_empty()
+                        runs.add_all(table, part)
+                    elif isinstance(part, Rejected):
+                        found = True
+                        bad.add(path, part)
                     else:
-                        runs.add(table, row)
+                        found = True
+                        runs.add(table, part)
                 with path.open("rb") as file:
                     marked += file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
             if not found:
