@@ -26,7 +26,8 @@ BAKES = {
 MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning
     data_profile delimited determinism encodings errors files graph identity inference intake json_lines
     label_cells manifest metrics neighbours onednn packing params parity parquet paths predict predictions
-    probe processes quantization raw_rows records robustness rows runs sources splits tables tasks text_graph token_store tokens
+    probe processes quantization raw_rows records robustness rows runs sources splits tables tasks text_graph
+    token_store tokens
     training training_data vectors stages/__init__ stages/fetch stages/prepare stages/embeddings
     stages/fine_tune stages/export_onnx stages/evaluate""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_compare test_fuzz test_gate
