@@ -13,39 +13,47 @@ BAKES = {
     "sample-local": {},
     "sample-s3": {"dvc_remote": "s3", "license": "MIT", "ci": "none", "s3_endpoint_url": "https://s3.example.com:9000"},
     "files-local": {"data_source": "files", "license": "BSD-3-Clause", "python_version": "3.12"},
-    "files-s3": {"data_source": "files", "dvc_remote": "s3", "base_model": "distilbert/distilbert-base-uncased"},
+    "files-s3": {
+        "data_source": "files",
+        "dvc_remote": "s3",
+        "base_model": "distilbert/distilbert-base-uncased",
+        "tracking": "mlflow",
+    },
     "hub-local": {"data_source": "hub", "license": "Proprietary", "python_version": "3.13", "hardware": "cuda"},
     "hub-s3": {
         "data_source": "hub",
         "dvc_remote": "s3",
         "base_model": "FacebookAI/roberta-base",
         "project_slug": "a",
+        "tracking": "mlflow",
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
 }
-MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning
-    data_profile delimited determinism encodings errors files graph identity inference intake json_lines
-    label_cells manifest metrics neighbours onednn packing params parity parquet paths predict probe processes
-    quantization raw_rows records rows runs sources splits tables tasks text_graph token_store tokens
-    training training_data vectors stages/__init__ stages/fetch stages/prepare stages/embeddings
-    stages/fine_tune stages/export_onnx stages/evaluate""".split()
-TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_fuzz test_metrics test_model
-    test_onnx test_params test_pipeline_file test_predict test_prepare test_processes test_sameness
-    test_search test_stages test_text_graph""".split()
-
-TOOLS = """audit in_step keys objects owners pin plots record remote reproduce results s3 search seeds
-    transfer trials""".split()
+MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning data_profile
+    delimited determinism encodings errors files graph identity inference intake json_lines label_cells
+    manifest metrics neighbours onednn packing params parity parquet paths predict predictions probe processes
+    quantization raw_rows records robustness rows runs serve signature sources splits stages/__init__
+    stages/embeddings stages/evaluate stages/export_onnx stages/fetch stages/fine_tune stages/prepare tables
+    tasks text_graph token_store tokens training training_data vectors""".split()
+TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_compare test_environment test_fuzz
+    test_gate test_maturity test_metrics test_model test_onnx test_paired test_params test_pipeline_file
+    test_predict test_prepare test_processes test_release test_robustness test_sameness test_search test_serve
+    test_signature test_stages test_text_graph""".split()
+TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objects owners paired pin plots rebuild record
+    registry release remote reproduce results s3 scan search seeds signature small snapshot transfer trials""".split()
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
     package = answers.get("package_name", "review_sentiment")
-    files = """.cookiecutter.yaml .dvc/.gitignore .dvc/config .dvc/plots/calibration.json
-        .dvc/plots/curve.json .dvc/plots/per_class.json .dvcignore .gitattributes .gitignore
-        .pre-commit-config.yaml LICENSE Makefile README.md docs/experiments.md dvc.yaml params.yaml pyproject.toml
-        requirements.lock""".split()
+    files = """.cookiecutter.yaml .dockerignore .dvc/.gitignore .dvc/config .dvc/plots/calibration.json .dvc/plots/curve.json
+        .dvc/plots/per_class.json .dvcignore .gitattributes .gitignore .pre-commit-config.yaml Dockerfile
+        LICENSE Makefile README.md docs/environment.md docs/evidence.md docs/experiments.md docs/releases.md
+        dvc.yaml params.yaml pyproject.toml requirements-supply-chain.lock requirements.lock""".split()
     files += [f"src/{package}/{name}.py" for name in MODULES]
     files += [f"tests/{name}.py" for name in TESTS]
     files += [f"tools/{name}.py" for name in TOOLS]
+    if answers.get("tracking") == "mlflow":
+        files.append("tools/mlflow_run.py")
     if answers.get("ci") != "none":
         files.append(".github/workflows/ci.yml")
     if answers.get("data_source", "sample") == "sample" or "base_model" not in answers:
@@ -110,8 +118,10 @@ def test_the_workflow_is_valid_and_calls_only_make(baked: tuple[Project, dict[st
     commands = [step["run"] for step in steps if "run" in step]
     assert commands
     assert all(command.startswith("make ") for command in commands)
+    targets = set(re.findall(r"^([a-z-]+):", project.text("Makefile"), re.MULTILINE))
+    assert {command.split()[1] for command in commands} <= targets
     assert "secrets." not in project.text(workflow)
-    assert steps[0]["with"]["fetch-depth"] == 0
+    assert all(step["with"]["fetch-depth"] == 0 for step in steps if "checkout" in step.get("uses", ""))
 
 
 def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:

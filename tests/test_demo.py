@@ -83,6 +83,16 @@ def test_the_results_are_one_table(demo: Project) -> None:
     assert all((demo.path / line.split()[-1]).exists() for line in lines[3:])
 
 
+def test_the_gate_lets_the_model_pass_and_tells_the_job(demo: Project, tmp_path: Path) -> None:
+    """As the workflow calls it, in a pull request: the base in the environment, the summary's file on the line."""
+    summary = tmp_path / "summary.md"
+    demo.run("sh", "-c", 'make gate SUMMARY="$GITHUB_STEP_SUMMARY"', BASE="HEAD", GITHUB_STEP_SUMMARY=str(summary))
+    assert summary.read_text(encoding="utf-8").endswith("\n8 passed, 0 failed, 0 not checked\n")
+    clone = Project(tmp_path / "clone", tmp_path / "home")
+    demo.run("git", "clone", "--quiet", str(demo.path), str(clone.path))
+    assert "4 passed, 0 failed, 4 not checked" in clone.run("make", "gate")
+
+
 def test_a_second_run_does_nothing(demo: Project) -> None:
     shown = demo.run("dvc", "repro")
     assert shown.count("didn't change, skipping") == len(STAGES)

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hub import COMMIT, hub_of
+from ruamel.yaml import YAML
 from texts import film_reviews, german_messages
 from workshop import PROJECT, Project, grow
 
@@ -168,6 +169,30 @@ def test_a_clone_makes_the_same_bytes_and_a_change_of_one_character_is_found(fro
     assert re.search(r"(\d+) of \1 outs are the same", before)
 
 
+def test_maturity_is_looked_up(from_hub: Project) -> None:
+    """After the run above, which left its record; the remote is empty at first."""
+    assert "level 1 of 5: kept\nfor level 2: remote sound\n" in from_hub.run("make", "maturity")
+    from_hub.run("make", "push")
+    shown = from_hub.run("make", "maturity")
+    record = json.loads(from_hub.text("reports/reproduce.json"))
+    assert "level 3 of 5: verified\nfor level 4: " in shown
+    assert re.search(r"made again elsewhere +(\d+) outs the same", shown)
+    assert re.search(r"outs that can be made again +(\d+) of \1 \(100%\)", shown)
+    assert re.search(rf"time to make everything again +{record['seconds']} s", shown)
+    (from_hub.path / "reports/reproduce.json").unlink()
+    assert "level 2 of 5: repeatable\nfor level 3: made again elsewhere\n" in from_hub.run("make", "maturity")
+
+
+def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
+    project = grow(tmp_path, data_source="files")
+    project.commit("Begin")
+    shown = project.run("make", "small")
+    assert "ONNX int8" in shown
+    assert project.run("git", "status", "--porcelain") == ""
+    stages = YAML(typ="safe").load(project.text(".small/dvc.lock"))["stages"]
+    assert list(stages)[-1] == "evaluate"
+
+
 def test_the_spread_of_seeds_is_shown(from_hub: Project) -> None:
     shown = from_hub.run("make", "seeds", "SEEDS=1 2")
     after_accuracy = shown[shown.index("\naccuracy\n") :]
@@ -177,3 +202,9 @@ def test_the_spread_of_seeds_is_shown(from_hub: Project) -> None:
     assert float(spread) == pytest.approx(abs(float(one) - float(two)) / 2**0.5, abs=2e-4)
     assert from_hub.run("git", "status", "--porcelain") == ""
     assert from_hub.run("dvc", "status", "--quiet") == ""
+    experiments = from_hub.run("dvc", "exp", "list", "--name-only").split()
+    compared = from_hub.run("make", "compare", "A=HEAD", f"B={' '.join(experiments)}", "MODEL=torch")
+    assert len(experiments) == 2
+    assert f"torch on the same {metrics_of(from_hub)['test_rows']} test rows; A is HEAD" in compared
+    assert sorted(re.findall(r"^\S+ +\d\.\d{4} +(\d\.\d{4}) ", compared, re.MULTILINE)) == sorted((one, two))
+    assert len(re.findall(r"p = \d\.\d{4} \(McNemar, .*corrected for 2 comparisons", compared)) == 2

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 import runpy
 
 import pytest
@@ -62,6 +63,8 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         writer.writeheader()
         writer.writerows(rows)
     limits = {"export_onnx__text_graph": task == "multi_label", "export_onnx__max_int8_drop": 0.2}
+    # The small model is too small to be faster in int8, and not trained long enough to be calibrated.
+    limits |= {"gate__max_int8_loss": 0.2, "gate__max_latency_ratio": 100.0, "gate__max_calibration_error": 0.9}
     small["write_params"](grown.path / "params.yaml", folder / "model", task=task, **limits, **CASES[task][0])
     grown.run("dvc", "add", "data/raw")
     grown.run("make", "repro")
@@ -94,6 +97,24 @@ def test_the_reports_are_those_of_the_task(project: Project) -> None:
     assert [line[:17].strip() for line in shown[3:]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
     project.run("dvc", "plots", "show")
     assert project.run("dvc", "status", "--quiet") == ""
+
+
+def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
+    summary = project.path.parent / "summary.md"
+    shown = project.run("make", "gate", "BASE=HEAD", f"SUMMARY={summary}")
+    assert " 0 failed, " in shown
+    table = summary.read_text(encoding="utf-8")
+    assert "| against HEAD | not worse with p < 0.05 | " in table
+    assert len(re.findall(r"^\|.*\| (passed|not checked) \|$", table, re.MULTILINE)) == 8
+    project.set_params(gate__min_score=0.9999)
+    failed = project.try_to("make", "gate", "BASE=HEAD")
+    project.run("git", "restore", "params.yaml")
+    assert failed.returncode != 0
+    assert re.search(rf"^{CASES[task_of(project)][1]} .* FAILED$", failed.stdout, re.MULTILINE)
+    score = {"multi_label": "exact match", "regression": "mean absolute error", "pair": "accuracy"}[task_of(project)]
+    compared = project.run("make", "compare", "A=HEAD", "B=workspace")
+    assert f"\n{score}; rows on which" in compared
+    assert "workspace: no difference shown; p = 1.0000" in compared
 
 
 def test_the_answers_are_those_of_the_task(project: Project) -> None:

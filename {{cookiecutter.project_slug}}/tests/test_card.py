@@ -25,6 +25,7 @@ SPLIT = {"rows": 9, "per_label": {"a|b": 4, "c": 5}, "characters": {"p50": 20, "
 FACTS = Facts(
     labels=["a|b", "c", "d"],
     metrics={"test_rows": 9} | dict.fromkeys(MODELS, SCORES),
+    robustness=dict.fromkeys(("typing_errors", "upper_case", "truncated", "dropped_words"), SCORES),
     profile={"read": 30, "mended": {"mangled_characters": 2}, "dropped": {"duplicates": 3}}
     | dict.fromkeys(("train", "validation", "test"), SPLIT),
     near_duplicates={"test_in_train": {"rows": 1}},

@@ -10,6 +10,7 @@ from small_project import PACKAGE, ROOT, STAGES
 # These only refuse or report; no byte of an out can depend on them. A new knob must not make every stage run again.
 DECIDE_NO_BYTES = {"__init__.py", "errors.py", "params.py"}
 SHARED_BLOCKS = {"compute", "text"}
+READ_BY_TOOLS = {"gate", "search"}
 # It is part of a command, and so reruns the stages that it starts, and no others.
 LAUNCHER = "compute.launcher"
 HEAVY = {"embeddings", "fine_tune"}
@@ -43,7 +44,7 @@ def leaves(stage: str) -> set[str]:
 def test_the_stages_are_the_files_and_the_blocks() -> None:
     assert list(PIPELINE["stages"]) == list(STAGES)
     assert {path.stem for path in (SOURCE / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
-    assert set(STAGES) | SHARED_BLOCKS | {"seed", "task", "search"} == set(PARAMS)
+    assert set(STAGES) | SHARED_BLOCKS | READ_BY_TOOLS | {"seed", "task"} == set(PARAMS)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,7 +1,8 @@
 """Make everything again elsewhere and compare every byte: `make reproduce`, or `make reproduce AGAINST=v1.2.0`.
 
 The commit is cloned into a directory with another path length, with its own DVC cache, another home, user, locale,
-time zone, umask and hash seed. There `dvc repro --force` runs, and the hashes of all outs are compared.
+time zone, umask and hash seed. There `dvc repro --force` runs, and the hashes of all outs are compared. What was found
+of the current dvc.lock is written to reports/reproduce.json, which `make maturity` reads and Git may keep.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import onnx
 from ruamel.yaml import YAML
 from safetensors.numpy import load as load_tensors
 
+RECORD = Path("reports/reproduce.json")
 STRANGER = {
     "USER": "somebody-else",
     "LOGNAME": "somebody-else",
@@ -72,12 +75,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--against", default="HEAD", metavar="REV", help="the commit to make again (default: HEAD)")
     here = Place(Path.cwd(), parser.parse_args().against)
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         there = Place(Path(folder) / "a" / "directory-with-another-length" / "project", "")
         if not make_again(here, there, Path(folder) / "home"):
             print("error: the pipeline failed in the clone; its message stands above", file=sys.stderr)
             return 1
-        return compare(here, there)
+        differing = compare(here, there)
+    if here.read_git("dvc.lock") == Path("dvc.lock").read_bytes():
+        write_record(here, differing, round(time.monotonic() - start))
+    return 1 if differing else 0
+
+
+def write_record(here: Place, differing: list[str], seconds: int) -> None:
+    """Keep what was found and how long it took."""
+    commit = run_here("git", "rev-parse", here.revision)
+    record = {"commit": commit, "outs": len(here.lock()), "differing": differing, "seconds": seconds}
+    RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def make_again(here: Place, there: Place, home: Path) -> bool:
@@ -119,8 +133,8 @@ def run_here(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def compare(here: Place, there: Place) -> int:
-    """Print the table of outs, then what differs in those that do; 1 if any does."""
+def compare(here: Place, there: Place) -> list[str]:
+    """Print the table of outs, then what differs in those that do; give these."""
     ours, theirs = here.lock(), there.lock()
     width = max(map(len, ours | theirs))
     differing = []
@@ -133,7 +147,7 @@ def compare(here: Place, there: Place) -> int:
     for out in differing:
         print(f"\n{out}: {first_difference(here, there, out, ours.get(out, ''), theirs.get(out, ''))}")
     print(f"\n{len(ours | theirs) - len(differing)} of {len(ours | theirs)} outs are the same")
-    return 1 if differing else 0
+    return differing
 
 
 def first_difference(here: Place, there: Place, out: str, a: str, b: str) -> str:

@@ -50,6 +50,7 @@ class Facts:
 
     labels: list[str]
     metrics: dict[str, Any]
+    robustness: dict[str, Any]
     profile: dict[str, Any]
     near_duplicates: dict[str, Any]
     parity: dict[str, Any]
@@ -64,6 +65,7 @@ def model_card(params: Params, facts: Facts) -> str:
         f" {address_of(params.fetch.model)} and shipped as ONNX. `README.md` says what it is for.\n",
         results(params.task, facts),
         data(params, facts),
+        robustness(params, facts),
         parity(facts),
         limits(params, facts),
         loading(params.task),
@@ -131,6 +133,21 @@ def data(params: Params, facts: Facts) -> str:
     )
 
 
+def robustness(params: Params, facts: Facts) -> str:
+    """What changed texts do to the int8 model."""
+    scores, knobs = SCORES[params.task], params.evaluate
+    kinds = {
+        "as they are": facts.metrics["onnx_int8"],
+        f"{knobs.typing_errors:.0%} of the letters mistyped": facts.robustness["typing_errors"],
+        "in upper case": facts.robustness["upper_case"],
+        f"cut off after {knobs.kept_share:.0%}": facts.robustness["truncated"],
+        f"{knobs.dropped_words:.0%} of the words left out": facts.robustness["dropped_words"],
+    }
+    rows = [(kind, *(f"{found[score]:.3f}" for score in scores)) for kind, found in kinds.items()]
+    header = ["test texts", *(name for name, _ in scores.values())]
+    return f"\n## Robustness\n\nOf ONNX int8, with the same labels:\n\n{table(header, rows)}"
+
+
 def parity(facts: Facts) -> str:
     """What the export found."""
     found = [
@@ -192,7 +209,7 @@ def parameters(params: Params) -> str:
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.dump(params.model_dump(exclude={"fetch"}), stream)
+    yaml.dump(params.model_dump(exclude={"fetch", "gate"}), stream)
     return f"\n## Parameters\n\n```yaml\n{stream.getvalue()}```\n"
 
 

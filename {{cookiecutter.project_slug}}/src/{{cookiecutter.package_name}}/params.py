@@ -133,10 +133,24 @@ class ExportOnnx(Block):
 
 
 class Evaluate(Block):
-    """How uncertainty and calibration are measured."""
+    """How uncertainty and calibration are measured, and how texts are changed to see how the model bears it."""
 
     bootstrap_samples: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2)]
+    typing_errors: Fraction
+    dropped_words: Fraction
+    kept_share: Annotated[float, Field(gt=0, le=1)]
+
+
+class Gate(Block):
+    """What a model must hold to be released; no stage reads it."""
+
+    min_score: float
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    max_megabytes: Positive
+    max_int8_loss: Fraction
+    max_latency_ratio: Positive
+    max_calibration_error: Fraction
 
 
 class Range(Block):
@@ -174,6 +188,7 @@ class Params(Block):
     export_onnx: ExportOnnx
     evaluate: Evaluate
     search: dict[str, Space]
+    gate: Gate
 
     @model_validator(mode="after")
     def _a_pair_has_two_columns(self) -> "Params":

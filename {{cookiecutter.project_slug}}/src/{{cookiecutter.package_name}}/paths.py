@@ -29,6 +29,8 @@ PARITY = Path("reports/parity.json")
 
 METRICS = Path("reports/metrics.json")
 EVALUATION = Path("reports/evaluation")
+PREDICTIONS = Path("reports/predictions.parquet")
+ROBUSTNESS = Path("reports/robustness.json")
 MODEL_CARD = Path("reports/model_card.md")
 
 SPLITS = ("train", "validation", "test")

@@ -1,5 +1,6 @@
 """Measure the four models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model's card."""
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +11,13 @@ from .. import paths
 from ..card import Facts, model_card
 from ..classifier import load_fine_tuned, run_over
 from ..determinism import pin_model, use_deterministic_kernels
-from ..files import new_directory, read_json, write_json, write_text
+from ..files import new_directory, read_json, write_bytes, write_json, write_text
 from ..inference import MODELS, OnnxClassifier
 from ..metrics import DECIMALS, calibration_table, per_class_table, summary
 from ..params import Params
+from ..predictions import predictions
 from ..probe import load_probe
+from ..robustness import robustness
 from ..tasks import decided_otherwise, targets_of, values_of, width_of
 from ..tokens import Text, encode, load_tokenizer, texts_of
 
@@ -25,7 +28,8 @@ def run(params: Params) -> None:
     names = read_json(paths.LABELS)
     table = pl.read_parquet(paths.split_table("test"))
     targets = targets_of(table["label"], params.task, len(names))
-    values = values_of_models(texts_of(table), names, params)
+    texts = texts_of(table)
+    values = values_of_models(texts, names, params)
     knobs = params.evaluate
     metrics: dict[str, Any] = {
         model: summary(
@@ -45,10 +49,17 @@ def run(params: Params) -> None:
             metrics[model]["rows_labelled_unlike_torch"] = int(others.sum())
     metrics["test_rows"] = len(targets)
     write_json(paths.METRICS, metrics)
+    said = io.BytesIO()
+    predictions(params.task, table, names, values).write_parquet(said)
+    write_bytes(paths.PREDICTIONS, said.getvalue())
+    shipped = OnnxClassifier(paths.ONNX, "int8", params.compute.threads)
+    before = values["onnx_int8"]
+    strained = robustness(params.task, shipped, texts, targets, before, knobs=knobs, seed=params.seed)
+    write_json(paths.ROBUSTNESS, strained)
     with new_directory(paths.EVALUATION) as new:
         for name, rows in tables(params, targets, values, names).items():
             write_text(new / f"{name}.csv", pl.DataFrame(rows).write_csv())
-    write_text(paths.MODEL_CARD, model_card(params, facts(names, metrics)))
+    write_text(paths.MODEL_CARD, model_card(params, facts(names, metrics, strained)))
 
 
 def tables(
@@ -92,13 +103,14 @@ def values_of_models(texts: Sequence[Text], names: list[str], params: Params) ->
     }
 
 
-def facts(names: list[str], metrics: dict[str, Any]) -> Facts:
+def facts(names: list[str], metrics: dict[str, Any], strained: dict[str, Any]) -> Facts:
     """What the model's card tells, from this and earlier stages."""
     files = {"probe": paths.PROBE_FILE, "torch": paths.FINE_TUNED / "model.safetensors"}
     files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items()}
     return Facts(
         labels=names,
         metrics=metrics,
+        robustness=strained,
         profile=read_json(paths.DATA_PROFILE),
         near_duplicates=read_json(paths.NEAR_DUPLICATES),
         parity=read_json(paths.PARITY),
