@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from {{ cookiecutter.package_name }} import classifier, tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import Classifier, load_base, run_over
+from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
@@ -134,7 +134,7 @@ def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConf
     torch.manual_seed(0)
     encoder = AutoModel.from_config(config).eval()
     assert first_position(encoder, 64) == first
-    model = Classifier(encoder, 2, "mean", "single_label")
+    model = classifier.Classifier(encoder, 2, "mean", "single_label")
     texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
     found = run_over(model, texts, 64, output="vectors")
     for text, vector in zip(texts, found, strict=True):
