@@ -15,8 +15,7 @@ from {{ cookiecutter.package_name }}.files import read_json
 
 # The packages that compute or write what a stage puts out; the others only start, check or carry.
 DECIDE = {
-    **dict.fromkeys(("numpy", "scipy", "scikit-learn", "torch", "triton"), "computes numbers"),
-    **dict.fromkeys(("transformers", "accelerate"), "orders the steps of training"),
+    **dict.fromkeys(("numpy", "scipy", "scikit-learn", "torch", "transformers", "triton"), "computes numbers"),
     **dict.fromkeys(("onnxruntime", "onnxruntime-extensions"), "computes the scores of the ONNX models"),
     **dict.fromkeys(("onnx", "onnx-ir", "onnxscript", "ml-dtypes", "protobuf"), "writes the ONNX models"),
     **dict.fromkeys(("polars", "polars-runtime-32"), "writes the tables"),
