@@ -134,9 +134,7 @@ def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
 
 
 # The other bakes differ in parameters and texts, which these two files of tests hold against the code.
-@pytest.mark.parametrize(
-    ("baked", "which"), [(b, ALL if b in ("files-s3", "hub-local") else FEW) for b in BAKES], indirect=["baked"]
-)
+@pytest.mark.parametrize(("baked", "which"), [(b, ALL if b == "files-s3" else FEW) for b in BAKES], indirect=["baked"])
 def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]], which: list[str]) -> None:
     assert " passed" in baked[0].run("pytest", "-q", "-m", "not slow", *which)
 
