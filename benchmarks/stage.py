@@ -24,6 +24,7 @@ def main() -> None:
     start = time.perf_counter()
     params = importlib.import_module(f"{package}.params").load_params()
     importlib.import_module(f"{package}.determinism").set_environment(params.compute)
+    importlib.import_module(f"{package}.__main__").keep_freed_memory()
     module = importlib.import_module(f"{package}.stages.{stage}")
     imported = time.perf_counter() - start
     parts: dict[str, float] = {}

@@ -6,6 +6,7 @@ The parameters are validated and the process environment is set before the stage
 read their number of threads and instruction sets while they load.
 """
 
+import ctypes
 import errno
 import importlib
 import sys
@@ -13,6 +14,8 @@ import sys
 from . import determinism
 from .errors import UserError
 from .params import STAGES, load_params
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 
 
 def main() -> int:
@@ -23,6 +26,7 @@ def main() -> int:
     try:
         params = load_params()
         determinism.set_environment(params.compute)
+        keep_freed_memory()
         importlib.import_module(f".stages.{sys.argv[1]}", __package__).run(params)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
@@ -36,6 +40,14 @@ def main() -> int:
         print("error: the disk is full; free some space and run `dvc repro` again, it goes on here", file=sys.stderr)
         return 1
     return 0
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed; to give it back and take it again costs a seventh of the time of embedding."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, 2**30)
+        mallopt(_MMAP_THRESHOLD, 2**30)
 
 
 def disk_is_full(error: BaseException) -> bool:
