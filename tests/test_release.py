@@ -12,7 +12,6 @@ from workshop import Project
 
 pytestmark = pytest.mark.slow
 
-GATE = 'print("accuracy  0.84  at least 0.80  yes")\n'
 NAME = "review-sentiment"
 
 
@@ -32,8 +31,8 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
     for setting, value in {"url": "s3://dvc/releases", "endpointurl": server.endpoint, "region": "us-east-1"}.items():
         project.run("dvc", "remote", "modify", "storage", setting, value)
     server.let_in(project)
-    # The gate has tests of its own, and its speed depends on what else runs here.
-    (project.path / "tools/gate.py").write_text(GATE, encoding="utf-8")
+    # A model as small as this may be slower in int8, and is not well calibrated.
+    project.set_params(gate__max_latency_ratio=100.0, gate__max_calibration_error=0.5)
     project.commit("Move to a bucket")
     project.run("git", "clone", "--quiet", "--bare", ".", "../origin.git")
     project.run("git", "remote", "add", "origin", "../origin.git")
@@ -91,7 +90,8 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     assert version["dvc_lock"] == hashlib.sha256(lock).hexdigest()
     assert version["commit"] == maintained.run("git", "rev-parse", "HEAD").strip()
     assert version["model"]["digest"] == json.loads(maintained.text("models/onnx/manifest.json"))["digest"]
-    assert (version["parent"], version["gate"]) == ("1.0.0", GATE[7:-3] + "\n")
+    assert version["parent"] == "1.0.0"
+    assert " 0 failed, " in version["gate"]
     assert set(version["changed"]["hashes"]) == {"models/onnx"}
     assert set(version["metrics"]["torch.accuracy"]) == {"before", "after"}
     assert stage["approved_by"] == "Grace Example <grace@example.com>"
