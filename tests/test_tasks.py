@@ -106,7 +106,7 @@ def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
     table = summary.read_text(encoding="utf-8")
     assert "| against HEAD | not worse with p < 0.05 | " in table
     assert len(re.findall(r"^\|.*\| (passed|not checked) \|$", table, re.MULTILINE)) == 8
-    project.set_params(gate__max_megabytes=0.0001)
+    project.set_params(gate__min_score=1.5)
     failed = project.try_to("make", "gate", "BASE=HEAD")
     project.run("git", "restore", "params.yaml")
     assert failed.returncode != 0
