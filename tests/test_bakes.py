@@ -32,7 +32,7 @@ BAKES = {
 MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning data_profile
     delimited determinism encodings errors files graph identity inference intake json_lines label_cells
     manifest metrics neighbours onednn packing params parity parquet paths predict predictions probe processes
-    quantization raw_rows records robustness rows runs serve signature sources splits stages/__init__
+    quantization raw_rows records robustness rows runs serve sharing signature sources splits stages/__init__
     stages/embeddings stages/evaluate stages/export_onnx stages/fetch stages/fine_tune stages/prepare tables
     tasks text_graph token_store tokens training training_data vectors""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_compare test_environment
@@ -46,6 +46,12 @@ TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objec
 
 ALL: list[str] = []
 FEW = ["tests/test_params.py", "tests/test_pipeline_file.py"]
+# In parts, which run side by side.
+SLOW = {
+    "sameness": ["tests/test_sameness.py"],
+    "processes": ["tests/test_processes.py"],
+    "rest": ["--ignore=tests/test_sameness.py", "--ignore=tests/test_processes.py"],
+}
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
@@ -140,9 +146,10 @@ def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]], which: list[s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", SLOW)
 @pytest.mark.parametrize("baked", ["sample-local"], indirect=True)
-def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]]) -> None:
-    assert " passed" in baked[0].run("pytest", "-q", "-m", "slow")
+def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]], part: str) -> None:
+    assert " passed" in baked[0].run("pytest", "-q", "-m", "slow", *SLOW[part])
 
 
 def test_dvc_reads_the_pipeline(baked: tuple[Project, dict[str, str]]) -> None:

@@ -24,10 +24,20 @@ TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-p
 SECONDS_TO_END = 60
 
 
+@pytest.fixture(scope="module", params=["copies", "parts"])
+def before(
+    request: pytest.FixtureRequest, trained: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The trained project before `fine_tune`, each process to hold a copy or a part of the model; read only."""
+    project = before_fine_tune(trained, tmp_path_factory.mktemp(request.param) / "project")
+    write_params(project / "params.yaml", base_model, fine_tune__sharded=request.param == "parts")
+    return project
+
+
 @pytest.fixture(scope="module")
-def trained_by_two(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained project, fine-tuned anew by two processes; read only."""
-    project = before_fine_tune(trained, tmp_path_factory.mktemp("two") / "project")
+def trained_by_two(before: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That project, fine-tuned by two processes; read only."""
+    project = shutil.copytree(before, tmp_path_factory.mktemp("two") / "project")
     done = run_stage(project, "fine_tune", TWO)
     assert done.returncode == 0, done.stderr
     return project
@@ -66,9 +76,9 @@ def test_two_processes_embed_as_one_does(trained: Path, base_model: Path, tmp_pa
 
 @pytest.mark.slow
 def test_the_death_of_a_worker_ends_the_stage_and_costs_no_bytes(
-    trained: Path, trained_by_two: Path, tmp_path: Path
+    before: Path, trained_by_two: Path, tmp_path: Path
 ) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
+    project = shutil.copytree(before, tmp_path / "project")
     kill_one_in_the_second_epoch(project, "worker")
     done = run_stage(project, "fine_tune", TWO)
     assert "going on from step " in done.stderr

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .classifier import save_weights
+from .sharing import State
 
 torch.serialization.set_crc32_options(False)  # they take three quarters of the time; nobody unzips a checkpoint
 
@@ -24,30 +25,28 @@ class Progress:
     best: float | None = None
 
 
-def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save(directory: Path, progress: Progress, state: State) -> None:
     """Write a checkpoint over the one before the last: pages that are in memory already take a seventh of the time."""
-    state = {"progress": vars(progress), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    whole = {"progress": vars(progress), "model": state[0], "optimizer": state[1]}
     beside = directory / "step.partial"
     for old in _by_step(directory)[: 1 - KEPT]:
         old.replace(beside)
     try:
         with beside.open("r+b" if beside.exists() else "wb") as file:
-            torch.save(state, file)
+            torch.save(whole, file)
             file.truncate()
         beside.replace(directory / f"step-{progress.step}.pt")
     finally:
         beside.unlink(missing_ok=True)
 
 
-def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put the newest checkpoint into model and optimizer; how far that run was."""
+def load_last(directory: Path) -> tuple[Progress, State] | None:
+    """The newest checkpoint, if there is one: how far that run was, and the state of model and optimizer."""
     found = _by_step(directory)
     if not found:
-        return Progress()
-    state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
+        return None
+    whole: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+    return Progress(**whole["progress"]), (whole["model"], whole["optimizer"])
 
 
 def keep_best(directory: Path, progress: Progress, score: float, model: nn.Module) -> None:

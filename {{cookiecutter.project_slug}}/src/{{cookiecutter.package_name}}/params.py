@@ -120,6 +120,7 @@ class FineTune(Block):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_fraction: Fraction
     max_grad_norm: Positive
+    sharded: bool
 
 
 class ExportOnnx(Block):

@@ -13,8 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, distributed
 
 from .errors import UserError
 from .params import Compute
@@ -76,14 +75,6 @@ def first_goes_ahead() -> Iterator[None]:
     yield
     if is_first():
         wait()
-
-
-def share_gradients(model: nn.Module) -> nn.Module:
-    """The model; its backward pass also takes the mean of all processes' gradients, where there are several."""
-    if not distributed.is_initialized():
-        return model
-    # Buckets that are never arranged anew keep the order in which gradients are summed, after a kill too.
-    return DistributedDataParallel(model, find_unused_parameters=True)
 
 
 def mean(value: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from .errors import UserError
 from .files import write_text
 from .metrics import DECIMALS, scores
 from .params import FineTune, Params
+from .sharing import Copies, Parts, share
 from .tasks import MAIN_SCORE, values_of
 from .training_data import Rows, order_of
 
@@ -52,33 +53,47 @@ class Plan:
         return step % self.between_checkpoints == 0 or step % self.epoch == 0
 
 
-def train(model: Classifier, rows: Rows, validation: Rows, params: Params, directory: Path) -> None:
-    """Train, from the last checkpoint in the directory on if there is one.
+def train(
+    model: Classifier, device: torch.device, rows: Rows, validation: Rows, params: Params, directory: Path
+) -> None:
+    """Train on the device, from the last checkpoint in the directory on if there is one.
 
     The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
     """
     plan = Plan.of(params.fine_tune, len(rows))
+    shared = share(model, device, sharded=params.fine_tune.sharded)
     optimizer = adamw(model, params.fine_tune)
-    progress = checkpoints.load_last(directory, model, optimizer)
-    if progress.step and processes.is_first():
-        print(f"going on from step {progress.step}", file=sys.stderr)
+    progress = resume(shared, optimizer, directory)
     batches = Batches(rows, params)
-    shared = processes.share_gradients(model)
     losses: list[Tensor] = []
     with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
         for step in range(progress.step, plan.steps):
             seed_step(params.seed, step)
             set_rate(optimizer, params.fine_tune.learning_rate * share_of_rate(step, plan, params.fine_tune))
-            losses.append(train_step(shared, optimizer, batches.of_step(step, plan), params))
+            losses.append(train_step(shared.in_training, optimizer, batches.of_step(step, plan), params))
             bar.update()
             if plan.stops_at(step + 1):
                 progress.step = step + 1
                 progress.curve.append({"step": step + 1, "training_loss": mean_of(losses)})
                 losses.clear()
                 if progress.step % plan.epoch == 0:
-                    end_epoch(model, validation, params, directory, progress)
+                    with shared.whole() as whole:
+                        end_epoch(whole, validation, params, directory, progress)
+                state = shared.state(optimizer)
                 if processes.is_first():
-                    checkpoints.save(directory, progress, model, optimizer)
+                    checkpoints.save(directory, progress, state)
+
+
+def resume(shared: Copies | Parts, optimizer: torch.optim.Optimizer, directory: Path) -> Progress:
+    """Put the last checkpoint into model and optimizer; how far that run was."""
+    found = checkpoints.load_last(directory)
+    if found is None:
+        return Progress()
+    progress, state = found
+    shared.load(optimizer, state)
+    if processes.is_first():
+        print(f"going on from step {progress.step}", file=sys.stderr)
+    return progress
 
 
 class Batches:

@@ -26,7 +26,7 @@ def run(params: Params) -> None:
     rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
     with processes.first_goes_ahead():
         directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
-    train(start_model(params).to(device), rows, validation, params, directory)
+    train(start_model(params), device, rows, validation, params, directory)
     if not processes.is_first():
         return
     with new_directory(paths.FINE_TUNED) as new:
