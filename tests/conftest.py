@@ -1,10 +1,19 @@
-"""What several test modules share: the default project is trained once."""
+"""What several test modules share: the default project is trained once, and it says which tests stay together."""
 
 import random
 import runpy
 
 import pytest
 from workshop import Project, grow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let two processes run the tests side by side and yet make each project once; the bakes are made in a second."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "baked" not in fixtures:
+            shared = next((name for name in ("demo", "small") if name in fixtures), item.path.stem)
+            item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")

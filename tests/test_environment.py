@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import time
@@ -16,7 +15,7 @@ import joblib
 import numpy as np
 import psutil
 import pytest
-from workshop import TEMPLATE, Project, grow
+from workshop import TEMPLATE, Project
 
 pytestmark = pytest.mark.slow
 
@@ -27,34 +26,25 @@ SECRET = "kV9mQ2xT7bLr4Z"
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with the model of its own tests, run, pushed and committed."""
-    folder = tmp_path_factory.mktemp("small")
-    project = grow(folder, data_source="files")
-    names = runpy.run_path(str(project.path / "tests/small_project.py"))
-    names["write_base_model"](folder / "model")
-    names["write_table"](project.path / "data/raw/table.csv", names["sentences"](600, seed=1))
-    changes = {"compute__threads": 1, "fine_tune__epochs": 1, "export_onnx__text_graph": False}
-    names["write_params"](project.path / "params.yaml", folder / "model", **changes)
-    project.run("dvc", "add", "data/raw")
-    project.run("make", "repro")
+def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, pushed."""
+    project = small.copy(tmp_path_factory.mktemp("environment"))
     project.run("dvc", "push")
-    project.commit("Run the pipeline")
     return project
 
 
-def test_an_environment_is_made_again_from_its_snapshot(small: Project, tmp_path: Path) -> None:
-    small.run("make", "snapshot", "NAME=here")
-    snapshot = json.loads(small.text("snapshots/here.json"))
+def test_an_environment_is_made_again_from_its_snapshot(project: Project, tmp_path: Path) -> None:
+    project.run("make", "snapshot", "NAME=here")
+    snapshot = json.loads(project.text("snapshots/here.json"))
     assert snapshot["project"]["clean"]
-    assert snapshot["project"]["commit"] == small.run("git", "rev-parse", "HEAD").strip()
+    assert snapshot["project"]["commit"] == project.run("git", "rev-parse", "HEAD").strip()
     again = tmp_path / "elsewhere/again"
-    said = small.run("make", "rebuild", "SNAPSHOT=snapshots/here.json", f"INTO={again}")
+    said = project.run("make", "rebuild", "SNAPSHOT=snapshots/here.json", f"INTO={again}")
     assert "0 of which can change bits" in said
     assert " outs are the same" in said
     assert "  NO\n" not in said
     print(said[said.index("rebuilt in") :])
-    refused = small.try_to("make", "rebuild", "SNAPSHOT=snapshots/here.json", f"INTO={again}")
+    refused = project.try_to("make", "rebuild", "SNAPSHOT=snapshots/here.json", f"INTO={again}")
     assert refused.returncode != 0
     assert "is not empty" in refused.stderr
     shutil.rmtree(again)
@@ -111,7 +101,7 @@ def builder_options() -> str:
 
 
 @pytest.fixture(scope="module")
-def container(small: Project, buildah: dict[str, str]) -> Iterator[str]:
+def container(project: Project, buildah: dict[str, str]) -> Iterator[str]:
     """A container of the prediction image, built in a checkout that is full of secrets."""
     places = (
         ".env",
@@ -121,25 +111,25 @@ def container(small: Project, buildah: dict[str, str]) -> Iterator[str]:
         "models/onnx/key.pem",
         ".dvc/config.local",
     )
-    secrets = [small.path / name for name in places]
+    secrets = [project.path / name for name in places]
     for path in secrets:
         path.write_text(f"PASSWORD={SECRET}\n", encoding="utf-8")
-    small.env |= {"CONTAINERS_STORAGE_CONF": buildah["CONTAINERS_STORAGE_CONF"]}
+    project.env |= {"CONTAINERS_STORAGE_CONF": buildah["CONTAINERS_STORAGE_CONF"]}
     start = time.monotonic()
     try:
-        small.run("make", "image", "ENGINE=buildah", f"BASE={buildah['BASE']}", f"OPTIONS={builder_options()}")
+        project.run("make", "image", "ENGINE=buildah", f"BASE={buildah['BASE']}", f"OPTIONS={builder_options()}")
     finally:
         for path in secrets:
             path.unlink()
     print(f"built in {time.monotonic() - start:.0f} s")
-    name = said(buildah, "buildah", "from", "--pull-never", f"localhost/{small.path.name}:predict")
+    name = said(buildah, "buildah", "from", "--pull-never", f"localhost/{project.path.name}:predict")
     yield name
     said(buildah, "buildah", "rm", name)
-    said(buildah, "buildah", "rmi", f"localhost/{small.path.name}:predict")
+    said(buildah, "buildah", "rmi", f"localhost/{project.path.name}:predict")
 
 
 def test_the_image_is_small_and_holds_no_torch_and_no_secret(
-    small: Project, buildah: dict[str, str], container: str
+    project: Project, buildah: dict[str, str], container: str
 ) -> None:
     root = Path(said(buildah, "buildah", "mount", container))
     base = said(buildah, "buildah", "from", "--pull-never", BASE)
@@ -164,7 +154,9 @@ def test_the_image_is_small_and_holds_no_torch_and_no_secret(
     config = json.loads(about)["Docker"]["config"]
     assert config["User"] == "10001:10001"
     assert config["Healthcheck"]["Test"][0] == "CMD"
-    assert config["Labels"]["org.opencontainers.image.revision"].startswith(small.run("git", "rev-parse", "HEAD")[:40])
+    assert config["Labels"]["org.opencontainers.image.revision"].startswith(
+        project.run("git", "rev-parse", "HEAD")[:40]
+    )
 
 
 def size_of(root: Path) -> int:
@@ -174,7 +166,7 @@ def size_of(root: Path) -> int:
 
 
 def test_the_image_answers_on_loopback_as_nobody_special(
-    small: Project, buildah: dict[str, str], container: str
+    project: Project, buildah: dict[str, str], container: str
 ) -> None:
     entry = json.loads(said(buildah, "buildah", "inspect", container))["Docker"]["config"]["Entrypoint"]
     command = ["buildah", "run", "--isolation=chroot", container, "--", *entry, "--port", "0"]
@@ -187,7 +179,7 @@ def test_the_image_answers_on_loopback_as_nobody_special(
         body = json.dumps({"texts": ["a warm funny film"]}).encode()
         with urllib.request.urlopen(f"{address}/predict", body, timeout=30) as answer:
             told = json.load(answer)["answers"]
-        said_here = small.run("python", "-m", "review_sentiment.predict", "--text", "a warm funny film")
+        said_here = project.run("python", "-m", "review_sentiment.predict", "--text", "a warm funny film")
         assert told == [json.loads(said_here)]
     finally:
         if server:
@@ -195,29 +187,29 @@ def test_the_image_answers_on_loopback_as_nobody_special(
         process.wait(30)
 
 
-def test_a_base_without_its_digest_is_refused(small: Project) -> None:
-    refused = small.try_to("make", "image")
+def test_a_base_without_its_digest_is_refused(project: Project) -> None:
+    refused = project.try_to("make", "image")
     assert refused.returncode != 0
     assert "the base image is not pinned" in refused.stderr
     assert "docker.io/library/python:3.11-slim" in refused.stderr
 
 
-def test_the_models_hold_no_code_and_one_that_does_is_told(small: Project) -> None:
-    clean = small.run("make", "--silent", "scan")
+def test_the_models_hold_no_code_and_one_that_does_is_told(project: Project) -> None:
+    clean = project.run("make", "--silent", "scan")
     assert "models/probe/probe.joblib: clean" in clean
-    probe = small.path / "models/probe/probe.joblib"
+    probe = project.path / "models/probe/probe.joblib"
     sound = probe.read_bytes()
     for content in ({"weight": np.ones(3), "bias": Evil()}, {"weight": np.array([Evil()], dtype=object)}):
         joblib.dump(content, probe)
-        assert "models/probe/probe.joblib is not clean" in small.try_to("make", "scan").stderr
+        assert "models/probe/probe.joblib is not clean" in project.try_to("make", "scan").stderr
     probe.write_bytes(sound)
     stranger = probe.with_name("stranger.pkl")
     joblib.dump(Evil(), stranger)
-    done = small.try_to("make", "scan")
+    done = project.try_to("make", "scan")
     stranger.unlink()
     assert done.returncode != 0
     assert "models/probe/stranger.pkl is not clean" in done.stderr
-    assert not (small.path / "touched").exists()
+    assert not (project.path / "touched").exists()
 
 
 class Evil:
@@ -227,9 +219,9 @@ class Evil:
         return os.system, ("touch touched",)
 
 
-def test_the_list_of_packages_is_whole_and_has_no_clock(small: Project) -> None:
-    small.run("make", "sbom")
-    bill = json.loads(small.text("sbom.json"))
+def test_the_list_of_packages_is_whole_and_has_no_clock(project: Project) -> None:
+    project.run("make", "sbom")
+    bill = json.loads(project.text("sbom.json"))
     assert bill["bomFormat"] == "CycloneDX"
     listed = {(one["name"].lower().replace("_", "-"), one["version"]) for one in bill["components"]}
     assert {("torch", version("torch")), ("onnxruntime", version("onnxruntime")), ("dvc", version("dvc"))} <= listed
@@ -238,9 +230,9 @@ def test_the_list_of_packages_is_whole_and_has_no_clock(small: Project) -> None:
     assert "timestamp" not in bill["metadata"]
 
 
-def test_vulnerabilities_are_looked_up_or_the_command_fails(small: Project) -> None:
+def test_vulnerabilities_are_looked_up_or_the_command_fails(project: Project) -> None:
     """Without a service that knows vulnerabilities, as behind many mirrors of PyPI, nothing must look sound."""
-    done = small.try_to("make", "vulnerabilities")
+    done = project.try_to("make", "vulnerabilities")
     if done.returncode == 0:
         assert "No known vulnerabilities found" in done.stdout + done.stderr
     else:
@@ -248,19 +240,19 @@ def test_vulnerabilities_are_looked_up_or_the_command_fails(small: Project) -> N
         print(done.stderr.splitlines()[-2])
 
 
-def test_a_signed_model_is_verified_by_prediction(small: Project, tmp_path: Path) -> None:
-    small.run("make", "signing-key", f"KEY={tmp_path / 'signing.key'}")
-    small.run("make", "sign", f"KEY={tmp_path / 'signing.key'}")
-    small.run("make", "verify")
-    assert "models/onnx.sig" in small.run("git", "status", "--porcelain", "--untracked-files=all")
+def test_a_signed_model_is_verified_by_prediction(project: Project, tmp_path: Path) -> None:
+    project.run("make", "signing-key", f"KEY={tmp_path / 'signing.key'}")
+    project.run("make", "sign", f"KEY={tmp_path / 'signing.key'}")
+    project.run("make", "verify")
+    assert "models/onnx.sig" in project.run("git", "status", "--porcelain", "--untracked-files=all")
     command = ("python", "-m", "review_sentiment.predict", "--text", "a film", "--public-key", "signing.pub")
-    assert '"label"' in small.run(*command)
-    tokenizer = small.path / "models/onnx/tokenizer.json"
+    assert '"label"' in project.run(*command)
+    tokenizer = project.path / "models/onnx/tokenizer.json"
     sound = tokenizer.read_bytes()
     tokenizer.write_bytes(sound.replace(b"film", b"filn", 1))
-    refused = small.try_to(*command)
+    refused = project.try_to(*command)
     tokenizer.write_bytes(sound)
     assert refused.returncode == 1
     assert "tokenizer.json is not the file that was shipped" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert small.run("make", "lint")
+    assert project.run("make", "lint")

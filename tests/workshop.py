@@ -21,6 +21,7 @@ def environment(home: Path, project: Path | None = None) -> dict[str, str]:
         "HOME": str(home),
         "DVC_NO_ANALYTICS": "1",
         "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # two tests at once share the cores; a thread that waits gives its core away
         **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "LANG", "LC_"))},
         **directories,
         **WHO,
