@@ -5,15 +5,26 @@ import runpy
 
 import pytest
 from workshop import Project, grow
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# The modules that use the same project; of other modules each is a group of its own, of bakes each test is.
+GROUPS = dict.fromkeys(("test_demo.py", "test_other_runtime.py", "test_plots.py"), "demo") | dict.fromkeys(
+    ("test_environment.py", "test_experiments.py", "test_mlflow.py", "test_release.py", "test_search.py"), "small"
+)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let two processes run the tests side by side and yet make each project once; the bakes are made in a second."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "baked" not in fixtures:
-            shared = next((name for name in ("demo", "small") if name in fixtures), item.path.stem)
-            item.add_marker(pytest.mark.xdist_group(shared))
+class ByProject(LoadScopeScheduling):
+    """Shares out tests between processes so that each project is made by one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0].rpartition("/")[2]
+        return nodeid if module == "test_bakes.py" else GROUPS.get(module, module)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByProject:
+    """Let xdist share out the tests so."""
+    return ByProject(config, log)
 
 
 @pytest.fixture(scope="session")
