@@ -7,6 +7,7 @@ import torch
 
 from .. import checkpoints, paths, processes
 from ..classifier import Classifier, load_base
+from ..cpu_training import speed_up
 from ..determinism import pin_model, use_deterministic_kernels
 from ..files import new_directory, sha256_of, write_text
 from ..identity import identity_of, own_directory
@@ -58,6 +59,8 @@ def start_model(params: Params) -> Classifier:
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
     pin_model(model, params.compute)
+    if params.compute.device == "cpu":
+        speed_up(model.encoder)
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(probe.weight))
         model.head.bias.copy_(torch.from_numpy(probe.bias))

@@ -1,0 +1,54 @@
+"""Dropout and attention of training on a CPU do what those of torch do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from {{ cookiecutter.package_name }}.classifier import Classifier, load_base
+from {{ cookiecutter.package_name }}.cpu_training import drop, speed_up
+from {{ cookiecutter.package_name }}.params import Text
+
+SHARE = 0.1
+
+
+def model_of(base_model: Path) -> Classifier:
+    return load_base(base_model, width=2, text=Text(max_length=32, pooling="mean"), task="single_label")
+
+
+def test_so_many_values_are_dropped_and_their_sum_is_expected_to_stay() -> None:
+    torch.manual_seed(0)
+    values = torch.full((1001, 1001), 2.0)
+    found = drop(values, SHARE)
+    dropped = (found == 0).float()
+    spread = (SHARE * (1 - SHARE) / values.numel()) ** 0.5
+    assert dropped.mean().item() == pytest.approx(SHARE, abs=4 * spread + 2**-16)
+    for neighbour in (dropped[1:] * dropped[:-1], dropped[:, 1:] * dropped[:, :-1]):
+        assert neighbour.mean().item() == pytest.approx(SHARE**2, rel=0.05)
+    assert found.unique().tolist() == pytest.approx([0, 2 / (1 - SHARE)], rel=1e-4)
+    assert not torch.equal(drop(values, SHARE), found)
+    torch.manual_seed(0)
+    assert torch.equal(drop(values, SHARE), found)
+
+
+def test_without_dropout_training_computes_the_same(base_model: Path) -> None:
+    ids = torch.randint(5, 100, (4, 20), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(20) < torch.tensor([[20], [13], [7], [1]])).long()
+    found = []
+    for quick in (False, True):
+        model = model_of(base_model).eval()
+        if quick:
+            speed_up(model.encoder)
+        model.embed(ids, mask).square().sum().backward()
+        weights = dict(model.encoder.named_parameters())["encoder.layer.0.attention.self.query.weight"]
+        found.append((model.embed(ids, mask).detach(), weights.grad))
+    for usual, quicker in zip(*found, strict=True):
+        torch.testing.assert_close(quicker, usual, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_is_for_training_alone(base_model: Path) -> None:
+    model = model_of(base_model)
+    speed_up(model.encoder)
+    ids, mask = torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
+    assert not torch.equal(model.train().embed(ids, mask), model.embed(ids, mask))
+    assert torch.equal(model.eval().embed(ids, mask), model.embed(ids, mask))
