@@ -93,4 +93,4 @@ def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     several = ((key == key.shift(1)) | (key == key.shift(-1))).fill_null(value=False)
     texts = pl.col("text", "second_text").first()
     merged = rows.filter(several).group_by(_GROUP).agg(texts, pl.col("rows").sum()).select(rows.columns)
-    return pl.concat([rows.filter(~several), merged]).sort(_GROUP)
+    return rows.filter(~several).merge_sorted(merged.sort(_GROUP), "key")
