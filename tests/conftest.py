@@ -8,10 +8,9 @@ from workshop import Project, grow
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# The modules that use the same project; of other modules each is a group of its own, of bakes each test is.
-GROUPS = dict.fromkeys(("test_demo.py", "test_other_runtime.py", "test_plots.py"), "demo") | dict.fromkeys(
-    ("test_environment.py", "test_experiments.py", "test_mlflow.py", "test_release.py", "test_search.py"), "small"
-)
+# The modules that use one project. Of the others each is a group of its own, of bakes each test is.
+SHARED = {"demo": "demo other_runtime plots", "small": "environment experiments mlflow release search"}
+GROUPS = {f"test_{module}.py": project for project, modules in SHARED.items() for module in modules.split()}
 
 
 class ByProject(LoadScopeScheduling):
