@@ -1,6 +1,7 @@
 """Sort more rows than fit into memory: sorted runs of bounded size on disk, then one range of keys after the other."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +21,10 @@ Row = tuple[str, str | None, str]  # text, second text, label
 
 
 class Runs:
-    """Clean rows in any order, given back by ranges of their keys. Those with equal key, table and label become one."""
+    """Clean rows in any order, given back by ranges of their keys. Those with equal key, table and label become one.
+
+    Keys, sorting and files are the work of a second thread, while the caller reads on.
+    """
 
     def __init__(self, directory: Path, split_seed: int) -> None:
         self.directory = directory
@@ -31,36 +35,41 @@ class Runs:
         self._characters = 0
         self._total = 0
         self._ends: list[list[int]] = []
+        self._thread = ThreadPoolExecutor(1)
+        self._work: Future[None] | None = None
 
     def add(self, table: str, row: Row) -> None:
         """Take a row of a table."""
         self._rows.append((*row, table))
         if len(self._rows) == ROWS_AT_ONCE:
             self._gather()
-        self._count(1, len(row[0]) + len(row[1] or ""))
 
     def add_all(self, table: str, rows: pl.DataFrame) -> None:
         """Take rows of a table, columns as in SCHEMA."""
-        self._keep(rows.with_columns(table=pl.lit(table)))
-        self._count(rows.height, sum(int(rows[name].str.len_bytes().sum()) for name in ("text", "second_text")))
+        self._hand_over(rows.with_columns(table=pl.lit(table)))
+
+    def _gather(self) -> None:
+        columns = zip([*SCHEMA, "table"], zip(*self._rows, strict=True), strict=True)
+        self._hand_over(pl.DataFrame(dict(columns), schema=SCHEMA | {"table": pl.String}))
+        self._rows = []
+
+    def _hand_over(self, rows: pl.DataFrame) -> None:
+        """Let the other thread keep these rows, when it has kept those before."""
+        self._wait()
+        self._work = self._thread.submit(self._keep, rows)
+
+    def _wait(self) -> None:
+        if self._work:
+            self._work.result()
 
     def _keep(self, rows: pl.DataFrame) -> None:
         self._parts.append(rows.with_columns(keys_of(rows, self._split_seed), rows=pl.lit(1, pl.UInt64)))
-
-    def _count(self, rows: int, characters: int) -> None:
-        self._height += rows
-        self._characters += characters
+        self._height += rows.height
+        self._characters += sum(int(rows[name].str.len_bytes().sum()) for name in ("text", "second_text"))
         if self._characters >= CHARACTERS_PER_RUN or self._height >= ROWS_PER_RUN:
             self._write()
 
-    def _gather(self) -> None:
-        if self._rows:
-            columns = zip([*SCHEMA, "table"], zip(*self._rows, strict=True), strict=True)
-            self._keep(pl.DataFrame(dict(columns), schema=SCHEMA | {"table": pl.String}))
-            self._rows = []
-
     def _write(self) -> None:
-        self._gather()
         run = _merged(pl.concat(self._parts))
         run.write_ipc(self._path(len(self._ends)), record_batch_size=4096)
         self._ends.append([0, *run["key"].search_sorted(_BOUNDS), run.height])
@@ -69,18 +78,26 @@ class Runs:
 
     def ranges(self) -> Iterator[pl.DataFrame]:
         """All rows by ascending key, with their count as `rows`; rows of one key are in one frame."""
+        if self._rows:
+            self._gather()
+        self._wait()
         if self._height:
             self._write()
         step = max(1, _FINEST * CHARACTERS_PER_RANGE // max(self._total, CHARACTERS_PER_RANGE))
-        for first in range(0, _FINEST, step):
-            last = min(first + step, _FINEST)
-            parts = [
-                pl.scan_ipc(self._path(number)).slice(ends[first], ends[last] - ends[first])
-                for number, ends in enumerate(self._ends)
-                if ends[first] < ends[last]
-            ]
-            if parts:
-                yield _merged(pl.concat(pl.collect_all(parts)))
+        bounds = [(first, min(first + step, _FINEST)) for first in range(0, _FINEST, step)]
+        ahead: Future[pl.DataFrame | None] | None = None
+        for following in [*bounds, None]:
+            ready, ahead = ahead, self._thread.submit(self._range, *following) if following else None
+            if ready and (rows := ready.result()) is not None:
+                yield rows
+
+    def _range(self, first: int, last: int) -> pl.DataFrame | None:
+        parts = [
+            pl.scan_ipc(self._path(number)).slice(ends[first], ends[last] - ends[first])
+            for number, ends in enumerate(self._ends)
+            if ends[first] < ends[last]
+        ]
+        return _merged(pl.concat(pl.collect_all(parts))) if parts else None
 
     def _path(self, number: int) -> Path:
         return self.directory / f"run-{number}.ipc"
