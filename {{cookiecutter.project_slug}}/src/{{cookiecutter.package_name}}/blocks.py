@@ -17,7 +17,7 @@ from .parquet import parts_of, rows_of
 from .raw_rows import Column, Rejected
 from .rows import format_of, read_rows, unchanged
 
-BYTES_PER_BLOCK = 2**20
+BYTES_PER_BLOCK = 2**22
 _LINE_END, _RETURN, _QUOTE = b'\n\r"'
 
 Row = TypeVar("Row")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from .splits import keys_of
+from .splits import keys_of, repeated
 
 CHARACTERS_PER_RUN = 2**24
 ROWS_PER_RUN = 200_000
@@ -106,8 +106,7 @@ class Runs:
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows by key, those with equal key, table and label as one."""
     rows = rows.sort("key")
-    key = rows["key"]
-    several = ((key == key.shift(1)) | (key == key.shift(-1))).fill_null(value=False)
+    several = repeated(rows["key"])
     texts = pl.col("text", "second_text").first()
     merged = rows.filter(several).group_by(_GROUP).agg(texts, pl.col("rows").sum()).select(rows.columns)
     return rows.filter(~several).merge_sorted(merged.sort(_GROUP), "key")

@@ -37,19 +37,27 @@ def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) 
     return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
 
 
+def repeated(keys: pl.Series) -> pl.Series:
+    """Which of the sorted keys are there more than once."""
+    return ((keys == keys.shift(1)) | (keys == keys.shift(-1))).fill_null(value=False)
+
+
 def decide(rows: pl.DataFrame, params: Prepare, preset: set[str]) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keep one row of each text and give it a split.
 
-    rows: columns `key`, `table` (a split's name, or `all`), `label`, and `rows`, how many equal rows it stands for; all
-    rows of a key. preset: the splits that have a table of their own. Returns the kept rows with their `split`, in
-    order, and how many rows were dropped for which reason. A text in several tables stays in the one that is held out
-    most; a text with two labels there is dropped.
+    rows: sorted by `key`, all rows of each; columns `table` (a split's name, or `all`), `label`, and `rows`, how many
+    equal rows it stands for. preset: the splits that have a table of their own. Returns the kept rows with their
+    `split`, in order, and how many rows were dropped for which reason. A text in several tables stays in the one that
+    is held out most; a text with two labels there is dropped.
     """
+    several = repeated(rows["key"])
+    alone = rows.filter(~several)
     rank = pl.col("table").replace_strict({"all": 0} | {name: place for place, name in enumerate(SPLITS)})
-    held = rows.filter(rank == rank.max().over("key"))
+    held = rows.filter(several).filter(rank == rank.max().over("key"))
     agreed = held.filter(pl.col("label").n_unique().over("key") == 1)
-    kept = agreed.unique("key", keep="first", maintain_order=True)
-    read, left, sure = (int(part["rows"].sum()) for part in (rows, held, agreed))
+    kept = alone.merge_sorted(agreed.unique("key", keep="first", maintain_order=True), "key")
+    unquestioned = int(alone["rows"].sum())
+    read, left, sure = int(rows["rows"].sum()), *(unquestioned + int(part["rows"].sum()) for part in (held, agreed))
     dropped = {"in_another_split": read - left, "contradicting_labels": left - sure, "duplicates": sure - kept.height}
     drawn = split_of(
         kept["key"],
