@@ -1,5 +1,8 @@
 """Checkpoints that survive a kill: one file each, which is either there as a whole or not at all."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from .sharing import State
 torch.serialization.set_crc32_options(False)  # they take three quarters of the time; nobody unzips a checkpoint
 
 KEPT = 2
+SHARE_OF_TIME = 0.05
 BEST = "best.safetensors"
 
 
@@ -23,6 +27,26 @@ class Progress:
     step: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     best: float | None = None
+
+
+class Pace:
+    """Says when a checkpoint is due: so seldom that all take at most `SHARE_OF_TIME`. When that is decides no byte."""
+
+    def __init__(self) -> None:
+        self._ended = time.monotonic()
+        self._seconds = 0.0
+
+    def is_due(self) -> bool:
+        """Whether the last one was long enough ago."""
+        return self._seconds <= SHARE_OF_TIME * (time.monotonic() - self._ended + self._seconds)
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Take the time of writing one."""
+        start = time.monotonic()
+        yield
+        self._ended = time.monotonic()
+        self._seconds = self._ended - start
 
 
 def save(directory: Path, progress: Progress, state: State) -> None:

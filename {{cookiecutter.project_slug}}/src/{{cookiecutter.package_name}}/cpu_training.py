@@ -61,7 +61,7 @@ def _attend(
     if query.shape[2] > SHORT and not dropout:
         found = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling)
     else:
-        products = query.contiguous() @ key.contiguous().transpose(-1, -2) * scaling
+        products = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
         weights = (products if attention_mask is None else products + attention_mask).softmax(dim=-1)
         found = drop(weights, dropout) @ value.contiguous()
     return found.transpose(1, 2).contiguous(), None

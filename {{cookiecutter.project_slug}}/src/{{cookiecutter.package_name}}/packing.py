@@ -140,8 +140,8 @@ def _attend_within(query: Tensor, key: Tensor, value: Tensor, *, scaling: float)
     """Attention within texts of one length (texts x heads x length x size)."""
     if query.device.type != "cpu" or query.shape[2] > SHORT:
         return scaled_dot_product_attention(query, key, value, scale=scaling)
-    weights = query.contiguous() @ key.contiguous().transpose(-1, -2)
-    return (weights * scaling).softmax(dim=-1) @ value.contiguous()
+    products = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
+    return products.softmax(dim=-1) @ value.contiguous()
 
 
 AttentionInterface.register("packed", _attend)

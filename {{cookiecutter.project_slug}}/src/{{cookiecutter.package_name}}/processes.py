@@ -77,6 +77,14 @@ def first_goes_ahead() -> Iterator[None]:
         wait()
 
 
+def as_the_first(value: bool) -> bool:
+    """The value of the first process, in all of them."""
+    said = [value]
+    if distributed.is_initialized():
+        distributed.broadcast_object_list(said)
+    return said[0]
+
+
 def mean(value: Tensor) -> Tensor:
     """The mean of all processes' values."""
     if distributed.is_initialized():

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, processes
-from .checkpoints import Progress
+from .checkpoints import Pace, Progress
 from .classifier import LOSSES, Classifier, batches_of, run_batches, to_device
 from .errors import UserError
 from .files import write_text
@@ -26,7 +26,7 @@ from .sharing import Copies, Parts, share
 from .tasks import MAIN_SCORE, values_of
 from .training_data import Rows, order_of
 
-CHECKPOINTS_PER_RUN = 24
+STOPS_PER_RUN = 24
 CURVE = "curve.csv"
 
 # Token ids, mask and targets, and what their mean loss counts: over all processes every row counts alike.
@@ -35,22 +35,22 @@ Part = tuple[tuple[Tensor, Tensor, Tensor], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of an epoch, steps in all, and after how many steps a checkpoint is written."""
+    """Steps of an epoch, steps in all, and after how many steps there is a point of the curve, perhaps a checkpoint."""
 
     epoch: int
     steps: int
-    between_checkpoints: int
+    between_stops: int
 
     @classmethod
     def of(cls, knobs: FineTune, rows: int) -> "Plan":
         """The plan for so many rows."""
         epoch = math.ceil(rows / knobs.batch_size)
         steps = knobs.epochs * epoch
-        return cls(epoch, steps, math.ceil(steps / CHECKPOINTS_PER_RUN))
+        return cls(epoch, steps, math.ceil(steps / STOPS_PER_RUN))
 
     def stops_at(self, step: int) -> bool:
-        """Whether a checkpoint is written after so many steps."""
-        return step % self.between_checkpoints == 0 or step % self.epoch == 0
+        """Whether the run stops for that after so many steps."""
+        return step % self.between_stops == 0 or step % self.epoch == 0
 
 
 def train(
@@ -66,6 +66,7 @@ def train(
     progress = resume(shared, optimizer, directory)
     batches = Batches(rows, params)
     losses: list[Tensor] = []
+    pace = Pace()
     with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
         for step in range(progress.step, plan.steps):
             seed_step(params.seed, step)
@@ -76,12 +77,13 @@ def train(
                 progress.step = step + 1
                 progress.curve.append({"step": step + 1, "training_loss": mean_of(losses)})
                 losses.clear()
-                if progress.step % plan.epoch == 0:
+                ends_epoch = progress.step % plan.epoch == 0
+                if ends_epoch:
                     with shared.whole() as whole:
                         end_epoch(whole, validation, params, directory, progress)
-                state = shared.state(optimizer)
-                if processes.is_first():
-                    checkpoints.save(directory, progress, state)
+                if processes.as_the_first(ends_epoch or pace.is_due()):
+                    with pace.measured():
+                        save(shared, optimizer, progress, directory)
 
 
 def resume(shared: Copies | Parts, optimizer: torch.optim.Optimizer, directory: Path) -> Progress:
@@ -94,6 +96,13 @@ def resume(shared: Copies | Parts, optimizer: torch.optim.Optimizer, directory: 
     if processes.is_first():
         print(f"going on from step {progress.step}", file=sys.stderr)
     return progress
+
+
+def save(shared: Copies | Parts, optimizer: torch.optim.Optimizer, progress: Progress, directory: Path) -> None:
+    """Write a checkpoint; all processes take part in it."""
+    state = shared.state(optimizer)
+    if processes.is_first():
+        checkpoints.save(directory, progress, state)
 
 
 class Batches:
