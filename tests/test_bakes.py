@@ -29,17 +29,16 @@ BAKES = {
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
 }
-MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning cpu_training
-    data_profile
-    delimited determinism encodings errors files graph identity inference intake json_lines label_cells
-    manifest metrics neighbours onednn packing params parity parquet paths predict predictions probe processes
-    quantization raw_rows records robustness rows runs serve sharing signature sources splits stages/__init__
-    stages/embeddings stages/evaluate stages/export_onnx stages/fetch stages/fine_tune stages/prepare tables
-    tasks text_graph token_store tokens training training_data vectors""".split()
-TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_checkpoints test_compare
-    test_cpu_training test_environment test_fuzz test_gate test_maturity test_metrics test_model test_onnx test_paired test_params test_pipeline_file
-    test_predict test_prepare test_processes test_release test_robustness test_sameness test_search test_serve
-    test_signature test_stages test_text_graph""".split()
+MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning
+    cpu_training data_profile delimited determinism encodings errors files graph identity inference intake
+    json_lines label_cells manifest metrics neighbours onednn packing params parity parquet paths predict
+    predictions probe processes quantization raw_rows records robustness rows runs serve sharing signature
+    sources splits stages/__init__ stages/embeddings stages/evaluate stages/export_onnx stages/fetch
+    stages/fine_tune stages/prepare tables tasks text_graph token_store tokens training training_data vectors""".split()
+TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_checkpoints
+    test_compare test_cpu_training test_environment test_fuzz test_gate test_maturity test_metrics test_model
+    test_onnx test_paired test_params test_pipeline_file test_predict test_prepare test_processes test_release
+    test_robustness test_sameness test_search test_serve test_signature test_stages test_text_graph""".split()
 TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objects owners paired pin plots rebuild
     record registry release remote reproduce results s3 scan search seeds signature small snapshot
     transfer trials""".split()
