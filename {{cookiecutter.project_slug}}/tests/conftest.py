@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from small_project import STAGES, USER, run_stage, sentences, write_base_model, write_params, write_table
 
-settings.register_profile("fuzz", max_examples=5000)  # `make fuzz`: two minutes
+settings.register_profile("fuzz", max_examples=15_000)  # `make fuzz`: two minutes
 
 
 @pytest.fixture(scope="session")
