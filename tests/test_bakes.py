@@ -29,7 +29,7 @@ BAKES = {
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
 }
-MODULES = """__init__ __main__ answer_files answers bad_rows blocks card checkpoints classifier cleaning
+MODULES = """__init__ __main__ answer_files answers attention bad_rows blocks card checkpoints classifier cleaning
     cpu_training data_profile delimited determinism encodings errors files graph identity inference intake
     json_lines label_cells manifest metrics neighbours onednn packing params parity parquet paths predict
     predictions probe processes quantization raw_rows records robustness rows runs serve sharing signature

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 import unicodedata
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_project import run_stage, sentences, write_params, write_table
 
-from {{ cookiecutter.package_name }} import cleaning, runs
+from {{ cookiecutter.package_name }} import blocks, cleaning, runs
 from {{ cookiecutter.package_name }}.label_cells import sorted_names
 from {{ cookiecutter.package_name }}.params import Prepare
 from {{ cookiecutter.package_name }}.splits import decide, keys_of, split_of
@@ -189,6 +190,7 @@ def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
     assert len(before) == 4
     random.Random(0).shuffle(rows)
     assert outs_of(tmp_path, rows, monkeypatch) == before
+    monkeypatch.setattr(blocks, "BYTES_PER_BLOCK", 4096)
     monkeypatch.setattr(runs, "ROWS_PER_RUN", 97)
     monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 1000)
     assert outs_of(tmp_path, rows, monkeypatch) == before
@@ -196,17 +198,36 @@ def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
 
 
 def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 10)
     monkeypatch.setattr(runs, "ROWS_PER_RUN", 10)
     monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 20)
-    kept = runs.Runs(tmp_path, split_seed=7)
     texts = [str(number % 70) for number in range(100)]
-    for text in texts[:55]:
-        kept.add("all", (text, None, "a"))
-    kept.add_all("all", pl.DataFrame({"text": texts[55:], "second_text": None, "label": "a"}, schema=runs.SCHEMA))
-    frames = list(kept.ranges())
+    with runs.Runs(tmp_path, split_seed=7) as kept:
+        for text in texts[:55]:
+            kept.add("all", (text, None, "a"))
+        kept.add_all("all", pl.DataFrame({"text": texts[55:], "second_text": None, "label": "a"}, schema=runs.SCHEMA))
+        frames = list(kept.ranges())
+    assert len(list(tmp_path.glob("run-*"))) == 7
     assert len(frames) > 3
     assert [key for frame in frames for key in frame["key"]] == sorted(set(keys(texts)))
     assert sum(frame["rows"].sum() for frame in frames) == 100
+
+
+def test_no_thread_works_on_when_reading_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would write into a directory that is being removed."""
+    written = []
+
+    def slow_keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
+        time.sleep(0.2)
+        written.append(rows.height)
+        return keys_of(rows, split_seed)
+
+    monkeypatch.setattr(runs, "keys_of", slow_keys_of)
+    row = pl.DataFrame({"text": ["a"], "second_text": None, "label": "a"}, schema=runs.SCHEMA)
+    with pytest.raises(ValueError, match="torn"), runs.Runs(tmp_path, split_seed=7) as kept:
+        kept.add_all("all", row)
+        raise ValueError("torn")
+    assert written == [1]
 
 
 def test_what_a_kill_leaves_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,15 @@ torch draws dropout's numbers value by value on one thread, which takes seven ti
 and with dropout its attention is plain products too, with more steps between them.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from .packing import SHORT
+from .attention import attend
 
 _STEPS = 2**16  # the share of dropout is rounded to so many parts
 _PER_DRAW = 4  # numbers of 16 bits in one of 64
@@ -56,14 +56,9 @@ def _attend(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of texts x heads x length x size; the mask is added to the products."""
     del module
-    if query.shape[2] > SHORT and not dropout:
-        found = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling)
-    else:
-        products = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
-        weights = (products if attention_mask is None else products + attention_mask).softmax(dim=-1)
-        found = drop(weights, dropout) @ value.contiguous()
+    dropping = partial(drop, share=dropout) if dropout else None
+    found = attend(query, key, value, scaling=scaling, mask=attention_mask, drop=dropping)
     return found.transpose(1, 2).contiguous(), None
 
 

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from .attention import attend
 from .tokens import Sequences
 
 Groups = list[tuple[int, int]]
 
 TOLERANCE = 1e-3
-SHORT = 256  # up to so many tokens plain products are about twice as fast on a CPU as the fused attention
 
 
 @dataclass(frozen=True)
@@ -132,16 +131,8 @@ def _attend(
     by_group = [
         [part.transpose(1, 2) for part in split(values[0].transpose(0, 1), groups)] for values in (query, key, value)
     ]
-    found = [_attend_within(*parts, scaling=scaling) for parts in zip(*by_group, strict=True)]
+    found = [attend(*parts, scaling=scaling) for parts in zip(*by_group, strict=True)]
     return torch.cat([part.transpose(1, 2).flatten(0, 1) for part in found])[None], None
-
-
-def _attend_within(query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
-    """Attention within texts of one length (texts x heads x length x size)."""
-    if query.device.type != "cpu" or query.shape[2] > SHORT:
-        return scaled_dot_product_attention(query, key, value, scale=scaling)
-    products = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
-    return products.softmax(dim=-1) @ value.contiguous()
 
 
 AttentionInterface.register("packed", _attend)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -23,7 +24,7 @@ Row = tuple[str, str | None, str]  # text, second text, label
 class Runs:
     """Clean rows in any order, given back by ranges of their keys. Those with equal key, table and label become one.
 
-    Keys, sorting and files are the work of a second thread, while the caller reads on.
+    Keys, sorting and files are the work of a second thread, while the caller reads on; it has ended when the block has.
     """
 
     def __init__(self, directory: Path, split_seed: int) -> None:
@@ -37,6 +38,13 @@ class Runs:
         self._ends: list[list[int]] = []
         self._thread = ThreadPoolExecutor(1)
         self._work: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the thread: nobody may remove the directory under it."""
+        self._thread.shutdown(cancel_futures=True)
 
     def add(self, table: str, row: Row) -> None:
         """Take a row of a table."""

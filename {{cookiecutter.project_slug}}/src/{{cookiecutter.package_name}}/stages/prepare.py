@@ -30,8 +30,11 @@ ROWS_PER_GROUP = 50_000
 def run(params: Params) -> None:
     """Write `data/processed` (a table for each split, the labels, the bad rows) and the data profile."""
     tables = find_tables(paths.RAW)
-    with new_directory(paths.PROCESSED) as new, scratch_directory(paths.PROCESSED) as scratch:
-        runs = Runs(scratch, params.prepare.split_seed)
+    with (
+        new_directory(paths.PROCESSED) as new,
+        scratch_directory(paths.PROCESSED) as scratch,
+        Runs(scratch, params.prepare.split_seed) as runs,
+    ):
         quarantine = new / paths.QUARANTINE.name if params.prepare.on_bad_row == "quarantine" else None
         profile = read_all(tables, params, runs, quarantine)
         counts, dropped = divide(runs, params, set(tables), scratch)
