@@ -10,12 +10,14 @@ goal      seconds until validation accuracy is 0.82, from the prepared tables
 Both clocks start when everything is imported, and both read, tokenize, load the model, train one epoch in batches of
 32, evaluate on the validation rows and save; ours also writes its checkpoints. To reach the goal, ours must first run
 `embeddings`, because the head starts from the probe: that time counts. The peer gets the best of three learning rates,
-found once, and is not charged for the evaluations that tell it when to stop.
+found once. Both look at the validation rows eight times an epoch and stop when they are good enough; neither is charged
+for the looks.
 """
 
 import math
 import shutil
 import statistics
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,23 @@ import polars as pl
 from environments import python_of, versions
 from machine import cpu_flags, machine
 from pairs import (
+    CHECKPOINTS,
     FAST_BF16,
+    HERE,
+    TOKENS,
     VECTORS,
     Measure,
     Watch,
+    answer,
     by_turns,
     copied,
     costs,
+    environment,
     fewer_rows,
     item,
     keep,
     medians,
+    package_of,
     parser,
     peers_model,
     ratios,
@@ -44,6 +52,7 @@ from pairs import (
 
 TRAINERS_RATE = 5e-5  # its default
 USUAL_RATES = (5e-5, 3e-5, 2e-5)
+ENOUGH = 4  # times our seconds, then the peer is stopped
 CLOCK = "imports outside the clock; reading, loading, one epoch in batches of 32, evaluation and saving inside"
 
 
@@ -116,41 +125,45 @@ def goal(arguments: Any, folder: Path) -> None:
     watch = Watch()
     project = copied(arguments.project, folder / "ours")
     fewer_rows(project, arguments.goal_rows)
-    found, limit = {}, 0.0
+    first = with_probe(project, arguments.goal)
+    found, limit = {}, ENOUGH * first["seconds"]
     for rate in USUAL_RATES:
         found[rate] = to_goal(arguments, project, folder, rate, limit)
         print(f"  learning rate {rate:g}: {found[rate]['reached'] or 'too late'}", flush=True)
         limit = found[rate]["reached"] or limit
     # A rate that reached it before every other; where none did, the most accurate one, and its whole time counts.
     best = min(found, key=lambda rate: (found[rate]["reached"] or math.inf, -found[rate]["accuracy"]))
-    sides = {"ours": partial(with_probe, project), "peer": partial(to_goal, arguments, project, folder, best)}
+    sides = {
+        "ours": partial(with_probe, project, arguments.goal),
+        "peer": partial(to_goal, arguments, project, folder, best, ENOUGH * first["seconds"]),
+    }
     # The run that found the best rate is the peer's turn of the first pair.
-    rounds = [{"ours": with_probe(project), "peer": found[best]}, *by_turns(sides, arguments.goal_pairs - 1)]
-    enough = statistics.median(one["ours"]["accuracy"] for one in rounds) >= arguments.goal
-    there = all(one["peer"]["reached"] for one in rounds)
-    reached_by_peer = [one["peer"]["reached"] or one["peer"]["seconds"] for one in rounds]
-    ours = [one["ours"]["seconds"] for one in rounds]
-    alone = [one["ours"]["tuning"] for one in rounds]
+    rounds = [{"ours": first, "peer": found[best]}]
+    rounds += by_turns(sides, arguments.goal_pairs - 1)
+    theirs = [one["peer"]["reached"] or one["peer"]["seconds"] for one in rounds]
+    told = {
+        side: "reached" if all(one[side]["reached"] for one in rounds) else "NOT REACHED" for side in ("ours", "peer")
+    }
+
+    def times(part: str) -> list[float]:
+        """Our seconds in each pair into those of the peer; 0 where we did not get there."""
+        own = [one["ours"]["reached"] and one["ours"][part] for one in rounds]
+        return [other / seconds if seconds else 0.0 for other, seconds in zip(theirs, own, strict=True)]
+
     keep(
         "fine-tune-goal",
         peer=f"the Trainer's example, fp32, dynamic padding, learning rate {best:g}, the best of"
         f" {', '.join(format(rate, 'g') for rate in USUAL_RATES)}",
-        compared=f"{size_of(project)}; imports outside the clock; ours: embeddings and one run of fine_tune,"
-        f" {statistics.median(ours):.0f} s, accuracy {medians(rounds, 'ours', 'accuracy'):.3f}"
-        f" ({'reached' if enough else 'NOT REACHED'}); the peer: {statistics.median(reached_by_peer):.0f} s"
-        f" {'without its evaluations' if there else f'in {arguments.epochs} epochs, WITHOUT reaching it'}",
+        compared=f"{size_of(project)}; imports and looks at the validation rows, eight an epoch, outside the clock;"
+        f" ours: embeddings {medians(rounds, 'ours', 'embedding'):.0f} s, fine_tune"
+        f" {medians(rounds, 'ours', 'tuning'):.0f} s, accuracy {medians(rounds, 'ours', 'accuracy'):.3f}"
+        f" ({told['ours']}); the peer: {statistics.median(theirs):.0f} s, accuracy"
+        f" {medians(rounds, 'peer', 'accuracy'):.3f} ({told['peer']})",
         measures=[
-            Measure(
-                f"times as fast to accuracy {arguments.goal}",
-                [theirs / own if enough else 0.0 for theirs, own in zip(reached_by_peer, ours, strict=True)],
-                at_least=2.0,
-            ),
-            Measure(
-                "the same where the probe is there already",
-                [theirs / own if enough else 0.0 for theirs, own in zip(reached_by_peer, alone, strict=True)],
-            ),
+            Measure(f"times as fast to accuracy {arguments.goal}", times("seconds"), at_least=2.0),
+            Measure("the same where the probe is there already", times("tuning")),
         ],
-        costs=costs(rounds, "ours"),
+        costs={name: medians(rounds, "ours", name) for name in ("embedding", "tuning")},
         machine=versions_of_both(),
         watch=watch,
     )
@@ -163,12 +176,14 @@ def tune(project: Path) -> dict[str, Any]:
     return found | {"accuracy": curve["validation_accuracy"].drop_nulls()[-1]}
 
 
-def with_probe(project: Path) -> dict[str, Any]:
-    """Run both stages, nothing kept from before."""
-    shutil.rmtree(project / VECTORS, ignore_errors=True)
-    embedding = run_stage(project, "embeddings")
-    tuning = tune(project)
-    return tuning | {"seconds": embedding["seconds"] + tuning["seconds"], "tuning": tuning["seconds"]}
+def with_probe(project: Path, goal: float) -> dict[str, Any]:
+    """Run embeddings, nothing kept from before, and fine_tune until it is good enough."""
+    for kept in (VECTORS, TOKENS, CHECKPOINTS):
+        shutil.rmtree(project / kept, ignore_errors=True)
+    embedding = run_stage(project, "embeddings")["seconds"]
+    command = [sys.executable, HERE / "until.py", package_of(project), goal]
+    tuning = answer(command, project, environment(project))
+    return tuning | {"seconds": embedding + tuning["seconds"], "embedding": embedding, "tuning": tuning["seconds"]}
 
 
 def example(project: Path, folder: Path, *options: object) -> dict[str, Any]:
@@ -177,8 +192,8 @@ def example(project: Path, folder: Path, *options: object) -> dict[str, Any]:
     return run_peer(python_of("peers"), "train.py", peers_model(), *tables, folder / "theirs", *options)
 
 
-def to_goal(arguments: Any, project: Path, folder: Path, rate: float, limit: float = 0.0) -> dict[str, Any]:
-    """Run the peer until it is good enough, or slower than another rate was."""
+def to_goal(arguments: Any, project: Path, folder: Path, rate: float, limit: float) -> dict[str, Any]:
+    """Run the peer until it is good enough, or slower than another rate was, or much slower than ours."""
     options = ("--epochs", arguments.epochs, "--until", arguments.goal, "--give-up", limit)
     return example(project, folder, "--rate", rate, *options)
 

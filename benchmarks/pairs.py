@@ -28,7 +28,7 @@ RESULTS = HERE / "results"
 SCRATCH = HERE.parent / "build/bench"  # beside the grown project, so that its files can be linked
 THREADS = 2
 SPLITS = ("train", "validation", "test")
-VECTORS = ".vectors"  # where the project keeps them between runs
+VECTORS, TOKENS, CHECKPOINTS = ".vectors", ".tokens", ".checkpoints"  # where the project keeps them between runs
 FAST_BF16 = {"amx_bf16", "avx512_bf16"}  # flags of a CPU whose products in bf16 are faster
 
 
