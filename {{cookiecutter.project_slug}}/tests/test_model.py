@@ -24,9 +24,11 @@ from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
 from {{ cookiecutter.package_name }}.onednn import use_onednn
 from {{ cookiecutter.package_name }}.packing import first_position, packs
-from {{ cookiecutter.package_name }}.params import Text
+from {{ cookiecutter.package_name }}.params import Compute, Text
 from {{ cookiecutter.package_name }}.probe import fit_probe
 from {{ cookiecutter.package_name }}.tasks import values_of
+
+FP32 = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", launcher="python")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +38,16 @@ def sequences(base_model: Path) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("through_onednn", [False, True])
 def test_a_vector_does_not_depend_on_its_neighbours(
-    base_model: Path, sequences: list[list[int]], portable: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
+    base_model: Path, sequences: list[list[int]], through_onednn: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not packed:
         monkeypatch.setattr(classifier, "first_position", lambda *_: None)
     torch.set_num_threads(2)
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
-    if portable:
-        use_onednn(model)
+    if through_onednn:
+        use_onednn(model, FP32)
     together = run_over(model, sequences, 32, output="vectors")
     backwards = run_over(model, sequences[::-1], 32, output="vectors")[::-1]
     alone = np.concatenate([run_over(model, [sequence], 32, output="vectors") for sequence in sequences[:20]])
@@ -57,8 +59,8 @@ def test_vectors_in_bf16_are_near(base_model: Path, sequences: list[list[int]]) 
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
     exact = run_over(model, sequences, 32, output="vectors")
     batches = list(classifier.batches_of(model, sequences, 32))
-    classifier.convert_linear_layers(model)
-    for rows, found in classifier.run_batches(model, batches, output="vectors", bf16=True):
+    model.to(torch.bfloat16)
+    for rows, found in classifier.run_batches(model, batches, output="vectors"):
         assert found.dtype == np.float32
         assert found == pytest.approx(exact[rows], abs=0.05)
         assert not np.array_equal(found, exact[rows])
@@ -143,16 +145,18 @@ def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConf
             assert vector == pytest.approx(model.embed(ids, torch.ones_like(ids))[0].numpy(), abs=1e-5)
 
 
-def test_linear_layers_through_onednn_compute_and_learn_the_same() -> None:
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_through_onednn_compute_and_learn_the_same(bias: bool) -> None:
     torch.manual_seed(0)
-    plain, portable = torch.nn.Linear(48, 24), torch.nn.Linear(48, 24)
-    portable.load_state_dict(plain.state_dict())
-    use_onednn(portable)
+    plain, other = (torch.nn.Linear(48, 24, bias=bias) for _ in range(2))
+    other.load_state_dict(plain.state_dict())
+    use_onednn(other, FP32)
+    assert type(other) is not torch.nn.Linear
     inputs = [torch.randn(4, 7, 48, requires_grad=True) for _ in range(2)]
     inputs[1].data = inputs[0].data.clone()
-    for layer, values in zip((plain, portable), inputs, strict=True):
+    for layer, values in zip((plain, other), inputs, strict=True):
         layer(values).square().sum().backward()
-    for a, b in zip([*plain.parameters(), inputs[0]], [*portable.parameters(), inputs[1]], strict=True):
+    for a, b in zip([*plain.parameters(), inputs[0]], [*other.parameters(), inputs[1]], strict=True):
         torch.testing.assert_close(a, b)
         torch.testing.assert_close(a.grad, b.grad)
 

@@ -109,7 +109,7 @@ def test_another_model_is_told_with_its_worst_rows(
 ) -> None:
     expected = run_over(model, sequences, 32, output="logits")
     texts = [*TEXTS, *HARD_TEXTS]
-    distance, relabelled = differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
+    distance, relabelled, _ = differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
     require_parity(distance, relabelled, texts, 1e-4)
     other = onnx.ModelProto()
     other.CopyFrom(shipped)
@@ -117,7 +117,7 @@ def test_another_model_is_told_with_its_worst_rows(
     bias.CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(bias) + np.array([2e-4, 0], dtype=np.float32), bias.name)
     )
-    distance, relabelled = differences(session_of(other, tmp_path), sequences, expected, "single_label")
+    distance, relabelled, _ = differences(session_of(other, tmp_path), sequences, expected, "single_label")
     with pytest.raises(UserError, match=f"{len(texts)} of {len(texts)} rows differ; the worst:\n    row "):
         require_parity(distance, relabelled, texts, 1e-4)
 

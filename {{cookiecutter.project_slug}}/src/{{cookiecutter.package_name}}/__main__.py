@@ -47,7 +47,7 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, 2**30)
-        mallopt(_MMAP_THRESHOLD, 2**30)
+        mallopt(_MMAP_THRESHOLD, 2**30) or mallopt(_MMAP_THRESHOLD, 2**25)  # older ones allow no more
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-SHORT = 256  # up to so many tokens plain products are about twice as fast on a CPU
+SHORT = 128  # up to so many tokens plain products are faster on a CPU, for 30 tokens twice as fast
 
 
 def attend(
@@ -21,5 +22,6 @@ def attend(
     if drop is None and (query.device.type != "cpu" or query.shape[2] > SHORT):
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     products = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
-    weights = (products if mask is None else products + mask).softmax(dim=-1)
+    # In bfloat16 the softmax of short rows takes five times as long as in float32.
+    weights = (products if mask is None else products + mask).softmax(dim=-1, dtype=torch.float32).to(value.dtype)
     return (weights if drop is None else drop(weights)) @ value.contiguous()

@@ -57,7 +57,7 @@ class Classifier(nn.Module):
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector per text: rows x hidden size."""
         second = {} if self.separator is None else {"token_type_ids": after_first(input_ids, self.separator)}
-        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **second).last_hidden_state
+        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **second).last_hidden_state.float()
         if self.pooling == "cls":
             return tokens[:, 0]
         weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
             second = {"token_type_ids": torch.cat(types)[None]}
         with packed_attention(self.encoder):
             states = self.encoder(input_ids=input_ids, position_ids=position_ids, groups=groups, **second)
-        by_group = split(states.last_hidden_state[0], groups)
+        by_group = split(states.last_hidden_state[0].float(), groups)
         return torch.cat([tokens[:, 0] if self.pooling == "cls" else tokens.mean(dim=1) for tokens in by_group])
 
     def classify(self, vectors: Tensor) -> Tensor:
@@ -158,13 +158,6 @@ def batches_of(model: Classifier, sequences: Sequences, longest: int) -> Iterato
     if first is None:
         return fixed_shape_batches(sequences, device)
     return packs(sequences, max(longest, TOKENS_PER_BATCH[device]), first)
-
-
-def convert_linear_layers(model: nn.Module) -> None:
-    """Keep the weights of linear layers in bfloat16; autocast would convert them anew for every batch."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            module.to(torch.bfloat16)
 
 
 @torch.inference_mode()

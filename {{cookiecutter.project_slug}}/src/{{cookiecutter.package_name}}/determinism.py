@@ -10,13 +10,9 @@ decides the last bits. It may exceed the number of cores.
 """
 
 import os
-from typing import TYPE_CHECKING
 
 from .errors import UserError
 from .params import Compute
-
-if TYPE_CHECKING:
-    from torch.nn import Module
 
 _PORTABLE = {
     # Each library picks its kernels by the CPU; each of these changes the last bits.
@@ -87,11 +83,3 @@ def use_deterministic_kernels(compute: Compute) -> None:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it
     torch.backends.cudnn.benchmark = False
     torch.set_num_threads(compute.threads)
-
-
-def pin_model(model: "Module", compute: Compute) -> None:
-    """In portable mode, send the model's linear layers through kernels that give the same bits on every CPU."""
-    if compute.determinism == "portable":
-        from .onednn import use_onednn
-
-        use_onednn(model)

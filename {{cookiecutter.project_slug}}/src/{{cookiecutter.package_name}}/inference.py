@@ -1,5 +1,7 @@
 """Load and run the shipped ONNX model: onnxruntime, tokenizers and numpy, nothing else."""
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -66,10 +68,15 @@ def open_session(model: Path | bytes, threads: int | None = None, *, operators: 
         options.register_custom_ops_library(operators)
     if threads is not None:
         options.intra_op_num_threads = threads
-        # More threads than cores must not be pinned to cores, nor wait by spinning.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if threads > cores():  # those that wait must not keep the others from their core
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = model if isinstance(model, bytes) else str(model)
     return InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

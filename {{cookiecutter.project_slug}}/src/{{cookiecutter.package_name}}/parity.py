@@ -40,18 +40,17 @@ HARD_TEXTS = (
 
 def differences(
     session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], expected: np.ndarray, task: Task
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each row's largest distance from the expected logits over all batch sizes, and whether any changed its answer.
 
-    expected: rows x width. Rows come in their own order, padded to the longest of their batch; in batches of one they
-    are not padded.
+    expected: rows x width; third come the logits themselves, in the largest batches. Rows come in their own order,
+    padded to the longest of their batch; in batches of one they are not padded.
     """
-    distance, relabelled = np.zeros(len(sequences)), np.zeros(len(sequences), dtype=bool)
-    for size in BATCH_SIZES:
-        logits = run_in_order(session, sequences, expected.shape[1], size)
-        distance = np.maximum(distance, np.abs(logits - expected).max(axis=1))
-        relabelled |= decided_otherwise(task, values_of(task, logits), values_of(task, expected))
-    return distance, relabelled
+    by_size = [run_in_order(session, sequences, expected.shape[1], size) for size in BATCH_SIZES]
+    distance = np.max([np.abs(logits - expected).max(axis=1) for logits in by_size], axis=0)
+    answers = values_of(task, expected)
+    relabelled = np.any([decided_otherwise(task, values_of(task, logits), answers) for logits in by_size], axis=0)
+    return distance, relabelled, by_size[-1]
 
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:

@@ -9,12 +9,13 @@ import polars as pl
 import torch
 
 from .. import paths, processes
-from ..classifier import batches_of, convert_linear_layers, load_base, run_batches
-from ..determinism import pin_model, use_deterministic_kernels
+from ..classifier import batches_of, load_base, run_batches
+from ..determinism import use_deterministic_kernels
 from ..files import new_directory, read_json, write_json
 from ..identity import identity_of, own_directory
 from ..metrics import DECIMALS, scores
 from ..neighbours import near_duplicates
+from ..onednn import use_onednn
 from ..params import Params
 from ..probe import fit_probe, save_probe
 from ..tasks import targets_of, values_of
@@ -52,13 +53,12 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
 
     def embed(sequences: Sequences) -> Embedded:
         model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
-        pin_model(model, params.compute)
+        use_onednn(model, params.compute)
         batches = batches_of(model, sequences, params.text.max_length)
-        bf16 = params.compute.precision == "bf16"
-        if bf16:
-            convert_linear_layers(model)
+        if params.compute.precision == "bf16":
+            model.to(torch.bfloat16)
         share = islice(batches, processes.rank(), None, processes.count())
-        return run_batches(model, share, output="vectors", bf16=bf16)
+        return run_batches(model, share, output="vectors")
 
     return embed
 

@@ -8,10 +8,11 @@ import torch
 from .. import checkpoints, paths, processes
 from ..classifier import Classifier, load_base
 from ..cpu_training import speed_up
-from ..determinism import pin_model, use_deterministic_kernels
+from ..determinism import use_deterministic_kernels
 from ..files import new_directory, sha256_of, write_text
 from ..identity import identity_of, own_directory
 from ..manifest import write_manifest
+from ..onednn import use_onednn
 from ..params import Params
 from ..probe import load_probe
 from ..token_store import open_store
@@ -58,7 +59,7 @@ def start_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
-    pin_model(model, params.compute)
+    use_onednn(model, params.compute)
     if params.compute.device == "cpu":
         speed_up(model.encoder)
     with torch.no_grad():
