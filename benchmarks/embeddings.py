@@ -61,7 +61,7 @@ def make_parser() -> Any:
     made = parser(__doc__)
     made.add_argument("--items", nargs="+", default=["short", "long", "again"])
     made.add_argument("--rows", type=int, default=1536, help="texts; default: %(default)s")
-    made.add_argument("--long-rows", type=int, default=192, help="long texts; default: %(default)s")
+    made.add_argument("--long-rows", type=int, default=160, help="long texts; default: %(default)s")
     made.add_argument(
         "--again-rows", type=int, default=8000, help="short texts, 1 %% of which change; default: %(default)s"
     )
@@ -92,7 +92,7 @@ def long_texts(arguments: Any, folder: Path) -> None:
 def beside(
     arguments: Any, folder: Path, projects: dict[str, Path], texts: Path, bars: dict[str, float], max_length: int
 ) -> None:
-    """Ours and the peer by turns, and the rate of matrix products in the same run."""
+    """Ours and the peer by turns, and of short texts the rate of matrix products in the same run."""
     watch = Watch()
     python, model = python_of("peers"), peers_model()
     part = folder / "part.parquet"
@@ -102,18 +102,22 @@ def beside(
     options = ("--batch-size", best, "--max-length", max_length)
     sides = {name: partial(embed, project) for name, project in projects.items()}
     sides["peer"] = partial(run_peer, python, "encode.py", model, texts, folder / "peer.npy", *options)
-    sides["matrix"] = partial(run_peer, python, "matrix.py")
+    if "fp32" in projects:
+        sides["matrix"] = partial(run_peer, python, "matrix.py")
     rounds = by_turns(sides, arguments.pairs)
     base = next(iter(projects.values())) / "models/base"
     lengths = tokens_of(texts, base / "tokenizer.json", max_length)
     work = useful_gflop(base / "config.json", lengths)
     for name, project in projects.items():
-        kind = "bfloat16" if name == "bf16" else "float32"
-        reached = [work / found[name]["embedding"] / found["matrix"][kind] for found in rounds]
-        measures = [
-            Measure("times as fast", ratios(rounds, "peer", name), at_least=bars[name]),
-            Measure("part of the matrix peak", reached, at_least=0.7 if name == "fp32" else None, unit=""),
-        ]
+        measures = [Measure("times as fast", ratios(rounds, "peer", name), at_least=bars[name])]
+        peak = ""
+        if "matrix" in sides:
+            kind = "bfloat16" if name == "bf16" else "float32"
+            reached = [work / found[name]["embedding"] / found["matrix"][kind] for found in rounds]
+            measures.append(
+                Measure("part of the matrix peak", reached, at_least=0.7 if name == "fp32" else None, unit="")
+            )
+            peak = f"; matrix products {medians(rounds, 'matrix', kind):.0f} GFLOP/s in {kind}"
         if name == "bf16":
             drops = [100 * (found["fp32"]["probe"] - found["bf16"]["probe"]) for found in rounds]
             measures.append(Measure("probe's accuracy below that of fp32", drops, at_most=0.5, unit="points"))
@@ -123,8 +127,7 @@ def beside(
             compared=f"{len(lengths)} texts, {sum(lengths)} tokens, at most {max_length} each; from the prepared tables"
             f" to vectors on the disk, imports outside the clock; ours {len(lengths) / medians(rounds, name):.0f}"
             f" texts/s, peer {len(lengths) / medians(rounds, 'peer'):.0f}; smallest cosine to the peer's vectors"
-            f" {smallest_cosine(project, folder / 'peer.npy'):.6f}; matrix products"
-            f" {medians(rounds, 'matrix', kind):.0f} GFLOP/s in {kind}",
+            f" {smallest_cosine(project, folder / 'peer.npy'):.6f}{peak}",
             costs=costs(rounds, name),
             measures=measures,
             machine=f"{machine('torch', 'transformers')}, {versions('peers', 'sentence-transformers')}",

@@ -68,8 +68,9 @@ def open_session(model: Path | bytes, threads: int | None = None, *, operators: 
         options.register_custom_ops_library(operators)
     if threads is not None:
         options.intra_op_num_threads = threads
-        if threads > cores():  # those that wait must not keep the others from their core
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Those that wait may spin only where they keep nobody from a core.
+    if (threads or 0) > cores() or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = model if isinstance(model, bytes) else str(model)
     return InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
