@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FunctionType
+from typing import Any
 
 from machine import peak
 
@@ -22,10 +23,7 @@ def main() -> None:
     """Run the stage that the command line names."""
     package, stage = sys.argv[1:]
     start = time.perf_counter()
-    params = importlib.import_module(f"{package}.params").load_params()
-    importlib.import_module(f"{package}.determinism").set_environment(params.compute)
-    importlib.import_module(f"{package}.__main__").keep_freed_memory()
-    module = importlib.import_module(f"{package}.stages.{stage}")
+    params, module = loaded(package, stage)
     imported = time.perf_counter() - start
     parts: dict[str, float] = {}
     for name, value in list(vars(module).items()):
@@ -36,6 +34,14 @@ def main() -> None:
     seconds, processor = time.perf_counter() - start, time.process_time() - before
     told = {"import": imported, "seconds": seconds, "processor": processor, "parts": parts, "peak": peak()}
     print(json.dumps(told))
+
+
+def loaded(package: str, stage: str) -> tuple[Any, Any]:
+    """The parameters, and the stage's module in the process environment that the launcher gives it."""
+    params = importlib.import_module(f"{package}.params").load_params()
+    importlib.import_module(f"{package}.determinism").set_environment(params.compute)
+    importlib.import_module(f"{package}.__main__").keep_freed_memory()
+    return params, importlib.import_module(f"{package}.stages.{stage}")
 
 
 def timed(function: Callable, parts: dict[str, float]) -> Callable:

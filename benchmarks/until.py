@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import numpy as np
+from stage import loaded
 
 LOOKS_PER_EPOCH = 8
 
@@ -25,10 +26,7 @@ class Reached(Exception):  # noqa: N818, it is no error
 def main() -> None:
     """Run the stage, and stop it there."""
     package, goal = sys.argv[1], float(sys.argv[2])
-    params = importlib.import_module(f"{package}.params").load_params()
-    importlib.import_module(f"{package}.determinism").set_environment(params.compute)
-    importlib.import_module(f"{package}.__main__").keep_freed_memory()
-    stage = importlib.import_module(f"{package}.stages.fine_tune")
+    params, stage = loaded(package, "fine_tune")
     looks = Looks(importlib.import_module(f"{package}.training"), goal)
     stage.train = looks.train
     start = time.perf_counter()

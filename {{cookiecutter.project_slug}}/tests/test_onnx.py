@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.inference import (
     MODELS,
     OnnxClassifier,
+    cores,
     open_session,
 )
 from {{ cookiecutter.package_name }}.parity import (
@@ -120,6 +122,23 @@ def test_another_model_is_told_with_its_worst_rows(
     distance, relabelled, _ = differences(session_of(other, tmp_path), sequences, expected, "single_label")
     with pytest.raises(UserError, match=f"{len(texts)} of {len(texts)} rows differ; the worst:\n    row "):
         require_parity(distance, relabelled, texts, 1e-4)
+
+
+def test_threads_spin_only_where_they_keep_nobody_from_a_core(
+    shipped: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.save(shipped, tmp_path / "model.onnx")
+
+    def spins(threads: int | None) -> bool:
+        options = open_session(tmp_path / "model.onnx", threads).get_session_options()
+        with suppress(RuntimeError):  # it was not set, and the default is to spin
+            return options.get_session_config_entry("session.intra_op.allow_spinning") != "0"
+        return True
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert (spins(None), spins(cores()), spins(cores() + 1)) == (True, True, False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert (spins(None), spins(cores())) == (False, False)
 
 
 def session_of(made: onnx.ModelProto, folder: Path) -> onnxruntime.InferenceSession:

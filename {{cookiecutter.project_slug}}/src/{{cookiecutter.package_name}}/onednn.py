@@ -1,4 +1,4 @@
-"""Linear layers through oneDNN: on an AMD CPU a tenth faster than through MKL, and in portable mode one for all CPUs.
+"""Linear layers through oneDNN: its products are a tenth faster than MKL's on an AMD CPU, and the same on all CPUs.
 
 MKL gives the same bits on CPUs of every maker only with its slowest kernels (MKL_CBWR=COMPATIBLE: about 0.4 of its
 speed). oneDNN's AVX2 kernels give them at full speed, so the linear layers, which are nearly all of the work, go there.
