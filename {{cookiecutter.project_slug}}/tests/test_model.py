@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }} import classifier, tokens, vectors
 from {{ cookiecutter.package_name }}.classifier import load_base, run_over
 from {{ cookiecutter.package_name }}.metrics import scores
 from {{ cookiecutter.package_name }}.neighbours import near_duplicates
-from {{ cookiecutter.package_name }}.onednn import use_onednn
+from {{ cookiecutter.package_name }}.onednn import freeze, use_onednn
 from {{ cookiecutter.package_name }}.packing import first_position, packs
 from {{ cookiecutter.package_name }}.params import Compute, Text
 from {{ cookiecutter.package_name }}.probe import fit_probe
@@ -38,16 +38,15 @@ def sequences(base_model: Path) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("through_onednn", [False, True])
+@pytest.mark.parametrize("change", [lambda *_: None, use_onednn, freeze], ids=["plain", "onednn", "frozen"])
 def test_a_vector_does_not_depend_on_its_neighbours(
-    base_model: Path, sequences: list[list[int]], through_onednn: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
+    base_model: Path, sequences: list[list[int]], change: Callable, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not packed:
         monkeypatch.setattr(classifier, "first_position", lambda *_: None)
     torch.set_num_threads(2)
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
-    if through_onednn:
-        use_onednn(model, FP32)
+    change(model, FP32)
     together = run_over(model, sequences, 32, output="vectors")
     backwards = run_over(model, sequences[::-1], 32, output="vectors")[::-1]
     alone = np.concatenate([run_over(model, [sequence], 32, output="vectors") for sequence in sequences[:20]])
@@ -143,6 +142,17 @@ def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConf
         ids = torch.tensor([text])
         with torch.inference_mode():
             assert vector == pytest.approx(model.embed(ids, torch.ones_like(ids))[0].numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("config", [BertConfig(**SMALL), DistilBertConfig(**DISTIL)])
+def test_a_frozen_model_says_the_same(config: PretrainedConfig) -> None:
+    torch.manual_seed(0)
+    model = classifier.Classifier(AutoModel.from_config(config), 2, "mean", "single_label")
+    texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
+    usual = run_over(model, texts, 64, output="logits")
+    freeze(model, FP32)
+    assert not any(type(module) is torch.nn.Linear for module in model.modules())
+    assert run_over(model, texts, 64, output="logits") == pytest.approx(usual, abs=1e-6)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -15,7 +15,7 @@ from ..files import new_directory, read_json, write_json
 from ..identity import identity_of, own_directory
 from ..metrics import DECIMALS, scores
 from ..neighbours import near_duplicates
-from ..onednn import use_onednn
+from ..onednn import freeze
 from ..params import Params
 from ..probe import fit_probe, save_probe
 from ..tasks import targets_of, values_of
@@ -53,10 +53,10 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
 
     def embed(sequences: Sequences) -> Embedded:
         model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
-        use_onednn(model, params.compute)
         batches = batches_of(model, sequences, params.text.max_length)
         if params.compute.precision == "bf16":
             model.to(torch.bfloat16)
+        freeze(model, params.compute)
         share = islice(batches, processes.rank(), None, processes.count())
         return run_batches(model, share, output="vectors")
 

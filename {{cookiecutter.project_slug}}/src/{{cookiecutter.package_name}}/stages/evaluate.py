@@ -14,7 +14,7 @@ from ..determinism import use_deterministic_kernels
 from ..files import new_directory, read_json, write_bytes, write_json, write_text
 from ..inference import MODELS, OnnxClassifier
 from ..metrics import DECIMALS, calibration_table, per_class_table, summary
-from ..onednn import use_onednn
+from ..onednn import freeze
 from ..params import Params
 from ..predictions import predictions
 from ..probe import load_probe
@@ -93,7 +93,7 @@ def values_of_models(texts: Sequence[Text], names: list[str], params: Params) ->
     task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))
     model = load_fine_tuned(paths.FINE_TUNED, width_of(task, len(names)), params.text.pooling, task)
-    use_onednn(model, params.compute)
+    freeze(model, params.compute)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     logits = run_over(model, encode(tokenizer, texts), params.text.max_length, output="logits")
     return {
