@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,21 @@ from small_project import (
     write_params,
 )
 
+from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.training import CURVE
+
 pytestmark = pytest.mark.slow
 
 
 def kill_after_a_checkpoint(project: Path, step: int = 1, how: int = signal.SIGKILL) -> list[int]:
     """Run `fine_tune` until it wrote a checkpoint of this step or a later one, then kill it; the checkpoints left."""
+    return kill_when(project, lambda: max(checkpoints_of(project), default=0) >= step, how)
+
+
+def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGKILL) -> list[int]:
+    """Run `fine_tune` until it is so far, then kill it; the checkpoints left."""
     stage = start_stage(project, "fine_tune")
-    while stage.poll() is None and max(checkpoints_of(project), default=0) < step:
+    while stage.poll() is None and not reached():
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
         os.killpg(stage.pid, how)
@@ -76,10 +85,12 @@ def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
     assert len(found) == 1
 
 
-def test_a_kill_right_after_the_last_step_loses_nothing(trained: Path, tmp_path: Path) -> None:
+def test_a_kill_right_after_the_last_step_changes_no_byte(trained: Path, tmp_path: Path) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
-    last = (trained / "reports/training_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")[0]
-    kill_after_a_checkpoint(project, int(last))
+    curve = (trained / paths.TRAINING_CURVE).read_text(encoding="utf-8")
+    kill_when(
+        project, lambda: any(path.read_text("utf-8") == curve for path in project.glob(f".checkpoints/*/{CURVE}"))
+    )
     assert run_stage(project, "fine_tune").returncode == 0
     assert bytes_of(project) == bytes_of(trained)
 

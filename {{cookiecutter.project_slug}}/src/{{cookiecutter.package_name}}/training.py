@@ -81,7 +81,8 @@ def train(
                 if ends_epoch:
                     with shared.whole() as whole:
                         end_epoch(whole, validation, params, directory, progress)
-                if processes.as_the_first(ends_epoch or pace.is_due()):
+                due = progress.step < plan.steps and (ends_epoch or pace.is_due())  # after the last, nothing goes on
+                if processes.as_the_first(due):
                     with pace.measured():
                         save(shared, optimizer, progress, directory)
 
