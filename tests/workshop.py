@@ -19,6 +19,7 @@ def environment(home: Path, project: Path | None = None) -> dict[str, str]:
     return {
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",  # it may switch Git LFS on
         "DVC_NO_ANALYTICS": "1",
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # two tests at once share the cores; a thread that waits gives its core away

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 from small_project import STAGES, USER, run_stage, sentences, write_base_model, write_params, write_table
 
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("patient")
 settings.register_profile("fuzz", max_examples=15_000)  # `make fuzz`: two minutes
 
 

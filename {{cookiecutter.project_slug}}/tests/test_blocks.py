@@ -116,7 +116,7 @@ def outcome(read: Callable[[Path, Params], object], path: Path, params: Params) 
 def test_blocks_are_what_the_exact_reader_gives(tmp_path: Path, task: str, suffix: str) -> None:
     path = tmp_path / f"table{suffix}"
 
-    @settings(deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(suppress_health_check=list(HealthCheck))
     @given(tables(b"," if suffix == ".csv" else b"\t"), st.sampled_from([8, 40, 2**20]))
     def compare(table: bytes, bytes_per_block: int) -> None:
         path.write_bytes(table)

@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.raw_rows import Column, Rejected
 from {{ cookiecutter.package_name }}.rows import read_rows
 
 pytestmark = pytest.mark.slow
-SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(suppress_health_check=list(HealthCheck))
 COLUMNS = [Column("text", "text_column"), Column("label", "label_column")]
 VALID = {".csv": GOOD, ".tsv": GOOD.replace(b",", b"\t"), ".jsonl": JSON, ".parquet": PARQUET}
 # What tables are made of, so that a change hits more than letters.
