@@ -63,7 +63,7 @@ def make_parser() -> Any:
     made.add_argument("--rows", type=int, default=1536, help="texts; default: %(default)s")
     made.add_argument("--long-rows", type=int, default=160, help="long texts; default: %(default)s")
     made.add_argument(
-        "--again-rows", type=int, default=8000, help="short texts, 1 %% of which change; default: %(default)s"
+        "--again-rows", type=int, default=16_000, help="short texts, 1 %% of which change; default: %(default)s"
     )
     return made
 

@@ -61,7 +61,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--items", nargs="+", default=["epoch", "padded", "goal"])
     made.add_argument("--rows", type=int, default=1152, help="training and other rows; default: %(default)s")
-    made.add_argument("--padded-rows", type=int, default=512, help="the same for padded; default: %(default)s")
+    made.add_argument("--padded-rows", type=int, default=1024, help="the same for padded; default: %(default)s")
     made.add_argument("--goal-rows", type=int, default=100_000, help="the same for goal; default: all")
     made.add_argument("--goal-pairs", type=int, default=1, help="turns for goal; default: %(default)s")
     made.add_argument("--goal", type=float, default=0.82, help="accuracy; default: %(default)s")
