@@ -36,12 +36,13 @@ def vectors_and_gradients(base_model: Path, *, quick: bool, bf16: bool) -> list[
     ids = torch.randint(5, 100, (4, 20), generator=torch.Generator().manual_seed(0))
     mask = (torch.arange(20) < torch.tensor([[20], [13], [7], [1]])).long()
     model = model_of(base_model).eval()
+    layer = model.encoder.get_submodule("encoder.layer.0")
+    torch.nn.init.normal_(layer.get_parameter("output.LayerNorm.bias"), generator=torch.Generator().manual_seed(1))
     if quick:
         speed_up(model.encoder)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         vectors = model.embed(ids, mask)
     vectors.square().sum().backward()
-    layer = model.encoder.get_submodule("encoder.layer.0")
     gradients = [layer.get_parameter(f"{name}.weight").grad for name in ("attention.self.query", "output.LayerNorm")]
     assert all(gradient is not None for gradient in gradients)
     return [vectors.detach(), *(gradient for gradient in gradients if gradient is not None)]

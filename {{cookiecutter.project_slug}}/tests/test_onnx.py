@@ -24,6 +24,7 @@ from {{ cookiecutter.package_name }}.inference import (
     OnnxClassifier,
     cores,
     open_session,
+    run_in_order,
 )
 from {{ cookiecutter.package_name }}.parity import (
     HARD_TEXTS,
@@ -122,6 +123,21 @@ def test_another_model_is_told_with_its_worst_rows(
     distance, relabelled, _ = differences(session_of(other, tmp_path), sequences, expected, "single_label")
     with pytest.raises(UserError, match=f"{len(texts)} of {len(texts)} rows differ; the worst:\n    row "):
         require_parity(distance, relabelled, texts, 1e-4)
+
+
+def test_a_model_that_sees_the_padding_is_told(
+    model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
+) -> None:
+    expected = run_over(model, sequences, 32, output="logits")
+    other = onnx.ModelProto()
+    other.CopyFrom(shipped)
+    for node in other.graph.node:
+        if node.op_type == "MultiHeadAttention":
+            del node.input[4:]  # the mask
+    session = session_of(other, tmp_path)
+    assert run_in_order(session, sequences, 2, size=1) == pytest.approx(expected, abs=1e-4)  # nothing is padded
+    distance, _, _ = differences(session, sequences, expected, "single_label")
+    assert distance.max() > 1e-4
 
 
 def test_threads_spin_only_where_they_keep_nobody_from_a_core(
