@@ -97,7 +97,7 @@ def beside(
     python, model = python_of("peers"), peers_model()
     part = folder / "part.parquet"
     table = pl.read_parquet(texts)
-    table.gather_every(max(4, table.height // 128)).write_parquet(part)
+    table.gather_every(max(4, table.height // 128)).write_parquet(part)  # a quarter at most: it is embedded six times
     best = run_peer(python, "encode.py", model, part, "--find", "--max-length", max_length)["best"]
     options = ("--batch-size", best, "--max-length", max_length)
     sides = {name: partial(embed, project) for name, project in projects.items()}

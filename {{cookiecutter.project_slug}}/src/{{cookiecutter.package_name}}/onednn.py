@@ -25,7 +25,8 @@ def use_onednn(model: nn.Module, compute: Compute) -> None:
 def freeze(model: nn.Module, compute: Compute) -> None:
     """For a model on a CPU that learns no more: keep its weights in oneDNN's own order, and fuse GELU with its product.
 
-    The bits are those of `use_onednn`. The weights cannot be read or saved any more.
+    In float32 the bits were those of `use_onednn` wherever both were compared; nothing relies on it. The weights cannot
+    be read or saved any more.
     """
     if compute.device != "cpu" or not torch.backends.mkldnn.is_available():
         return
