@@ -34,11 +34,13 @@ MODULES = """__init__ __main__ answer_files answers attention bad_rows blocks ca
     json_lines label_cells manifest metrics neighbours onednn packing params parity parquet paths predict
     predictions probe processes quantization raw_rows records robustness rows runs serve sharing signature
     sources splits stages/__init__ stages/embeddings stages/evaluate stages/export_onnx stages/fetch
-    stages/fine_tune stages/prepare tables tasks text_graph token_store tokens training training_data vectors""".split()
+    stages/fine_tune stages/prepare tables tasks text_graph token_store tokens training training_data vectors
+    vocabulary""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_checkpoints
     test_compare test_cpu_training test_environment test_fuzz test_gate test_maturity test_metrics test_model
     test_onnx test_paired test_params test_pipeline_file test_predict test_prepare test_processes test_release
-    test_robustness test_sameness test_search test_serve test_signature test_stages test_text_graph""".split()
+    test_robustness test_sameness test_search test_serve test_signature test_stages test_text_graph
+    test_vocabulary""".split()
 TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objects owners paired pin plots rebuild
     record registry release remote reproduce results s3 scan search seeds signature small snapshot
     transfer trials""".split()

@@ -18,6 +18,7 @@ from ..probe import load_probe
 from ..token_store import open_store
 from ..training import CURVE, train
 from ..training_data import Rows
+from ..vocabulary import narrow
 
 
 def run(params: Params) -> None:
@@ -28,11 +29,13 @@ def run(params: Params) -> None:
     rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
     with processes.first_goes_ahead():
         directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
-    train(start_model(params), device, rows, validation, params, directory)
+    model = start_model(params)
+    table = narrow(model, rows.sequences, validation.sequences)
+    train(model, device, rows, validation, params, directory)
     if not processes.is_first():
         return
     with new_directory(paths.FINE_TUNED) as new:
-        shutil.copyfile(directory / checkpoints.BEST, new / "model.safetensors")
+        table.put_back(directory / checkpoints.BEST, new / "model.safetensors")
         for name in ("config.json", "tokenizer.json"):
             shutil.copyfile(paths.BASE_MODEL / name, new / name)
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
