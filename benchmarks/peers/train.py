@@ -33,11 +33,10 @@ LOOKS_PER_EPOCH = 8
 class StopWhenGood(TrainerCallback):
     """Stop at the first evaluation that reaches an accuracy, and keep the time without the evaluations."""
 
-    def __init__(self, accuracy: float, clock: Clock, limit: float) -> None:
-        """clock: began before the data were read. limit: seconds after which to give up; 0 for never."""
+    def __init__(self, accuracy: float, clock: Clock) -> None:
+        """clock: began before the data were read."""
         self.accuracy = accuracy
         self.clock = clock
-        self.limit = limit
         self.evaluations = 0.0
         self.reached: float | None = None
 
@@ -46,8 +45,6 @@ class StopWhenGood(TrainerCallback):
         self.evaluations += metrics["eval_runtime"]
         if metrics["eval_accuracy"] >= self.accuracy:
             self.reached = self.clock.seconds() - self.evaluations
-            control.should_training_stop = True
-        elif self.limit and self.clock.seconds() - self.evaluations > self.limit:
             control.should_training_stop = True
 
 
@@ -75,7 +72,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--pad-to-max", action="store_true")
     parser.add_argument("--until", type=float)
-    parser.add_argument("--give-up", type=float, default=0.0)
     arguments = parser.parse_args()
     clock = Clock()
     set_seed(42)
@@ -112,7 +108,7 @@ def main() -> None:
         compute_metrics=lambda given: {"accuracy": float(np.mean(given.predictions.argmax(axis=1) == given.label_ids))},
     )
     trainer.add_callback(epochs)
-    goal = StopWhenGood(arguments.until or 1.0, clock, arguments.give_up)
+    goal = StopWhenGood(arguments.until or 1.0, clock)
     if arguments.until:
         trainer.add_callback(goal)
     trainer.train()
