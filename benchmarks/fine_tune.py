@@ -208,7 +208,7 @@ def both(rounds: list[dict[str, Any]]) -> str:
 
 def versions_of_both() -> str:
     """The machine, and what both sides import."""
-    return f"{machine('torch', 'transformers', 'accelerate')}, {versions('peers', 'datasets')}"
+    return f"{machine('torch', 'transformers')}, {versions('peers', 'accelerate', 'datasets')}"
 
 
 if __name__ == "__main__":
