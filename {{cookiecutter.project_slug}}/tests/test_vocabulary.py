@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_model
 from transformers import AutoModel, BertConfig, DistilBertConfig, ModernBertConfig, MPNetConfig, RobertaConfig
 from transformers.configuration_utils import PretrainedConfig
 
-from {{ cookiecutter.package_name }}.classifier import Classifier, save_weights
+from {{ cookiecutter.package_name }}.classifier import Classifier
 from {{ cookiecutter.package_name }}.vocabulary import ids_in, narrow
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
@@ -54,7 +54,7 @@ def test_the_used_rows_learn_the_same_and_the_others_stay(config: PretrainedConf
     assert sizes[0] - sizes[1] == (400 - len(USED)) * 64
     assert learn(narrowed) == learn(whole)
 
-    save_weights(narrowed, tmp_path / "narrowed.safetensors")
+    save_model(narrowed, str(tmp_path / "narrowed.safetensors"))
     table.put_back(tmp_path / "narrowed.safetensors", tmp_path / "whole.safetensors")
     found, expected = load_file(tmp_path / "whole.safetensors"), whole.state_dict()
     assert found.keys() == expected.keys()
