@@ -177,7 +177,7 @@ def tokens_of(package: str, texts: int, batches: int) -> tuple[list, list]:
 
     import polars as pl
 
-    tokens = importlib.import_module(f"{package}.tokens")
+    tokens = importlib.import_module(f"{package}.text.tokenization")
     manifest = json.loads(Path("models/onnx/manifest.json").read_text(encoding="utf-8"))
     tokenizer = tokens.load_tokenizer(Path("models/onnx/tokenizer.json"), manifest["max_length"])
     rows = tokens.encode(tokenizer, pl.read_parquet("data/processed/test.parquet")["text"].to_list())
@@ -196,7 +196,7 @@ def opened(contender: str, package: str) -> Callable[[np.ndarray, np.ndarray], n
         return opened_in_torch(package)
     import onnxruntime
 
-    inference = importlib.import_module(f"{package}.inference")
+    inference = importlib.import_module(f"{package}.inference.classifier")
     if contender in inference.MODELS:
         session = inference.open_session(Path("models/onnx") / inference.MODELS[contender])
     else:
@@ -217,9 +217,9 @@ def opened_in_torch(package: str) -> Callable[[np.ndarray, np.ndarray], np.ndarr
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    params = importlib.import_module(f"{package}.params").load_params()
+    params = importlib.import_module(f"{package}.config").load_params()
     labels = json.loads(Path("data/processed/labels.json").read_text(encoding="utf-8"))
-    classifier = importlib.import_module(f"{package}.classifier")
+    classifier = importlib.import_module(f"{package}.modeling.classifier")
     model = classifier.load_fine_tuned(Path("models/fine_tuned"), len(labels), params.text.pooling, params.task).eval()
 
     @torch.inference_mode()

@@ -38,8 +38,8 @@ def main() -> None:
 
 def loaded(package: str, stage: str) -> tuple[Any, Any]:
     """The parameters, and the stage's module in the process environment that the launcher gives it."""
-    params = importlib.import_module(f"{package}.params").load_params()
-    importlib.import_module(f"{package}.determinism").set_environment(params.compute)
+    params = importlib.import_module(f"{package}.config").load_params()
+    importlib.import_module(f"{package}.common.determinism").set_environment(params.compute)
     importlib.import_module(f"{package}.__main__").keep_freed_memory()
     return params, importlib.import_module(f"{package}.stages.{stage}")
 

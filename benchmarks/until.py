@@ -27,7 +27,7 @@ def main() -> None:
     """Run the stage, and stop it there."""
     package, goal = sys.argv[1], float(sys.argv[2])
     params, stage = loaded(package, "fine_tune")
-    looks = Looks(importlib.import_module(f"{package}.training"), goal)
+    looks = Looks(importlib.import_module(f"{package}.training.loop"), goal)
     stage.train = looks.train
     start = time.perf_counter()
     try:

@@ -29,13 +29,21 @@ BAKES = {
         "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
     },
 }
-MODULES = """__init__ __main__ answer_files answers attention bad_rows blocks card checkpoints classifier cleaning
-    cpu_training data_profile delimited determinism encodings errors files graph identity inference intake
-    json_lines label_cells manifest metrics neighbours onednn packing params parity parquet paths predict
-    predictions probe processes quantization raw_rows records robustness rows runs serve sharing signature
-    sources splits stages/__init__ stages/embeddings stages/evaluate stages/export_onnx stages/fetch
-    stages/fine_tune stages/prepare tables tasks text_graph token_store tokens training training_data vectors
-    vocabulary""".split()
+MODULES = """__init__ __main__ config errors paths predict
+    common/__init__ common/determinism common/distributed common/fingerprint common/io common/manifest common/metrics
+    common/tasks
+    data/__init__ data/intake data/labels data/malformed data/profile data/sorting data/sources data/splits
+    evaluation/__init__ evaluation/card evaluation/predictions evaluation/robustness
+    export/__init__ export/graph export/parity export/quantization export/text_graph
+    inference/__init__ inference/classifier inference/output_files inference/outputs inference/texts
+    kernels/__init__ kernels/attention kernels/cpu_training kernels/onednn kernels/packing kernels/vocabulary
+    modeling/__init__ modeling/classifier modeling/embedding_cache modeling/near_duplicates modeling/probe
+    service/__init__ service/server service/signature
+    stages/__init__ stages/embeddings stages/evaluate stages/export_onnx stages/fetch stages/fine_tune stages/prepare
+    tables/__init__ tables/blocks tables/delimited tables/discovery tables/encodings tables/json_lines tables/parquet
+    tables/raw_rows tables/rows
+    text/__init__ text/cleaning text/token_store text/tokenization
+    training/__init__ training/batches training/checkpoints training/loop training/sharing""".split()
 TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_checkpoints
     test_compare test_cpu_training test_environment test_fuzz test_gate test_maturity test_metrics test_model
     test_onnx test_paired test_params test_pipeline_file test_predict test_prepare test_processes test_release

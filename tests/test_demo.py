@@ -50,10 +50,11 @@ TEXT_GRAPH = """
 import json, sys
 import numpy as np, onnx, polars as pl
 from review_sentiment import paths
-from review_sentiment.inference import OnnxClassifier
-from review_sentiment.text_graph import open_text_session, run_over_texts, tokenized_otherwise, tokenizing, tokens_of
-from review_sentiment.text_graph import with_tokenizer
-from review_sentiment.tokens import encode, load_tokenizer
+from review_sentiment.inference.classifier import OnnxClassifier
+from review_sentiment.export.text_graph import open_text_session, run_over_texts, tokenized_otherwise, tokenizing
+from review_sentiment.export.text_graph import tokens_of
+from review_sentiment.export.text_graph import with_tokenizer
+from review_sentiment.text.tokenization import encode, load_tokenizer
 file = paths.ONNX / "tokenizer.json"
 tokenizer = load_tokenizer(file, 128)
 tables = [pl.read_parquet(paths.split_table(split))["text"].to_list() for split in paths.SPLITS]

@@ -36,7 +36,7 @@ def refused(project: Project, text: str | bytes, path: str, *staged: str) -> str
     done = commit(project, *(staged or [path]))
     target.unlink(missing_ok=True)
     assert done.returncode != 0
-    assert "to mend:" in done.stderr
+    assert "fix:" in done.stderr
     return done.stderr
 
 

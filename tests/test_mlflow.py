@@ -135,5 +135,5 @@ def test_what_hinders_is_told(tracked: Project, address: str, words: str) -> Non
     done = tracked.try_to("make", "track", MLFLOW_TRACKING_URI=address)
     assert done.returncode != 0
     assert f"error: {words}" in done.stderr
-    assert "to mend:" in done.stderr
+    assert "fix:" in done.stderr
     assert "Traceback" not in done.stderr

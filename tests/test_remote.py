@@ -82,7 +82,7 @@ def fails_soon(project: Project, *command: str) -> str:
     assert "Traceback" not in done.stderr
     message = done.stderr[done.stderr.rindex("error: ") :]
     assert "expected:" in message
-    assert "to mend:" in message
+    assert "fix:" in message
     return message
 
 

@@ -153,7 +153,7 @@ def test_what_the_hub_does_not_have_is_told(from_hub: Project) -> None:
 
 
 def test_a_clone_makes_the_same_bytes_and_a_change_of_one_character_is_found(from_hub: Project) -> None:
-    name = "src/review_sentiment/probe.py"
+    name = "src/review_sentiment/modeling/probe.py"
     text = from_hub.text(name).replace("max_iter=2000", "max_iter=2")
     assert text != from_hub.text(name)
     (from_hub.path / name).write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ import polars as pl
 from ruamel.yaml import YAML
 from small_project import ROOT
 
-from {{ cookiecutter.package_name }}.params import Params
+from {{ cookiecutter.package_name }}.config import Params
 
 SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ROWS = [(f"text number {number}", "good" if number % 2 else "bad") for number in range(60)]

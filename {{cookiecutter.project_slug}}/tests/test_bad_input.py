@@ -15,14 +15,14 @@ from ruamel.yaml import YAML
 from small_project import PACKAGE, ROOT
 from transformers import T5Config, T5Model, ViTConfig, ViTModel
 
+from {{ cookiecutter.package_name }}.config import Text
+from {{ cookiecutter.package_name }}.data.intake import Intake
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.intake import Intake
-from {{ cookiecutter.package_name }}.params import Text
 from {{ cookiecutter.package_name }}.stages import fetch, prepare
-from {{ cookiecutter.package_name }}.tokens import load_tokenizer
+from {{ cookiecutter.package_name }}.text.tokenization import load_tokenizer
 
 pytestmark = pytest.mark.slow
-TOLD = ("expected:", "found:", "to mend:")
+TOLD = ("expected:", "found:", "fix:")
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ MODELS = {
 def test_a_model_that_cannot_be_used_is_told(
     base_model: Path, tmp_path: Path, change: Callable[[Path], object], found: str
 ) -> None:
-    from {{ cookiecutter.package_name }}.classifier import load_base
+    from {{ cookiecutter.package_name }}.modeling.classifier import load_base
 
     model = shutil.copytree(base_model, tmp_path / "model")
     change(model)

@@ -11,13 +11,13 @@ from bad_inputs import params_with
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from {{ cookiecutter.package_name }} import blocks
-from {{ cookiecutter.package_name }}.cleaning import clean
+from {{ cookiecutter.package_name }}.config import Params
+from {{ cookiecutter.package_name }}.data.intake import Intake
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.intake import Intake
-from {{ cookiecutter.package_name }}.params import Params
-from {{ cookiecutter.package_name }}.raw_rows import Rejected
-from {{ cookiecutter.package_name }}.rows import read_rows
+from {{ cookiecutter.package_name }}.tables import blocks
+from {{ cookiecutter.package_name }}.tables.raw_rows import Rejected
+from {{ cookiecutter.package_name }}.tables.rows import read_rows
+from {{ cookiecutter.package_name }}.text.cleaning import clean
 
 CELLS = [
     "a",

@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import ModelCard
 from small_project import report, write_params
 
-from {{ cookiecutter.package_name }}.card import Facts, model_card
-from {{ cookiecutter.package_name }}.params import load_params
+from {{ cookiecutter.package_name }}.config import load_params
+from {{ cookiecutter.package_name }}.evaluation.card import Facts, model_card
 
 SCORES = {
     "accuracy": 0.75,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from {{ cookiecutter.package_name }} import checkpoints
-from {{ cookiecutter.package_name }}.checkpoints import Pace
+from {{ cookiecutter.package_name }}.training import checkpoints
+from {{ cookiecutter.package_name }}.training.checkpoints import Pace
 
 
 def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

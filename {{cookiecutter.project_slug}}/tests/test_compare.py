@@ -9,7 +9,10 @@ from compare import compare, show
 from small_project import report
 
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.predictions import key_of, predictions
+from {{ cookiecutter.package_name }}.evaluation.predictions import (
+    key_of,
+    predictions,
+)
 
 KEYS = [f"{place:03}" for place in range(200)]
 

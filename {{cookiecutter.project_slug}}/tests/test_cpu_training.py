@@ -5,9 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }}.classifier import Classifier, load_base
-from {{ cookiecutter.package_name }}.cpu_training import drop, speed_up
-from {{ cookiecutter.package_name }}.params import Text
+from {{ cookiecutter.package_name }}.config import Text
+from {{ cookiecutter.package_name }}.kernels.cpu_training import (
+    drop,
+    speed_up,
+)
+from {{ cookiecutter.package_name }}.modeling.classifier import (
+    Classifier,
+    load_base,
+)
 
 SHARE = 0.1
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.raw_rows import Column, Rejected
-from {{ cookiecutter.package_name }}.rows import read_rows
+from {{ cookiecutter.package_name }}.tables.raw_rows import Column, Rejected
+from {{ cookiecutter.package_name }}.tables.rows import read_rows
 
 pytestmark = pytest.mark.slow
 SETTINGS = settings(suppress_health_check=list(HealthCheck))
@@ -68,7 +68,7 @@ def read(suffix: str, content: bytes) -> None:
         try:
             found = list(read_rows(path, COLUMNS, both))
         except UserError as error:
-            assert "\n  to mend:  " in str(error)
+            assert "\n  fix:      " in str(error)
             return
     lines = [row.line for row in found if isinstance(row, Rejected)]
     assert lines == sorted(set(lines))

@@ -9,8 +9,8 @@ from gate import Check, all_checks, differs, last_release, latency, markdown, no
 from ruamel.yaml import YAML
 from small_project import ROOT
 
+from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.params import load_params
 
 
 @pytest.mark.parametrize(

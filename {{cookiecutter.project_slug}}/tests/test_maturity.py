@@ -10,7 +10,7 @@ import pytest
 from maturity import Evidence, drift, figures, lacks, level_of, locked_versions, reproduced, unpinned
 from small_project import write_params
 
-from {{ cookiecutter.package_name }}.params import load_params
+from {{ cookiecutter.package_name }}.config import load_params
 
 
 def test_a_level_needs_every_line_up_to_it() -> None:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score, root_mean_squared_error
 
-from {{ cookiecutter.package_name }} import metrics, tasks
+from {{ cookiecutter.package_name }}.common import metrics, tasks
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 400)

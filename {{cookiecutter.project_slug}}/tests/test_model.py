@@ -18,23 +18,35 @@ from transformers import (
     RobertaConfig,
 )
 
-from {{ cookiecutter.package_name }} import classifier, tokens, vectors
-from {{ cookiecutter.package_name }}.classifier import load_base, run_over
-from {{ cookiecutter.package_name }}.metrics import scores
-from {{ cookiecutter.package_name }}.neighbours import near_duplicates
-from {{ cookiecutter.package_name }}.onednn import freeze, use_onednn
-from {{ cookiecutter.package_name }}.packing import first_position, packs
-from {{ cookiecutter.package_name }}.params import Compute, Text
-from {{ cookiecutter.package_name }}.probe import fit_probe
-from {{ cookiecutter.package_name }}.tasks import values_of
+from {{ cookiecutter.package_name }}.common.metrics import scores
+from {{ cookiecutter.package_name }}.common.tasks import values_of
+from {{ cookiecutter.package_name }}.config import Compute, Text
+from {{ cookiecutter.package_name }}.kernels.onednn import freeze, use_onednn
+from {{ cookiecutter.package_name }}.kernels.packing import (
+    first_position,
+    packs,
+)
+from {{ cookiecutter.package_name }}.modeling import (
+    classifier,
+    embedding_cache,
+)
+from {{ cookiecutter.package_name }}.modeling.classifier import (
+    load_base,
+    run_over,
+)
+from {{ cookiecutter.package_name }}.modeling.near_duplicates import (
+    near_duplicates,
+)
+from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
+from {{ cookiecutter.package_name }}.text import tokenization
 
 FP32 = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", launcher="python")
 
 
 @pytest.fixture(scope="module")
 def sequences(base_model: Path) -> list[list[int]]:
-    tokenizer = tokens.load_tokenizer(base_model / "tokenizer.json", 32)
-    return tokens.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
+    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -69,16 +81,16 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
     asked: list[int] = []
 
-    def embed(new: tokens.Sequences) -> vectors.Embedded:
+    def embed(new: tokenization.Sequences) -> embedding_cache.Embedded:
         asked.append(len(new))
         return classifier.run_batches(model, classifier.batches_of(model, new, 32), output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
-    vectors.embed_new(sequences[:100], kept, embed)
-    place = vectors.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
-    vectors.copy_rows(kept / vectors.VECTORS, place, tmp_path / "grown.npy")
-    vectors.embed_new(sequences[:130], kept, embed)
+    embedding_cache.embed_new(sequences[:100], kept, embed)
+    place = embedding_cache.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
+    embedding_cache.copy_rows(kept / embedding_cache.VECTORS, place, tmp_path / "grown.npy")
+    embedding_cache.embed_new(sequences[:130], kept, embed)
     assert asked == [100, 40]
     np.save(tmp_path / "anew.npy", run_over(model, [*sequences[140:], *sequences[:130]], 32, output="vectors"))
     assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
@@ -86,12 +98,12 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
 
 def test_the_shape_of_a_batch_follows_from_the_length_of_its_texts(sequences: list[list[int]]) -> None:
     # A model as small as this one may hide what another shape does to the last bits, so the shapes are looked at too.
-    together = {batch.ids.shape for batch in tokens.fixed_shape_batches(sequences)}
-    alone = {batch.ids.shape for sequence in sequences for batch in tokens.fixed_shape_batches([sequence])}
+    together = {batch.ids.shape for batch in tokenization.fixed_shape_batches(sequences)}
+    alone = {batch.ids.shape for sequence in sequences for batch in tokenization.fixed_shape_batches([sequence])}
     assert together == alone
 
 
-@pytest.mark.parametrize("batches", [tokens.fixed_shape_batches, lambda texts: packs(texts, 64, 0)])
+@pytest.mark.parametrize("batches", [tokenization.fixed_shape_batches, lambda texts: packs(texts, 64, 0)])
 def test_every_text_is_in_one_batch(sequences: list[list[int]], batches: Callable) -> None:
     rows = np.concatenate([batch.rows for batch in batches(sequences)])
     assert sorted(rows) == list(range(len(sequences)))
@@ -198,7 +210,7 @@ def test_the_probe_of_numbers_finds_a_line() -> None:
 
 def test_the_texts_of_a_pair_are_told_apart(base_model: Path) -> None:
     model = load_base(base_model, 2, Text(max_length=32, pooling="mean"), "pair")
-    tokenizer = tokens.load_tokenizer(base_model / "tokenizer.json", 32)
+    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
     pair = tokenizer.encode("a warm film", "a dull story")
     assert model.separator is not None
     assert classifier.after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids

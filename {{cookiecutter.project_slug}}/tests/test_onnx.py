@@ -12,33 +12,34 @@ import pytest
 from onnx import numpy_helper
 from small_project import report, sentences
 
-from {{ cookiecutter.package_name }} import graph, tokens
-from {{ cookiecutter.package_name }}.classifier import (
-    Classifier,
-    load_fine_tuned,
-    run_over,
-)
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.inference import (
+from {{ cookiecutter.package_name }}.export import graph
+from {{ cookiecutter.package_name }}.export.parity import (
+    HARD_TEXTS,
+    differences,
+    power_of_ten_above,
+    require_parity,
+)
+from {{ cookiecutter.package_name }}.export.quantization import (
+    divide_outlying_channels,
+    largest_activations,
+    matrix_products,
+)
+from {{ cookiecutter.package_name }}.export.text_graph import TEXT_MODEL
+from {{ cookiecutter.package_name }}.inference.classifier import (
     MODELS,
     OnnxClassifier,
     cores,
     open_session,
     run_in_order,
 )
-from {{ cookiecutter.package_name }}.parity import (
-    HARD_TEXTS,
-    differences,
-    power_of_ten_above,
-    require_parity,
+from {{ cookiecutter.package_name }}.modeling.classifier import (
+    Classifier,
+    load_fine_tuned,
+    run_over,
 )
-from {{ cookiecutter.package_name }}.probe import load_probe
-from {{ cookiecutter.package_name }}.quantization import (
-    divide_outlying_channels,
-    largest_activations,
-    matrix_products,
-)
-from {{ cookiecutter.package_name }}.text_graph import TEXT_MODEL
+from {{ cookiecutter.package_name }}.modeling.probe import load_probe
+from {{ cookiecutter.package_name }}.text import tokenization
 
 pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in sentences(40, seed=9)]
@@ -51,8 +52,8 @@ def model(trained: Path) -> Classifier:
 
 @pytest.fixture(scope="module")
 def sequences(trained: Path) -> list[list[int]]:
-    tokenizer = tokens.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
-    return tokens.encode(tokenizer, [*TEXTS, *HARD_TEXTS])
+    tokenizer = tokenization.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
+    return tokenization.encode(tokenizer, [*TEXTS, *HARD_TEXTS])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def run_graph(made: onnx.ModelProto, path: Path, sequences: list[list[int]]) -> 
     return np.concatenate(
         [
             np.asarray(open_session(path, 1).run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
-            for ids, mask in [tokens.pad(sequences, max(map(len, sequences)))]
+            for ids, mask in [tokenization.pad(sequences, max(map(len, sequences)))]
         ]
     )
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from small_project import ROOT
 
+from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.params import load_params
 
 SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from small_project import PACKAGE, ROOT, STAGES
 
 # These only refuse or report; no byte of an out can depend on them. A new knob must not make every stage run again.
-DECIDE_NO_BYTES = {"__init__.py", "errors.py", "params.py"}
+DECIDE_NO_BYTES = {"__init__.py", "config.py", "errors.py"}
 SHARED_BLOCKS = {"compute", "text"}
 READ_BY_TOOLS = {"gate", "search"}
 # It is part of a command, and so reruns the stages that it starts, and no others.
@@ -32,8 +32,9 @@ def imported_by(path: Path) -> set[Path]:
             if isinstance(node, ast.ImportFrom) and node.level:
                 folder = module.parents[node.level - 1]
                 parts = node.module.split(".") if node.module else []
-                names = [Path(*parts)] if parts else [Path(alias.name) for alias in node.names]
-                waiting += [path for name in names if (path := folder / name.with_suffix(".py")).exists()]
+                room = folder.joinpath(*parts)
+                names = [room.with_suffix(".py"), *(room / f"{alias.name}.py" for alias in node.names)]
+                waiting += [path for path in names if path.exists()]
     return {path for path in found if path.name not in DECIDE_NO_BYTES}
 
 

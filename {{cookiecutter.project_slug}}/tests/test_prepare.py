@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_project import run_stage, sentences, write_params, write_table
 
-from {{ cookiecutter.package_name }} import blocks, cleaning, runs
-from {{ cookiecutter.package_name }}.label_cells import sorted_names
-from {{ cookiecutter.package_name }}.params import Prepare
-from {{ cookiecutter.package_name }}.splits import decide, keys_of, split_of
+from {{ cookiecutter.package_name }}.config import Prepare
+from {{ cookiecutter.package_name }}.data import sorting
+from {{ cookiecutter.package_name }}.data.labels import sorted_names
+from {{ cookiecutter.package_name }}.data.splits import (
+    decide,
+    keys_of,
+    split_of,
+)
 from {{ cookiecutter.package_name }}.stages import prepare as stage
+from {{ cookiecutter.package_name }}.tables import blocks
+from {{ cookiecutter.package_name }}.text import cleaning
 
 PREPARE = Prepare(
     text_column="text",
@@ -191,21 +197,23 @@ def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
     random.Random(0).shuffle(rows)
     assert outs_of(tmp_path, rows, monkeypatch) == before
     monkeypatch.setattr(blocks, "BYTES_PER_BLOCK", 4096)
-    monkeypatch.setattr(runs, "ROWS_PER_RUN", 97)
-    monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 1000)
+    monkeypatch.setattr(sorting, "ROWS_PER_RUN", 97)
+    monkeypatch.setattr(sorting, "CHARACTERS_PER_RANGE", 1000)
     assert outs_of(tmp_path, rows, monkeypatch) == before
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
 
 
 def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(runs, "ROWS_PER_RUN", 10)
-    monkeypatch.setattr(runs, "CHARACTERS_PER_RANGE", 20)
+    monkeypatch.setattr(sorting, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(sorting, "ROWS_PER_RUN", 10)
+    monkeypatch.setattr(sorting, "CHARACTERS_PER_RANGE", 20)
     texts = [str(number % 70) for number in range(100)]
-    with runs.Runs(tmp_path, split_seed=7) as kept:
+    with sorting.Runs(tmp_path, split_seed=7) as kept:
         for text in texts[:55]:
             kept.add("all", (text, None, "a"))
-        kept.add_all("all", pl.DataFrame({"text": texts[55:], "second_text": None, "label": "a"}, schema=runs.SCHEMA))
+        kept.add_all(
+            "all", pl.DataFrame({"text": texts[55:], "second_text": None, "label": "a"}, schema=sorting.SCHEMA)
+        )
         frames = list(kept.ranges())
     assert len(list(tmp_path.glob("run-*"))) == 7
     assert len(frames) > 3
@@ -222,9 +230,9 @@ def test_no_thread_works_on_when_reading_has_failed(tmp_path: Path, monkeypatch:
         written.append(rows.height)
         return keys_of(rows, split_seed)
 
-    monkeypatch.setattr(runs, "keys_of", slow_keys_of)
-    row = pl.DataFrame({"text": ["a"], "second_text": None, "label": "a"}, schema=runs.SCHEMA)
-    with pytest.raises(ValueError, match="torn"), runs.Runs(tmp_path, split_seed=7) as kept:
+    monkeypatch.setattr(sorting, "keys_of", slow_keys_of)
+    row = pl.DataFrame({"text": ["a"], "second_text": None, "label": "a"}, schema=sorting.SCHEMA)
+    with pytest.raises(ValueError, match="torn"), sorting.Runs(tmp_path, split_seed=7) as kept:
         kept.add_all("all", row)
         raise ValueError("torn")
     assert written == [1]

@@ -12,13 +12,18 @@ import psutil
 import pytest
 from small_project import ROOT, before_fine_tune, bytes_of, checkpoints_of, run_stage, start_stage, write_params
 
-from {{ cookiecutter.package_name }} import paths, processes, token_store
+from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.common import distributed
+from {{ cookiecutter.package_name }}.common.io import write_json
+from {{ cookiecutter.package_name }}.config import Task, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import write_json
-from {{ cookiecutter.package_name }}.params import Task, load_params
 from {{ cookiecutter.package_name }}.stages.fine_tune import knobs
-from {{ cookiecutter.package_name }}.tokens import encode, load_tokenizer
-from {{ cookiecutter.package_name }}.training_data import Rows, order_of
+from {{ cookiecutter.package_name }}.text import token_store
+from {{ cookiecutter.package_name }}.text.tokenization import (
+    encode,
+    load_tokenizer,
+)
+from {{ cookiecutter.package_name }}.training.batches import Rows, order_of
 
 TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
 SECONDS_TO_END = 60
@@ -103,17 +108,17 @@ def test_two_processes_learn_as_much_as_one(trained: Path, trained_by_two: Path)
 def test_one_process_does_not_go_on_where_two_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(ROOT / "params.yaml")
     alone = knobs(params)
-    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(distributed, "count", lambda: 2)
     assert knobs(params) != alone
     other = params.model_copy(update={"compute": params.compute.model_copy(update={"launcher": "torchrun"})})
     assert knobs(other) == knobs(params)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "count", lambda: 3)
-    assert processes.share_of_batch(33) == 11
+    monkeypatch.setattr(distributed, "count", lambda: 3)
+    assert distributed.share_of_batch(33) == 11
     with pytest.raises(UserError, match="multiple of 3"):
-        processes.share_of_batch(32)
+        distributed.share_of_batch(32)
 
 
 @pytest.fixture

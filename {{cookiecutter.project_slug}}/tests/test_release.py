@@ -14,8 +14,8 @@ from registry import NewTag, Registry, order
 from ruamel.yaml import YAML
 from small_project import PACKAGE, ROOT
 
-from {{ cookiecutter.package_name }}.files import read_json
-from {{ cookiecutter.package_name }}.manifest import write_manifest
+from {{ cookiecutter.package_name }}.common.io import read_json
+from {{ cookiecutter.package_name }}.common.manifest import write_manifest
 
 GATE = 'import sys\nprint("accuracy  0.9  at least 0.8  yes")\nsys.exit({})\n'
 ADA = "Ada <ada@example.com>"
@@ -144,7 +144,7 @@ def test_what_speaks_against_a_release(
         assert type_in(monkeypatch, "release", *command) == 1
         said = capsys.readouterr().err
         assert words in said
-        assert "to mend:" in said
+        assert "fix:" in said
         assert run("git", "tag") == ""
 
     refused("this is no version", "1.2", "staging")

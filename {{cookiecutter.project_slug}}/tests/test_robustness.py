@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_project import report, sentences
 
-from {{ cookiecutter.package_name }} import robustness
-from {{ cookiecutter.package_name }}.params import Evaluate
-from {{ cookiecutter.package_name }}.robustness import CHANGES, change
+from {{ cookiecutter.package_name }}.config import Evaluate
+from {{ cookiecutter.package_name }}.evaluation import robustness
+from {{ cookiecutter.package_name }}.evaluation.robustness import (
+    CHANGES,
+    change,
+)
 
 KNOBS = Evaluate(bootstrap_samples=100, calibration_bins=2, typing_errors=0.1, dropped_words=0.3, kept_share=0.5)
 TEXTS = [text for text, _ in sentences(300, seed=5)]

@@ -24,7 +24,7 @@ from small_project import (
 )
 
 from {{ cookiecutter.package_name }} import paths
-from {{ cookiecutter.package_name }}.training import CURVE
+from {{ cookiecutter.package_name }}.training.loop import CURVE
 
 pytestmark = pytest.mark.slow
 
@@ -62,10 +62,10 @@ FIT_PROBE = f"""
 import sys
 from pathlib import Path
 from {PACKAGE} import determinism
-from {PACKAGE}.params import load_params
+from {PACKAGE}.config import load_params
 determinism.set_environment(load_params(Path(sys.argv[1])).compute)
 import numpy as np
-from {PACKAGE}.probe import fit_probe
+from {PACKAGE}.modeling.probe import fit_probe
 rng = np.random.default_rng(0)
 points, noise = rng.normal(size=(6402, 384)).astype(np.float32), rng.normal(size=6402)
 print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0, "single_label").weight.tobytes().hex())

@@ -8,7 +8,7 @@ import search  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 from small_project import ROOT  # noqa: E402
 
-from {{ cookiecutter.package_name }}.params import load_params  # noqa: E402
+from {{ cookiecutter.package_name }}.config import load_params  # noqa: E402
 
 PARAMS = load_params(ROOT / "params.yaml")
 

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from small_project import sentences
 
-from {{ cookiecutter.package_name }} import serve
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.inference import OnnxClassifier
+from {{ cookiecutter.package_name }}.inference.classifier import (
+    OnnxClassifier,
+)
+from {{ cookiecutter.package_name }}.service import server as serve
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from test_predict import predict
 
+from {{ cookiecutter.package_name }}.common.manifest import write_manifest
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.manifest import write_manifest
 
 FILES = {"model.onnx": b"weights", "model.int8.onnx": b"small weights", "tokenizer.json": b"{}"}
 

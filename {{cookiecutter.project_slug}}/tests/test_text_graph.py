@@ -10,10 +10,8 @@ from onnxruntime import InferenceSession
 from small_project import sentences
 from tokenizers import Tokenizer, models, normalizers
 
-from {{ cookiecutter.package_name }}.cleaning import clean
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.inference import OnnxClassifier
-from {{ cookiecutter.package_name }}.text_graph import (
+from {{ cookiecutter.package_name }}.export.text_graph import (
     KINDS,
     TEXT_MODEL,
     open_text_session,
@@ -22,7 +20,14 @@ from {{ cookiecutter.package_name }}.text_graph import (
     tokenizing,
     tokens_of,
 )
-from {{ cookiecutter.package_name }}.tokens import encode, load_tokenizer
+from {{ cookiecutter.package_name }}.inference.classifier import (
+    OnnxClassifier,
+)
+from {{ cookiecutter.package_name }}.text.cleaning import clean
+from {{ cookiecutter.package_name }}.text.tokenization import (
+    encode,
+    load_tokenizer,
+)
 
 pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in sentences(70, seed=4)] + [text for texts in KINDS.values() for text in texts]

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_model
 from transformers import AutoModel, BertConfig, DistilBertConfig, ModernBertConfig, MPNetConfig, RobertaConfig
 from transformers.configuration_utils import PretrainedConfig
 
-from {{ cookiecutter.package_name }}.classifier import Classifier
-from {{ cookiecutter.package_name }}.vocabulary import ids_in, narrow
+from {{ cookiecutter.package_name }}.kernels.vocabulary import ids_in, narrow
+from {{ cookiecutter.package_name }}.modeling.classifier import Classifier
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 SPECIAL = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}

@@ -95,7 +95,7 @@ def short_name(revision: str) -> str:
             "there is no such commit",
             expected="a commit, a tag or a branch",
             found=revision,
-            remedy="name another: REV=…; `git log --oneline` lists them",
+            fix="name another: REV=…; `git log --oneline` lists them",
         ) from None
 
 

@@ -85,14 +85,14 @@ def read_predictions(revision: str) -> pl.DataFrame:
             f"there is no commit {revision}",
             expected="a commit, a branch, a tag, an experiment of DVC, or `workspace`",
             found=str(error),
-            remedy="git branch --all, git tag and dvc exp list name them",
+            fix="git branch --all, git tag and dvc exp list name them",
         ) from None
     except (DvcException, OSError) as error:
         raise UserError(
             f"{revision} has no predictions that can be read",
             expected=f"{paths.PREDICTIONS} as `make repro` wrote it there, in DVC's cache or its remote",
             found=str(error).partition("\n")[0] or type(error).__name__,
-            remedy="run `make repro` there and commit; on the machine that has them, `make push`",
+            fix="run `make repro` there and commit; on the machine that has them, `make push`",
         ) from None
 
 
@@ -106,7 +106,7 @@ def compare(base: pl.DataFrame, other: pl.DataFrame, model: str) -> Comparison:
             expected="the same texts with the same labels in both commits",
             found=f"{base.height} rows in A and {other.height} in B, {shared.height} texts in both,"
             f" {relabelled} of them with another label",
-            remedy="make one of them again with the data and the split of the other: params.yaml (prepare), data/raw",
+            fix="make one of them again with the data and the split of the other: params.yaml (prepare), data/raw",
         )
     return compare_numbers(base, other, model) if is_number(base) else compare_labels(base, other, model)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from {{ cookiecutter.package_name }}.common.io import read_json
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import read_json
 
 # The packages that compute or write what a stage puts out; the others only start, check or carry.
 DECIDE = {
@@ -62,7 +62,7 @@ def read_snapshot(path: Path) -> dict[str, Any]:
         wrong = str(error) or type(error).__name__
     if wrong:
         raise UserError(
-            f"{path} is no snapshot", expected="a file of `make snapshot`", found=wrong, remedy="make snapshot"
+            f"{path} is no snapshot", expected="a file of `make snapshot`", found=wrong, fix="make snapshot"
         )
     return snapshot
 

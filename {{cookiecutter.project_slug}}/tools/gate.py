@@ -21,12 +21,15 @@ from compare import WORKSPACE, compare, read_predictions, shown
 from ruamel.yaml import YAML
 
 from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.common.io import read_json
+from {{ cookiecutter.package_name }}.common.tasks import MAIN_SCORE
+from {{ cookiecutter.package_name }}.config import Params, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import read_json
-from {{ cookiecutter.package_name }}.inference import MODELS, OnnxClassifier
-from {{ cookiecutter.package_name }}.params import Params, load_params
-from {{ cookiecutter.package_name }}.tasks import MAIN_SCORE
-from {{ cookiecutter.package_name }}.tokens import texts_of
+from {{ cookiecutter.package_name }}.inference.classifier import (
+    MODELS,
+    OnnxClassifier,
+)
+from {{ cookiecutter.package_name }}.text.tokenization import texts_of
 
 SHIPPED = "onnx_int8"
 TEXTS = 40  # timed one by one
@@ -74,14 +77,14 @@ def all_checks(params: Params, base: str | None = None) -> list[Check]:
     """Every check of the model in the workspace."""
     if not paths.METRICS.exists():
         raise UserError(
-            "there is no model to examine", expected=str(paths.METRICS), found="no such file", remedy="make repro"
+            "there is no model to examine", expected=str(paths.METRICS), found="no such file", fix="make repro"
         )
     if base and not is_commit(base):
         raise UserError(
             f"there is no commit {base}",
             expected="a commit, a branch or a tag of this clone",
             found="none of this name",
-            remedy="git fetch, or name another: BASE=…",
+            fix="git fetch, or name another: BASE=…",
         )
     return list(checks_of(params, read_json(paths.METRICS), base or last_release()))
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from {{ cookiecutter.package_name }}.common.manifest import verified_manifest
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.manifest import verified_manifest
 from {{ cookiecutter.package_name }}.paths import ONNX
 
 ENGINES = ("docker", "podman", "buildah")
@@ -63,7 +63,7 @@ def base_image(given: str | None) -> str:
             "the base image is not pinned",
             expected="name@sha256:… with 64 hexadecimal digits",
             found=base,
-            remedy=f"docker pull {base} prints its digest; then make image BASE=…, or write it into the Dockerfile",
+            fix=f"docker pull {base} prints its digest; then make image BASE=…, or write it into the Dockerfile",
         )
     return base
 
@@ -80,7 +80,7 @@ def first_engine() -> str:
         "nothing can build an image here",
         expected=f"one of {', '.join(ENGINES)}, with its service running where it has one",
         found="none that answers to `info`",
-        remedy="install one, or start its service",
+        fix="install one, or start its service",
     )
 
 

@@ -22,7 +22,7 @@ def main() -> int:
     try:
         stages = {stage.name: stage for stage in Repo().index.stages if isinstance(stage, PipelineStage)}
     except DvcException as error:
-        print(f"error: DVC cannot read the pipeline: {error}\n  to mend:  `dvc stage list` says more", file=sys.stderr)
+        print(f"error: DVC cannot read the pipeline: {error}\n  fix:      `dvc stage list` says more", file=sys.stderr)
         return 1
     locked = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")).get("stages", {})
     differing = [
@@ -35,7 +35,7 @@ def main() -> int:
     if differing:
         print(
             "  expected: the commands, paths and parameters that dvc.yaml and params.yaml name\n"
-            "  to mend:  `make repro`, then `git add dvc.lock`; to commit before the run: SKIP=in-step git commit",
+            "  fix:      `make repro`, then `git add dvc.lock`; to commit before the run: SKIP=in-step git commit",
             file=sys.stderr,
         )
     return 1 if differing else 0

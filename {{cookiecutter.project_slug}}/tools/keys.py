@@ -38,7 +38,7 @@ def main() -> int:
     if found:
         print(
             "  expected: no key in Git; whoever has the repository would have the key\n"
-            "  to mend:  take it out and `git add` the file again. Keys of a remote: `dvc remote modify --local …`,\n"
+            "  fix:      take it out and `git add` the file again. Keys of a remote: `dvc remote modify --local …`,\n"
             "            which writes .dvc/config.local, or the environment. A key that was pushed must be replaced.",
             file=sys.stderr,
         )

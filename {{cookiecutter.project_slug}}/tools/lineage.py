@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.common.io import read_json
+from {{ cookiecutter.package_name }}.common.manifest import MANIFEST
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import read_json
-from {{ cookiecutter.package_name }}.manifest import MANIFEST
 
 FIELDS = (
     "artifact", "version", "parent", "commit", "dvc_lock", "data", "model", "card", "gate", "changed", "metrics"
@@ -47,7 +47,7 @@ def see_committed() -> None:
             "the workspace is not committed",
             expected="no change beside the last commit",
             found=changed.replace("\n", "\n            "),
-            remedy="commit, or git stash",
+            fix="commit, or git stash",
         )
 
 
@@ -58,7 +58,7 @@ def see_in_step(repo: Repo) -> None:
             "dvc.lock is not in step",
             expected="code, parameters, data and models as dvc.lock tells them",
             found=f"otherwise in: {', '.join(stale)}",
-            remedy="make repro, then commit; or dvc checkout, if the files are not yours",
+            fix="make repro, then commit; or dvc checkout, if the files are not yours",
         )
 
 

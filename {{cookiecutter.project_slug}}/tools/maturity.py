@@ -18,8 +18,8 @@ from gate import all_checks, in_step
 from ruamel.yaml import YAML
 
 from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.config import STAGES, Params, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.params import STAGES, Params, load_params
 
 LEVELS = ("none", "kept", "repeatable", "verified", "governed", "audited")
 LOCK = Path("requirements.lock")
@@ -117,10 +117,10 @@ def command(level: int, what: str, tool: str, *arguments: str) -> Evidence:
     return Evidence(level, what, said, done.returncode == 0)
 
 
-def kept_in_git(level: int, what: str, pattern: str, remedy: str) -> Evidence:
+def kept_in_git(level: int, what: str, pattern: str, fix: str) -> Evidence:
     """Whether Git has a file of this name."""
     found = git("ls-files", f":(glob){pattern}").splitlines()
-    return Evidence(level, what, ", ".join(found[:2]) or f"no {pattern} in Git: {remedy}", bool(found))
+    return Evidence(level, what, ", ".join(found[:2]) or f"no {pattern} in Git: {fix}", bool(found))
 
 
 def reproduced() -> Evidence:

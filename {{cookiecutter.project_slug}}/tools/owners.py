@@ -25,7 +25,7 @@ def main() -> int:
         outs = [out for out in index.outs if out.protocol == "local"]
         deps = [Path(dep.fs_path) for dep in index.deps if dep.protocol == "local" and dep.fs_path]
     except DvcException as error:
-        print(f"error: DVC cannot read the pipeline: {error}\n  to mend:  `dvc stage list` says more", file=sys.stderr)
+        print(f"error: DVC cannot read the pipeline: {error}\n  fix:      `dvc stage list` says more", file=sys.stderr)
         return 1
     tracked = tracked_by_git()
     in_dvc = {path: out for out in outs for path in files_of(Path(out.fs_path))}
@@ -79,13 +79,13 @@ def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs:
             found.append(
                 f"{path} has two owners, DVC and Git LFS\n"
                 f"  expected: an out of DVC that no line of .gitattributes gives to Git LFS\n"
-                f"  to mend:  remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
+                f"  fix:      remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
             )
         elif out.use_cache and path in tracked:
             found.append(
                 f"{path} has two owners, DVC and Git\n"
                 f"  expected: an out of DVC in no commit; Git has its hash\n"
-                f"  to mend:  `git rm -r --cached {path}`"
+                f"  fix:      `git rm -r --cached {path}`"
             )
     return found
 
@@ -100,21 +100,21 @@ def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> list[str]:
             found.append(
                 f"{path} belongs to Git LFS, but Git holds its bytes\n"
                 f"  expected: a pointer\n"
-                f"  to mend:  install Git LFS, `git lfs install`, then `git add --renormalize {path}`"
+                f"  fix:      install Git LFS, `git lfs install`, then `git add --renormalize {path}`"
             )
         elif path not in by_lfs and size > LARGEST:
             found.append(
                 f"{path} is too large for Git\n"
                 f"  expected: at most {LARGEST / 1e6:.0f} MB\n"
                 f"  found:    {size / 1e6:.1f} MB\n"
-                f"  to mend:  `git rm --cached {path}`, then `dvc add {path}` (data, models), "
+                f"  fix:      `git rm --cached {path}`, then `dvc add {path}` (data, models), "
                 f"or put a documentation picture into docs/images"
             )
         elif path not in by_lfs and is_pointer:
             found.append(
                 f"{path} is a pointer of Git LFS, but not Git LFS's\n"
                 f"  expected: its bytes\n"
-                f"  to mend:  put the file itself there, or name it in .gitattributes"
+                f"  fix:      put the file itself there, or name it in .gitattributes"
             )
     return found
 
@@ -127,7 +127,7 @@ def pointers_read_as_data(paths: list[str]) -> list[str]:
             found.append(
                 f"{path} is a pointer of Git LFS, and DVC would take it for the data\n"
                 f"  expected: its bytes\n"
-                f"  to mend:  `git lfs pull --include {path}`"
+                f"  fix:      `git lfs pull --include {path}`"
             )
     return found
 

@@ -13,10 +13,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from {{ cookiecutter.package_name }}.common.io import sha256_of
+from {{ cookiecutter.package_name }}.data.sources import COMMIT, download
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import sha256_of
 from {{ cookiecutter.package_name }}.paths import PARAMS
-from {{ cookiecutter.package_name }}.sources import COMMIT, download
 
 HUB = re.compile(r"(?P<start>hf://(?P<datasets>datasets/)?(?P<repo>[^@]+)@)(?P<revision>[^/]+)(?P<rest>.*)")
 

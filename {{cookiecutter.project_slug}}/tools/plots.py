@@ -38,7 +38,7 @@ def main() -> int:
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     specs = specs_in(json.loads(run.stdout)) if run.returncode == 0 else {}
     if not specs:
-        print("error: DVC found nothing to draw\n  to mend:  make repro", file=sys.stderr)
+        print("error: DVC found nothing to draw\n  fix:      make repro", file=sys.stderr)
         return 1
     PLOTS.mkdir(exist_ok=True)
     for name, spec in specs.items():

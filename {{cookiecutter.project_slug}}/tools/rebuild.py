@@ -70,14 +70,14 @@ def check(snapshot: dict[str, Any], into: Path) -> None:
             "the place of the rebuilt project is not empty",
             expected="an empty directory, or none",
             found=str(into),
-            remedy="name another one: make rebuild SNAPSHOT=… INTO=…",
+            fix="name another one: make rebuild SNAPSHOT=… INTO=…",
         )
     if not snapshot["project"]["clean"]:
         raise UserError(
             "the snapshot was written beside changes that no commit holds",
             expected="a snapshot of a commit",
             found=f"changes after {snapshot['project']['commit'] or 'nothing'}",
-            remedy="commit them, then `make snapshot`",
+            fix="commit them, then `make snapshot`",
         )
     here = ".".join(map(str, sys.version_info[:2]))
     if minor(snapshot["python"]["version"]) != here:
@@ -85,7 +85,7 @@ def check(snapshot: dict[str, Any], into: Path) -> None:
             "another Python",
             expected=snapshot["python"]["version"],
             found=sys.version.split()[0],
-            remedy="make .venv with that Python: rm -rf .venv && make setup PYTHON=…",
+            fix="make .venv with that Python: rm -rf .venv && make setup PYTHON=…",
         )
 
 

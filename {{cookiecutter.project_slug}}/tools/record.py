@@ -13,8 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from {{ cookiecutter.package_name }}.common.io import write_text
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import write_text
 from {{ cookiecutter.package_name }}.paths import METRICS, PARAMS, PROCESSED
 
 RECORDS = Path("experiments")
@@ -58,7 +58,7 @@ def commit_of(name: str) -> str:
             f"there is no experiment or commit {name}",
             expected="a name that `dvc exp show` lists, or a commit with one before it",
             found="neither",
-            remedy="dvc exp list --all-commits",
+            fix="dvc exp list --all-commits",
         )
     return commit
 
@@ -83,7 +83,7 @@ def refuse_half_runs(commit: str, name: str) -> None:
             f"{name} did not run to its end",
             expected="reports of the model that was trained",
             found=late,
-            remedy=f"dvc exp apply {name} && make repro, commit, and record that",
+            fix=f"dvc exp apply {name} && make repro, commit, and record that",
         )
 
 

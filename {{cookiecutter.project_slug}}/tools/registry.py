@@ -141,7 +141,7 @@ def artifact_of(pipeline: Path) -> str:
         "dvc.yaml offers no model",
         expected=f"an entry of `artifacts` whose path is {ONNX.as_posix()}",
         found=", ".join(artifacts) or "none",
-        remedy="put the entry back",
+        fix="put the entry back",
     )
 
 
@@ -178,6 +178,6 @@ def git(*command: str, given: str | None = None, **environment: str) -> str:
             f"git {command[0]} failed",
             expected=f"git {' '.join(command)}",
             found=done.stderr.strip().replace("\n", "\n            "),
-            remedy="do what Git says, then type the same again; nothing was changed",
+            fix="do what Git says, then type the same again; nothing was changed",
         )
     return done.stdout

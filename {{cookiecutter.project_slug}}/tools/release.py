@@ -20,8 +20,8 @@ from dvc.exceptions import DvcException
 from lineage import lacking, record_of, see_committed, see_in_step
 from registry import Registry, Tag, fetch_tags, git, order, to_yaml
 
+from {{ cookiecutter.package_name }}.common.manifest import verified_manifest
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.manifest import verified_manifest
 from {{ cookiecutter.package_name }}.paths import ONNX
 
 STAGES = ("staging", "production")
@@ -242,9 +242,9 @@ def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def refusal(problem: str, expected: str, found: str, remedy: str) -> UserError:
+def refusal(problem: str, expected: str, found: str, fix: str) -> UserError:
     """What speaks against it."""
-    return UserError(problem, expected=expected, found=found, remedy=remedy)
+    return UserError(problem, expected=expected, found=found, fix=fix)
 
 
 if __name__ == "__main__":

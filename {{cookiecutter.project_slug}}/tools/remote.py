@@ -76,14 +76,14 @@ def open_repo(name: str | None) -> Repo:
             "there is no such remote",
             expected=f"one of: {', '.join(config['remote']) or 'none is set'}",
             found=str(name),
-            remedy="`dvc remote add --default NAME URL`, or name another: REMOTE=NAME",
+            fix="`dvc remote add --default NAME URL`, or name another: REMOTE=NAME",
         )
     if url.startswith(("http://", "https://")):
         raise UserError(
             f"the remote is a web address ({name})",
             expected="url s3://BUCKET/PATH, and the host in endpointurl",
             found=f"url {url}",
-            remedy=f"`dvc remote modify {name} url s3://BUCKET/PATH` and "
+            fix=f"`dvc remote modify {name} url s3://BUCKET/PATH` and "
             f"`dvc remote modify {name} endpointurl {'/'.join(url.split('/')[:3])}`",
         )
     try:
@@ -93,7 +93,7 @@ def open_repo(name: str | None) -> Repo:
             "the settings of DVC are refused",
             expected="settings that DVC knows",
             found=str(error),
-            remedy="mend .dvc/config or .dvc/config.local",
+            fix="mend .dvc/config or .dvc/config.local",
         ) from None
 
 
@@ -141,14 +141,14 @@ def explain(remote: Remote, error: BaseException) -> UserError:
     """Say which setting of the remote an error comes from."""
     names = list(names_of(error))
     otherwise = LOCAL if remote.fs.protocol == "local" else ANOTHER
-    problem, remedy = next((ANSWERS[name] for name in names if name in ANSWERS), otherwise)
+    problem, fix = next((ANSWERS[name] for name in names if name in ANSWERS), otherwise)
     url = remote.fs.unstrip_protocol(remote.path)
     endpoint = getattr(remote.fs, "fs_args", {}).get("client_kwargs", {}).get("endpoint_url")
     return UserError(
         f"{problem} ({remote.name})",
         expected=f"an answer from {url}{f' at {endpoint}' if endpoint else ''}",
         found=f"{type(error).__name__}: {error}".splitlines()[0],
-        remedy=remedy.format(name=remote.name, url=url),
+        fix=fix.format(name=remote.name, url=url),
     )
 
 

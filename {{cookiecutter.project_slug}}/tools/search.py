@@ -19,10 +19,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 from ruamel.yaml import YAML
 
+from {{ cookiecutter.package_name }}.common.tasks import MAIN_SCORE
+from {{ cookiecutter.package_name }}.config import Params, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.params import Params, load_params
 from {{ cookiecutter.package_name }}.paths import PARAMS
-from {{ cookiecutter.package_name }}.tasks import MAIN_SCORE
 
 STORAGE = f"sqlite:///{trials.SEARCH}/studies.db"
 RANDOM_TRIALS = 5  # before the sampler learns from what it saw
@@ -60,7 +60,7 @@ def search(params: Params, count: int) -> None:
             "there is nothing to search",
             expected=f"ranges or choices below `search` in {PARAMS}",
             found="none",
-            remedy="name a parameter there, as in fine_tune.epochs: [1, 2, 3]",
+            fix="name a parameter there, as in fine_tune.epochs: [1, 2, 3]",
         )
     commit = trials.committed_head()
     with trials.alone() as lock:
@@ -109,7 +109,7 @@ def run_trial(study: optuna.Study, params: Params, number: int, lock: TextIO) ->
             f"trial {number} failed",
             expected="every trial to run to its end",
             found=f"`dvc exp run` ended with {process.returncode}",
-            remedy=f"read {log.name}; the same command tries it again, other ranges begin another search",
+            fix=f"read {log.name}; the same command tries it again, other ranges begin another search",
         )
     if behind or falls_behind(trial, seen, trials.scores_at_the_end(), epochs):
         study.tell(trial, state=TrialState.PRUNED)
@@ -190,7 +190,7 @@ def apply() -> None:
             "there is nothing to apply",
             expected="a search of the commit that is checked out",
             found="no trial of it that ran to its end",
-            remedy="make search, or check out the commit that was searched",
+            fix="make search, or check out the commit that was searched",
         )
     yaml = YAML()
     yaml.preserve_quotes = True

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from {{ cookiecutter.package_name }} import manifest, signature
+from {{ cookiecutter.package_name }}.common import manifest
+from {{ cookiecutter.package_name }}.common.io import write_text
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import write_text
 from {{ cookiecutter.package_name }}.paths import ONNX
+from {{ cookiecutter.package_name }}.service import signature
 
 PUBLIC_KEY = Path("signing.pub")
 PASSWORD = os.environ.get("SIGNING_KEY_PASSWORD", "").encode()
@@ -49,14 +50,14 @@ def make_key(path: Path) -> str:
                 "a key is never overwritten: what it signed could not be verified any more",
                 expected=f"no {file}",
                 found="it is there",
-                remedy=f"sign with it, or put {file} away first",
+                fix=f"sign with it, or put {file} away first",
             )
     if path.resolve().is_relative_to(Path.cwd()):
         raise UserError(
             "a private key does not belong into the repository",
             expected="a place outside of it",
             found=str(path),
-            remedy="make signing-key KEY=~/.config/signing.key",
+            fix="make signing-key KEY=~/.config/signing.key",
         )
     key = Ed25519PrivateKey.generate()
     encryption = BestAvailableEncryption(PASSWORD) if PASSWORD else NoEncryption()
@@ -95,7 +96,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
             f"{path} holds no private key that can be read",
             expected="an Ed25519 private key as `make signing-key` writes it, its password in SIGNING_KEY_PASSWORD",
             found=found,
-            remedy="name the file of the private key: make sign KEY=…",
+            fix="name the file of the private key: make sign KEY=…",
         )
     return key
 

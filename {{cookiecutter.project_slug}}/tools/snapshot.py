@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from {{ cookiecutter.package_name }} import determinism
+from {{ cookiecutter.package_name }}.common import determinism
+from {{ cookiecutter.package_name }}.common.io import sha256_of, write_json
+from {{ cookiecutter.package_name }}.config import Compute, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.files import sha256_of, write_json
-from {{ cookiecutter.package_name }}.params import Compute, load_params
 
 FOLDER = Path("snapshots")
 LOCK = Path("dvc.lock")

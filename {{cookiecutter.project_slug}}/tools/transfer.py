@@ -40,7 +40,7 @@ def main() -> int:
                 f"DVC could not {arguments.verb}",
                 expected="no other DVC command at work in this checkout",
                 found="one that holds DVC's lock",
-                remedy="wait until it has ended, then type the same again",
+                fix="wait until it has ended, then type the same again",
             )
         if arguments.verb == "push":
             after_push(audit)
@@ -104,7 +104,7 @@ def after_push(audit: Audit) -> None:
             "not everything is in the remote",
             expected="every object of this checkout",
             found=f"{len(audit.wrong())} that are neither there nor in the local cache; they are named above",
-            remedy="push from a checkout that has them, or make them again: `dvc repro --force`",
+            fix="push from a checkout that has them, or make them again: `dvc repro --force`",
         )
 
 
@@ -119,13 +119,13 @@ def after_failed_pull(audit: Audit) -> None:
             "not everything could be pulled",
             expected="every object of this checkout, sound, in the remote",
             found=f"{len(audit.wrong())} that are not; they are named above",
-            remedy="`make audit REPAIR=1` in a checkout that has them in its cache",
+            fix="`make audit REPAIR=1` in a checkout that has them in its cache",
         )
     raise UserError(
         "DVC could not put everything in its place",
         expected="every object of this checkout, sound, in the remote; they are",
         found="an error that DVC tells above",
-        remedy="mend that, then type `make pull` again; what came is kept in the cache",
+        fix="mend that, then type `make pull` again; what came is kept in the cache",
     )
 
 

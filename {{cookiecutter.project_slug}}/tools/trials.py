@@ -51,7 +51,7 @@ def committed_head() -> str:
             "a search belongs to a commit",
             expected="a workspace in which everything is committed",
             found=", ".join(line[2:].strip() for line in changed.splitlines()),
-            remedy="git add . && git commit",
+            fix="git add . && git commit",
         )
     return git("rev-parse", "HEAD")
 

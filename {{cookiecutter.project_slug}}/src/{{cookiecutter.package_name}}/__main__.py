@@ -11,9 +11,9 @@ import errno
 import importlib
 import sys
 
-from . import determinism
+from .common import determinism
+from .config import STAGES, load_params
 from .errors import UserError
-from .params import STAGES, load_params
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 

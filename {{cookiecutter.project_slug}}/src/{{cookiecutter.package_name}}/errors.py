@@ -4,5 +4,5 @@
 class UserError(Exception):
     """Something the user can mend. It is printed without a traceback; bugs keep theirs."""
 
-    def __init__(self, problem: str, *, expected: str, found: str, remedy: str) -> None:
-        super().__init__(f"{problem}\n  expected: {expected}\n  found:    {found}\n  to mend:  {remedy}")
+    def __init__(self, problem: str, *, expected: str, found: str, fix: str) -> None:
+        super().__init__(f"{problem}\n  expected: {expected}\n  found:    {found}\n  fix:      {fix}")

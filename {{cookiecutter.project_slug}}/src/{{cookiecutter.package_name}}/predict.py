@@ -19,12 +19,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import paths
-from .answer_files import write_answers, write_json_lines
 from .errors import UserError
-from .inference import BATCH_TOKENS, MODELS, OnnxClassifier
-from .raw_rows import Rejected
-from .records import read_texts
-from .tokens import Text
+from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier
+from .inference.output_files import write_answers, write_json_lines
+from .inference.texts import read_texts
+from .tables.raw_rows import Rejected
+from .text.tokenization import Text
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> int:
     """Answer what the arguments name; 0 when nothing was lost."""
     if arguments.public_key is not None:
-        from .signature import verify_signature
+        from .service.signature import verify_signature
 
         verify_signature(arguments.directory, arguments.public_key)
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
@@ -86,7 +86,7 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | R
             "the model reads pairs of texts" if pairs else "the model reads one text at a time",
             expected="--text with --second-text" if pairs else "--text alone",
             found="one without the other" if pairs else "--second-text",
-            remedy="give both" if pairs else "leave --second-text out",
+            fix="give both" if pairs else "leave --second-text out",
         )
     if arguments.text is None:
         second = arguments.second_column if pairs else None

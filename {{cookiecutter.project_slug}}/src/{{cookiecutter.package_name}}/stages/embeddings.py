@@ -8,30 +8,31 @@ import numpy as np
 import polars as pl
 import torch
 
-from .. import paths, processes
-from ..classifier import batches_of, load_base, run_batches
-from ..determinism import use_deterministic_kernels
-from ..files import new_directory, read_json, write_json
-from ..identity import identity_of, own_directory
-from ..metrics import DECIMALS, scores
-from ..neighbours import near_duplicates
-from ..onednn import freeze
-from ..params import Params
-from ..probe import fit_probe, save_probe
-from ..tasks import targets_of, values_of
-from ..token_store import open_store
-from ..tokens import Sequences
-from ..vectors import VECTORS, Embedded, copy_rows, embed_new
+from .. import paths
+from ..common import distributed
+from ..common.determinism import use_deterministic_kernels
+from ..common.fingerprint import identity_of, own_directory
+from ..common.io import new_directory, read_json, write_json
+from ..common.metrics import DECIMALS, scores
+from ..common.tasks import targets_of, values_of
+from ..config import Params
+from ..kernels.onednn import freeze
+from ..modeling.classifier import batches_of, load_base, run_batches
+from ..modeling.embedding_cache import VECTORS, Embedded, copy_rows, embed_new
+from ..modeling.near_duplicates import near_duplicates
+from ..modeling.probe import fit_probe, save_probe
+from ..text.token_store import open_store
+from ..text.tokenization import Sequences
 
 
 def run(params: Params) -> None:
     """Write `embeddings/`, the probe with its scores, and the report on near-duplicates."""
     use_deterministic_kernels(params.compute)
-    device = processes.join(params.compute)
+    device = distributed.join(params.compute)
     store = open_store(params.text.max_length)
     kept = kept_vectors(params)
     place = embed_new(store.all, kept, embedder(params, device))
-    if not processes.is_first():
+    if not distributed.is_first():
         return
     with new_directory(paths.EMBEDDINGS) as new:
         for split in paths.SPLITS:
@@ -44,7 +45,7 @@ def run(params: Params) -> None:
 def kept_vectors(params: Params) -> Path:
     """Where the vectors of this model, these parameters and this code are kept."""
     knobs = params.model_dump(include={"task", "compute", "text"}, exclude={"compute": {"launcher"}})
-    with processes.first_goes_ahead():
+    with distributed.first_goes_ahead():
         return own_directory(paths.VECTORS, identity_of(sorted(paths.BASE_MODEL.iterdir()), knobs))
 
 
@@ -57,7 +58,7 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
         if params.compute.precision == "bf16":
             model.to(torch.bfloat16)
         freeze(model, params.compute)
-        share = islice(batches, processes.rank(), None, processes.count())
+        share = islice(batches, distributed.rank(), None, distributed.count())
         return run_batches(model, share, output="vectors")
 
     return embed

@@ -8,19 +8,19 @@ import numpy as np
 import polars as pl
 
 from .. import paths
-from ..card import Facts, model_card
-from ..classifier import load_fine_tuned, run_over
-from ..determinism import use_deterministic_kernels
-from ..files import new_directory, read_json, write_bytes, write_json, write_text
-from ..inference import MODELS, OnnxClassifier
-from ..metrics import DECIMALS, calibration_table, per_class_table, summary
-from ..onednn import freeze
-from ..params import Params
-from ..predictions import predictions
-from ..probe import load_probe
-from ..robustness import robustness
-from ..tasks import decided_otherwise, targets_of, values_of, width_of
-from ..tokens import Text, encode, load_tokenizer, texts_of
+from ..common.determinism import use_deterministic_kernels
+from ..common.io import new_directory, read_json, write_bytes, write_json, write_text
+from ..common.metrics import DECIMALS, calibration_table, per_class_table, summary
+from ..common.tasks import decided_otherwise, targets_of, values_of, width_of
+from ..config import Params
+from ..evaluation.card import Facts, model_card
+from ..evaluation.predictions import predictions
+from ..evaluation.robustness import robustness
+from ..inference.classifier import MODELS, OnnxClassifier
+from ..kernels.onednn import freeze
+from ..modeling.classifier import load_fine_tuned, run_over
+from ..modeling.probe import load_probe
+from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
 
 def run(params: Params) -> None:

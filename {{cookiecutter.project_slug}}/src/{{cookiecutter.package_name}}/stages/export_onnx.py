@@ -9,17 +9,18 @@ import numpy as np
 import polars as pl
 from onnx import ModelProto
 
-from .. import graph, paths
-from ..classifier import load_fine_tuned, run_over
-from ..determinism import use_deterministic_kernels
-from ..files import new_directory, read_json, write_json
-from ..inference import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
-from ..manifest import verified_manifest, write_manifest
-from ..params import Params
-from ..parity import differences, hard_texts, report, require_parity
-from ..quantization import quantize
-from ..tasks import decided_otherwise, targets_of, values_of, width_of
-from ..tokens import Text, encode, load_tokenizer, texts_of
+from .. import paths
+from ..common.determinism import use_deterministic_kernels
+from ..common.io import new_directory, read_json, write_json
+from ..common.manifest import verified_manifest, write_manifest
+from ..common.tasks import decided_otherwise, targets_of, values_of, width_of
+from ..config import Params
+from ..export import graph
+from ..export.parity import differences, hard_texts, report, require_parity
+from ..export.quantization import quantize
+from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
+from ..modeling.classifier import load_fine_tuned, run_over
+from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
 CALIBRATION_ROWS = 256
 LIBRARIES = ("onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
@@ -55,7 +56,7 @@ def add_text_graph(
     exported: ModelProto, new: Path, texts: list, expected: np.ndarray, params: Params
 ) -> dict[str, object]:
     """Write the fp32 model behind its tokenizer, compared too; which kinds of text it reads unlike `predict`."""
-    from ..text_graph import TEXT_MODEL, open_text_session, run_over_texts, tokenized_otherwise, with_tokenizer
+    from ..export.text_graph import TEXT_MODEL, open_text_session, run_over_texts, tokenized_otherwise, with_tokenizer
 
     length = params.text.max_length
     graph.save(with_tokenizer(exported, new / TOKENIZER, length, params.task), new / TEXT_MODEL)

@@ -5,10 +5,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .. import paths
+from ..common.io import new_directory, sha256_of
+from ..config import Params, Source
+from ..data.sources import download
 from ..errors import UserError
-from ..files import new_directory, sha256_of
-from ..params import Params, Source
-from ..sources import download
 
 
 def run(params: Params) -> None:
@@ -31,7 +31,7 @@ def fetch_source(source: Source, directory: Path, *, key: str) -> None:
                 f"{source.uri} does not hold what params.yaml says",
                 expected=_lines({name: source.sha256[name] or "null" for name in wrong}),
                 found=_lines({name: found[name] for name in wrong}),
-                remedy=f"if you trust these files, write what was found to {key}.sha256 in params.yaml (make pin)",
+                fix=f"if you trust these files, write what was found to {key}.sha256 in params.yaml (make pin)",
             )
 
 

@@ -5,34 +5,36 @@ from pathlib import Path
 
 import torch
 
-from .. import checkpoints, paths, processes
-from ..classifier import Classifier, load_base
-from ..cpu_training import speed_up
-from ..determinism import use_deterministic_kernels
-from ..files import new_directory, sha256_of, write_text
-from ..identity import identity_of, own_directory
-from ..manifest import write_manifest
-from ..onednn import use_onednn
-from ..params import Params
-from ..probe import load_probe
-from ..token_store import open_store
-from ..training import CURVE, train
-from ..training_data import Rows
-from ..vocabulary import narrow
+from .. import paths
+from ..common import distributed
+from ..common.determinism import use_deterministic_kernels
+from ..common.fingerprint import identity_of, own_directory
+from ..common.io import new_directory, sha256_of, write_text
+from ..common.manifest import write_manifest
+from ..config import Params
+from ..kernels.cpu_training import speed_up
+from ..kernels.onednn import use_onednn
+from ..kernels.vocabulary import narrow
+from ..modeling.classifier import Classifier, load_base
+from ..modeling.probe import load_probe
+from ..text.token_store import open_store
+from ..training import checkpoints
+from ..training.batches import Rows
+from ..training.loop import CURVE, train
 
 
 def run(params: Params) -> None:
     """Write `models/fine_tuned` and the training curve; go on from the last checkpoint of the same run."""
     use_deterministic_kernels(params.compute)
-    device = processes.join(params.compute)
+    device = distributed.join(params.compute)
     store = open_store(params.text.max_length)
     rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
-    with processes.first_goes_ahead():
+    with distributed.first_goes_ahead():
         directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
     model = start_model(params)
     table = narrow(model, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
-    if not processes.is_first():
+    if not distributed.is_first():
         return
     with new_directory(paths.FINE_TUNED) as new:
         table.put_back(directory / checkpoints.BEST, new / "model.safetensors")
@@ -55,7 +57,7 @@ def inputs() -> list[Path]:
 def knobs(params: Params) -> dict[str, object]:
     """The parameters that decide it, and how many processes share each batch: sums are split among them."""
     blocks = {"task", "seed", "compute", "text", "fine_tune"}
-    return params.model_dump(include=blocks, exclude={"compute": {"launcher"}}) | {"processes": processes.count()}
+    return params.model_dump(include=blocks, exclude={"compute": {"launcher"}}) | {"processes": distributed.count()}
 
 
 def start_model(params: Params) -> Classifier:

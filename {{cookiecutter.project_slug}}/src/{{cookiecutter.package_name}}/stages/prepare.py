@@ -10,19 +10,19 @@ from pathlib import Path
 import polars as pl
 
 from .. import paths
-from ..bad_rows import BadRows
-from ..blocks import read_blocks
-from ..data_profile import SplitCounts, check_learnable, check_targets
-from ..encodings import BYTE_ORDER_MARK
+from ..common.io import new_directory, scratch_directory, write_json
+from ..config import Params
+from ..data.intake import Intake
+from ..data.labels import KINDS, as_column, sorted_names
+from ..data.malformed import BadRows
+from ..data.profile import SplitCounts, check_learnable, check_targets
+from ..data.sorting import Runs
+from ..data.splits import decide
 from ..errors import UserError
-from ..files import new_directory, scratch_directory, write_json
-from ..intake import Intake
-from ..label_cells import KINDS, as_column, sorted_names
-from ..params import Params
-from ..raw_rows import Rejected
-from ..runs import Runs
-from ..splits import decide
-from ..tables import find_tables
+from ..tables.blocks import read_blocks
+from ..tables.discovery import find_tables
+from ..tables.encodings import BYTE_ORDER_MARK
+from ..tables.raw_rows import Rejected
 
 ROWS_PER_GROUP = 50_000
 
@@ -88,7 +88,7 @@ def no_rows(files: list[Path], params: Params, intake: Intake) -> UserError:
         f"{files[0]} gives no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
         expected="rows with a text and a label",
         found=", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in intake.dropped.items()),
-        remedy="add rows, or set prepare.text_column, label_column and keep in params.yaml",
+        fix="add rows, or set prepare.text_column, label_column and keep in params.yaml",
     )
 
 

@@ -1,0 +1,85 @@
+"""The one place that decides bits beside the data: threads, instruction sets and kernels.
+
+Two modes, `compute.determinism` in `params.yaml`:
+
+machine   the same bytes on the same machine, whatever its load, from any directory and in any process
+portable  the same bytes on any x86-64 CPU with AVX2: the instruction sets are pinned too (fp32 only)
+
+In both the number of threads is a parameter, never read from the machine: sums are split by thread, so their number
+decides the last bits. It may exceed the number of cores.
+"""
+
+import os
+
+from ..config import Compute
+from ..errors import UserError
+
+_PORTABLE = {
+    # Each library picks its kernels by the CPU; each of these changes the last bits.
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
+# A shell may export these, too. They decide bits and are left as they are; `make snapshot` writes them down.
+LEFT_ALONE = (
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_MAX_CPU_ISA",
+    "GLIBC_TUNABLES",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+
+
+def environment(compute: Compute) -> dict[str, str]:
+    """The environment variables that must be set before torch and numpy load."""
+    threads = str(compute.threads)
+    variables = {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        # OpenBLAS starts no more threads than it has cores, whatever it is told; numpy's part of the work is small.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_DYNAMIC": "FALSE",
+        "MKL_DYNAMIC": "FALSE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+    return variables | (_PORTABLE if compute.determinism == "portable" else {})
+
+
+def names_that_decide(compute: Compute) -> list[str]:
+    """The names of all environment variables that decide bits in either mode, set by this module or not."""
+    return sorted({*environment(compute), *_PORTABLE, *LEFT_ALONE})
+
+
+def set_environment(compute: Compute) -> None:
+    """Set the environment of this process. Call it before torch or numpy is imported."""
+    os.environ.update(environment(compute))
+    if compute.device == "cuda" and "LOCAL_RANK" not in os.environ:
+        # One process uses one GPU; none of the others is touched.
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+
+
+def use_deterministic_kernels(compute: Compute) -> None:
+    """Tell torch to use only kernels that give the same bits every time, and the pinned number of threads.
+
+    Raises UserError when the device that the parameters ask for is not there.
+    """
+    import torch
+
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "torch finds no GPU",
+            expected="a CUDA device and the CUDA build of torch, as compute.device in params.yaml says",
+            found=f"torch {torch.__version__} without a CUDA device",
+            fix="set compute.device to cpu, or install another build: make setup TORCH_INDEX=…",
+        )
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing a compiler
+    # Filling fresh memory with NaN finds bugs in kernels, but costs time and puts NaN where models rely on `empty`.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it
+    torch.backends.cudnn.benchmark = False
+    torch.set_num_threads(compute.threads)

@@ -1,0 +1,58 @@
+"""The manifest of a model's directory: which files belong to it, their sha256, and the facts needed to use them.
+
+Whatever loads a model verifies its manifest first. That matters most for the probe: joblib runs what it reads.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .io import read_json, sha256_of, write_json
+
+MANIFEST = "manifest.json"
+_FIX = "dvc checkout --force, or dvc pull; if it stays, dvc repro"
+
+
+def write_manifest(directory: Path, facts: Mapping[str, Any]) -> None:
+    """Write the facts, the sha256 and size of every file there, and a digest of the manifest itself."""
+    files = {
+        path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in sorted(directory.iterdir())
+    }
+    manifest = {**facts, "files": files}
+    write_json(directory / MANIFEST, manifest | {"digest": _digest(manifest)})
+
+
+def verified_manifest(directory: Path, needed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The facts, after every file that is there was checked. Raises UserError for a changed or a missing needed one."""
+    path = directory / MANIFEST
+    if not path.exists():
+        raise UserError(f"no model in {directory}", expected=str(path), found="no such file", fix=_FIX)
+    try:
+        manifest = read_json(path)
+        digest = manifest.pop("digest")
+        files = {name: file["sha256"] for name, file in manifest["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _changed(path, "a manifest as this project writes it", f"{type(error).__name__}: {error}") from None
+    if digest != _digest(manifest):
+        raise _changed(path, f"digest {digest}", _digest(manifest))
+    for name in sorted(files.keys() | set(needed)):
+        if (directory / name).exists():
+            found = sha256_of(directory / name)
+        elif name in needed:
+            found = "no such file"
+        else:
+            continue
+        if found != files.get(name):
+            raise _changed(directory / name, f"sha256 {files.get(name)}", found)
+    return manifest
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _changed(path: Path, expected: str, found: str) -> UserError:
+    return UserError(f"{path} is not the file that was shipped", expected=expected, found=found, fix=_FIX)

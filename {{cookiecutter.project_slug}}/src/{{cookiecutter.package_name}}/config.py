@@ -1,0 +1,269 @@
+"""`params.yaml` as typed, validated, frozen objects: one block per stage, and the blocks that several stages share.
+
+There are no defaults here: every value stands in the file. To check it:
+
+    python -m {{ cookiecutter.package_name }}.config
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from . import paths
+from .errors import UserError
+
+Task = Literal["single_label", "multi_label", "regression", "pair"]
+STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Block(BaseModel):
+    """A block of `params.yaml`: an unknown key, another type or a value out of range is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Compute(Block):
+    """What the heavy stages run on. Everything here may decide bits, so nothing is read from the machine."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+    threads: Annotated[int, Field(ge=1, le=256)]
+    determinism: Literal["machine", "portable"]
+    launcher: Name
+
+    @model_validator(mode="after")
+    def _portable_means_fp32_on_a_cpu(self) -> "Compute":
+        if self.determinism == "portable" and (self.device, self.precision) != ("cpu", "fp32"):
+            raise ValueError("determinism: portable needs device: cpu and precision: fp32")
+        return self
+
+
+class Text(Block):
+    """How a text becomes one vector."""
+
+    max_length: Annotated[int, Field(ge=8, le=8192)]
+    pooling: Literal["mean", "cls"]
+
+
+class Source(Block):
+    """Files below one address, each with its digest; null where the digest is not known yet."""
+
+    uri: Name
+    sha256: Annotated[dict[Name, Sha256 | None], Field(min_length=1)]
+
+
+class Fetch(Block):
+    """Where the data and the base model come from; `data` is null where `data/raw` is added by hand."""
+
+    data: Source | None
+    model: Source
+
+
+class Keep(Block):
+    """Keep only the rows with this value in this column."""
+
+    column: Name
+    value: str
+
+
+class Prepare(Block):
+    """Which columns to read, what to do with bad rows, and how to split."""
+
+    text_column: Name
+    second_text_column: Name | None
+    label_column: Name
+    label_separator: Name
+    keep: Keep | None
+    on_bad_row: Literal["fail", "quarantine"]
+    split_seed: Seed
+    validation_fraction: Fraction
+    test_fraction: Fraction
+
+    @model_validator(mode="after")
+    def _some_rows_are_left_for_training(self) -> "Prepare":
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction must be less than 1")
+        return self
+
+    @model_validator(mode="after")
+    def _every_column_is_another(self) -> "Prepare":
+        columns = [name for name in (self.text_column, self.second_text_column, self.label_column) if name]
+        if len(set(columns)) < len(columns):
+            raise ValueError("text_column, second_text_column and label_column must be different columns")
+        return self
+
+
+class Embeddings(Block):
+    """The linear probe on frozen embeddings, and what counts as a near-duplicate."""
+
+    probe_c: Positive
+    near_duplicate_cosine: Annotated[float, Field(gt=0, le=1)]
+
+
+class FineTune(Block):
+    """Training."""
+
+    learning_rate: Positive
+    epochs: Count
+    batch_size: Count
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_fraction: Fraction
+    max_grad_norm: Positive
+    sharded: bool
+
+
+class ExportOnnx(Block):
+    """The exported graph and what it must hold against the torch model."""
+
+    opset: Annotated[int, Field(ge=18, le=23)]
+    fused: bool
+    text_graph: bool
+    max_logit_difference: Positive
+    max_int8_drop: Fraction
+
+
+class Evaluate(Block):
+    """How uncertainty and calibration are measured, and how texts are changed to see how the model bears it."""
+
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    calibration_bins: Annotated[int, Field(ge=2)]
+    typing_errors: Fraction
+    dropped_words: Fraction
+    kept_share: Annotated[float, Field(gt=0, le=1)]
+
+
+class Gate(Block):
+    """What a model must hold to be released; no stage reads it."""
+
+    min_score: float
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    max_megabytes: Positive
+    max_int8_loss: Fraction
+    max_latency_ratio: Positive
+    max_calibration_error: Fraction
+
+
+class Range(Block):
+    """Numbers from `low` to `high`, drawn evenly or, with `log`, evenly by their order of magnitude."""
+
+    low: float
+    high: float
+    log: bool
+
+    @model_validator(mode="after")
+    def _a_range_is_not_empty(self) -> "Range":
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError("low must be less than high, and more than 0 with log: true")
+        return self
+
+
+Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
+Space = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(lambda space: "choices" if isinstance(space, list) else "range"),
+]
+
+
+class Params(Block):
+    """The whole of `params.yaml`."""
+
+    task: Task
+    seed: Seed
+    compute: Compute
+    text: Text
+    fetch: Fetch
+    prepare: Prepare
+    embeddings: Embeddings
+    fine_tune: FineTune
+    export_onnx: ExportOnnx
+    evaluate: Evaluate
+    search: dict[str, Space]
+    gate: Gate
+
+    @model_validator(mode="after")
+    def _a_pair_has_two_columns(self) -> "Params":
+        if (self.task == "pair") != (self.prepare.second_text_column is not None):
+            raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_text_graph_reads_one_text_and_gives_probabilities(self) -> "Params":
+        if self.export_onnx.text_graph and self.task in ("pair", "regression"):
+            raise ValueError(f"export_onnx.text_graph: true does not go with task: {self.task}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_searched_is_allowed(self) -> "Params":
+        for name, space in self.search.items():
+            for value in space if isinstance(space, list) else (space.low, space.high):
+                self._check(name, value)
+        return self
+
+    def _check(self, name: str, value: object) -> None:
+        block, _, key = name.partition(".")
+        now = getattr(self, block, None)
+        if not isinstance(now, Block) or key not in type(now).model_fields:
+            raise ValueError(f"search.{name}: no such parameter")
+        if isinstance(getattr(now, key), int) and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        try:
+            type(now).model_validate(now.model_dump() | {key: value})
+        except ValidationError as error:
+            raise ValueError(f"search.{name}: {value}: {error.errors()[0]['msg']}") from None
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and validate the whole file. Raises UserError with one line for each wrong key."""
+    try:
+        # YAML 1.2, as DVC writes it: `dvc exp run -S` turns 5e-5 into 5e-05, which YAML 1.1 reads as a string.
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"no {path} in {Path.cwd()}",
+            expected="the command to run in the project's root",
+            found="another directory",
+            fix="change to the directory that holds params.yaml",
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="mend the line named above"
+        ) from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        wrong = [_in_one_line(problem) for problem in error.errors()]
+        raise UserError(
+            f"{path} is refused:\n" + "\n".join(wrong),
+            expected="every key of the template's params.yaml, each of its type and in its range",
+            found=f"{len(wrong)} wrong",
+            fix=f"edit the keys named above in {path}",
+        ) from None
+
+
+def _in_one_line(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"  {key}: unknown key"
+    if problem["type"] == "missing":
+        return f"  {key}: missing"
+    if not problem["loc"]:
+        return f"  {key}: {problem['msg']}"
+    return f"  {key}: {problem['msg']}, found {problem['input']!r}"
+
+
+if __name__ == "__main__":
+    try:
+        load_params()
+    except UserError as mistake:
+        sys.exit(f"error: {mistake}")

@@ -1,0 +1,128 @@
+"""What a cell of the label column means, for each task; and how labels are kept in the tables.
+
+Between reading and writing a label is one string, so that equal labels are equal strings: the name (single_label,
+pair), the sorted names joined (multi_label), the shortest decimal number (regression).
+"""
+
+import math
+import re
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from ..errors import UserError
+from ..tables.raw_rows import kind_of
+from ..text.cleaning import clean
+
+MOST_LABELS = 10_000
+JOINT = "\x1f"  # in no cleaned name
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+class Cells:
+    """Reads the label column of one data set; counts what it mends."""
+
+    def __init__(self, task: str, separator: str) -> None:
+        self.task = task
+        self.separator = separator
+        self.mended: Counter[str] = Counter()
+        self._seen: set[str] = set()
+
+    def read(self, value: Any, times: int = 1) -> str | None:
+        """The label of a cell that is there so many times; None where there is none. Raises ValueError for no label."""
+        if self.task == "regression":
+            return _number(value)
+        if self.task == "multi_label":
+            return self._names(value, times)
+        return self._name(value, times)
+
+    def read_all(self, values: pl.Series) -> pl.Series:
+        """The labels of cells of text or null. Raises ValueError, and counts nothing, if one of them cannot be one."""
+        cells = values.unique(maintain_order=True)
+        labels = [self.read(cell, times) for cell, times in zip(cells, values.unique_counts(), strict=True)]
+        return values.replace_strict(cells, labels, return_dtype=pl.String)
+
+    def _name(self, value: Any, times: int) -> str | None:
+        if value is not None and not isinstance(value, (str, int, float)):
+            raise ValueError(f"expected a label (text or a number), found {kind_of(value)}")
+        name, mending = _name_of(value)
+        if mending:
+            self.mended[mending] += times
+        if name and name not in self._seen:
+            self._see(name)
+        return name
+
+    def _names(self, value: Any, times: int) -> str:
+        parts = value.split(self.separator) if isinstance(value, str) else value
+        names = {self._name(part, times) for part in (parts if isinstance(parts, list) else [parts])}
+        return JOINT.join(sorted(name for name in names if name))
+
+    def _see(self, name: str) -> None:
+        self._seen.add(name)
+        if len(self._seen) > MOST_LABELS:
+            raise UserError(
+                f"there are more than {MOST_LABELS:,} labels",
+                expected="a column of labels that many rows share",
+                found=", ".join(repr(label[:30]) for label in sorted(self._seen)[:3]) + ", …",
+                fix="set prepare.label_column in params.yaml to another column; for numbers, task: regression",
+            )
+
+
+@lru_cache(maxsize=2 * MOST_LABELS, typed=True)
+def _name_of(value: str | int | float | None) -> tuple[str | None, str | None]:
+    """The name, and what was mended to get it."""
+    if isinstance(value, bool):
+        return str(value).lower(), None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"expected a label (text or a number), found {value}")
+    text = "" if value is None else str(value)
+    name = clean(text)
+    if whole := _WHOLE.fullmatch(name):
+        return whole[1], "whole_number_labels"
+    return name or None, "trimmed_labels" if name and name != text else None
+
+
+def _number(value: Any) -> str | None:
+    text = clean(value) if isinstance(value, str) else value
+    if text is None or text == "":
+        return None
+    is_number = _NUMBER.fullmatch(text) if isinstance(text, str) else isinstance(text, (int, float))
+    if isinstance(text, bool) or not is_number or abs(float(text)) > 1e308:
+        raise ValueError(
+            f"expected a finite number, found {repr(text[:40]) if isinstance(text, str) else kind_of(text)}"
+        )
+    return repr(float(text) + 0.0)  # -0.0 is 0.0
+
+
+# What the column `label` of the tables holds; else an index, UInt32.
+KINDS = {"multi_label": pl.List(pl.UInt32), "regression": pl.Float64}
+
+
+def as_column(labels: pl.Series, names: list[str], task: str) -> pl.Series:
+    """Labels as the tables have them: the index of the name, the indices of all names in order, or the number."""
+    if task == "regression":
+        return labels.cast(pl.Float64)
+    places = range(len(names))
+    if task == "multi_label":
+        index = pl.element().filter(pl.element() != "").replace_strict(names, places, return_dtype=pl.UInt32)
+        different = labels.unique()
+        indices = different.str.split(JOINT).list.eval(index.sort())
+        return indices.gather(labels.replace_strict(different, range(different.len()), return_dtype=pl.UInt32))
+    return labels.replace_strict(names, places, return_dtype=pl.UInt32)
+
+
+def names_in(label: str, task: str) -> list[str]:
+    """The names in a label."""
+    if task == "regression":
+        return []
+    return [name for name in label.split(JOINT) if name] if task == "multi_label" else [label]
+
+
+def sorted_names(names: set[str]) -> list[str]:
+    """The names in an order that depends on nothing else: numbers by value, words by code point."""
+    if all(name.isascii() and name.isdigit() and len(name) < 19 for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)

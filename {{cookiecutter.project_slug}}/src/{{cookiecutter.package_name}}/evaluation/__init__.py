@@ -1,0 +1,1 @@
+"""Predictions on the test rows, robustness and the model card."""

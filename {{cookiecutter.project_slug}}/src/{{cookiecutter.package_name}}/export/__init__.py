@@ -1,0 +1,1 @@
+"""The ONNX graph: exported, quantized, compared with torch."""

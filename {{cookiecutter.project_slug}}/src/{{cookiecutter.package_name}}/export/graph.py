@@ -1,0 +1,146 @@
+"""The torch model as an ONNX graph whose bytes depend on nothing but the model."""
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import bidirectional_mask_function
+
+from ..errors import UserError
+from ..modeling.classifier import Classifier
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not missed here
+
+
+def _one_node(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    *,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention (batch x heads x sequence x size) as the one operator that onnxruntime has for it, while exporting."""
+    del module
+    batch, heads, sequence, size = query.shape
+    tokens = [part.transpose(1, 2).reshape(batch, sequence, heads * size) for part in (query, key, value)]
+    output = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        [*tokens, None, attention_mask],
+        {"num_heads": heads, "scale": float(scaling)},
+        dtype=query.dtype,
+        shape=(batch, sequence, heads * size),
+        version=1,
+    )
+    return output.view(batch, sequence, heads, size), None
+
+
+def _padding(*, mask_function: Callable, attention_mask: torch.Tensor, **_: Any) -> torch.Tensor:
+    """The mask that this operator takes: 1 for a token, 0 for padding (batch x sequence, int32)."""
+    if mask_function is not bidirectional_mask_function:
+        raise _not_fused("a model whose tokens do not all see each other")
+    return attention_mask.to(torch.int32)
+
+
+AttentionInterface.register("one_node", _one_node)
+AttentionMaskInterface.register("one_node", _padding)
+
+
+def _not_fused(found: str) -> UserError:
+    return UserError(
+        "the graph cannot be fused",
+        expected="one attention operator for every layer, and layer norm and GELU as one operator each",
+        found=found,
+        fix="set export_onnx.fused to false in params.yaml",
+    )
+
+
+def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
+    """The model in float32: `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels).
+
+    fused: attention as one operator of onnxruntime. Raises UserError for a model that it does not fit.
+    """
+    config: Any = model.encoder.config
+    usual = config._attn_implementation
+    encoder: Any = model.encoder
+    encoder.set_attn_implementation("one_node" if fused else usual)
+    try:
+        graph = _traced(model, opset)
+    finally:
+        encoder.set_attn_implementation(usual)
+    strip(graph)
+    name_axes(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    found = operators(graph)
+    if fused and (found["MultiHeadAttention"] != config.num_hidden_layers or found["Softmax"] or found["Erf"]):
+        raise _not_fused(f"{config.num_hidden_layers} layers, and the operators {dict(found)}")
+    return graph
+
+
+def operators(graph: onnx.ModelProto) -> Counter[str]:
+    """How often each operator stands in the graph."""
+    return Counter(node.op_type for node in graph.graph.node)
+
+
+def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
+    ids = torch.ones(2, 8, dtype=torch.int64)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+        program = torch.onnx.export(
+            model.eval(),
+            (ids, mask),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=(shape, shape),
+            opset_version=opset,
+            dynamo=True,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("the exporter returned no program")
+    return program.model_proto
+
+
+def strip(graph: onnx.ModelProto) -> None:
+    """Remove what the exporter writes of this machine: stack traces with paths, line numbers, its own version."""
+    graph.producer_name = graph.producer_version = ""
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    for part in [graph.graph, *graph.functions]:
+        part.doc_string = ""
+        del part.metadata_props[:]
+        del part.value_info[:]
+        for node in part.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
+    for value in [*graph.graph.input, *graph.graph.output, *graph.graph.initializer]:
+        value.doc_string = ""
+        del value.metadata_props[:]
+
+
+def name_axes(graph: onnx.ModelProto) -> None:
+    """Name the free axes of the inputs and outputs. Raises ValueError where the exporter fixed one of them."""
+    for value in [*graph.graph.input, *graph.graph.output]:
+        axes = ["batch"] if value.name == "logits" else ["batch", "sequence"]
+        for dimension, name in zip(value.type.tensor_type.shape.dim, axes, strict=False):
+            if dimension.HasField("dim_value"):
+                raise ValueError(f"axis {name} of {value.name} is fixed at {dimension.dim_value}")
+            dimension.dim_param = name
+
+
+def save(graph: onnx.ModelProto, path: Path) -> None:
+    """Write one file, the same bytes for the same graph."""
+    path.write_bytes(graph.SerializeToString(deterministic=True))

@@ -1,0 +1,110 @@
+"""Whether the ONNX model is the torch model: the same label and nearly the same logits, on real and on hard texts."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+
+from ..common.metrics import DECIMALS, main_score
+from ..common.tasks import MAIN_SCORE, decided_otherwise, values_of
+from ..config import ExportOnnx, Task
+from ..errors import UserError
+from ..inference.classifier import run_in_order
+from ..text.tokenization import Text
+
+BATCH_SIZES = (1, 3, 32)
+HARD_TEXTS = (
+    "",
+    " ",
+    "a",
+    "?!",
+    "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "这部电影很好看。",
+    "映画はとても面白かった",
+    "영화가 재미있었다",
+    "فيلم رائع",
+    "हिन्दी चलचित्र",
+    "Ein Film über Größe, naïve Café-Bekanntschaften und İstanbul",
+    "e\u0301 and \u00e9, \ufb01lm, \u2126, zero\u200bwidth",
+    "nul\x00, bell\x07, escape\x1b and C1\x85",
+    "[CLS] [MASK] [SEP] [PAD] [UNK]",
+    "<s> <mask> </s> <pad>",
+    "x" * 500,
+    "word " * 2000,
+    "1234567890 " * 40,
+    "https://example.com/?q=a&b=c#d user@example.com",
+    "\t\n\r tabs and lines \u2028\u00a0",
+)
+
+
+def differences(
+    session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], expected: np.ndarray, task: Task
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each row's largest distance from the expected logits over all batch sizes, and whether any changed its answer.
+
+    expected: rows x width; third come the logits themselves, in the largest batches. Rows come in their own order,
+    padded to the longest of their batch; in batches of one they are not padded.
+    """
+    by_size = [run_in_order(session, sequences, expected.shape[1], size) for size in BATCH_SIZES]
+    distance = np.max([np.abs(logits - expected).max(axis=1) for logits in by_size], axis=0)
+    answers = values_of(task, expected)
+    relabelled = np.any([decided_otherwise(task, values_of(task, logits), answers) for logits in by_size], axis=0)
+    return distance, relabelled, by_size[-1]
+
+
+def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
+    """Raise UserError with the worst rows if one differs by more than the limit or has another label."""
+    wrong = np.flatnonzero(relabelled | (distance > limit))
+    if len(wrong):
+        worst = wrong[np.argsort(-distance[wrong])][:5]
+        raise UserError(
+            "the ONNX model is not the torch model",
+            expected=f"the same label and logits within {limit} on every row, in batches of {BATCH_SIZES}",
+            found=f"{len(wrong)} of {len(texts)} rows differ; the worst:"
+            + "".join(f"\n    row {row} by {distance[row]:.2g}: {str(texts[row])[:60]!r}" for row in worst),
+            fix="set export_onnx.fused or export_onnx.opset otherwise, or raise export_onnx.max_logit_difference",
+        )
+
+
+def hard_texts(task: Task) -> list[Text]:
+    """The hard texts, as pairs where the task takes pairs."""
+    return list(zip(HARD_TEXTS, reversed(HARD_TEXTS), strict=True)) if task == "pair" else [*HARD_TEXTS]
+
+
+def report(
+    distance: np.ndarray, targets: np.ndarray, logits: dict[str, np.ndarray], task: Task, limits: ExportOnnx
+) -> dict[str, object]:
+    """What differs on the validation rows; raises UserError when int8 loses more than the parameters allow.
+
+    logits: rows x width of `torch`, `fp32`, `int8`, and of `int8_alone`, where every row was a batch of its own.
+    """
+    values = {name: values_of(task, rows) for name, rows in logits.items()}
+    score = MAIN_SCORE[task]
+    scores = {name: main_score(task, targets, values[name]) for name in ("torch", "fp32", "int8")}
+    drop = scores["fp32"] - scores["int8"]
+    if drop > limits.max_int8_drop:
+        raise UserError(
+            "the int8 model is too much worse",
+            expected=f"a loss of {score} of at most {limits.max_int8_drop} on the validation rows",
+            found=f"{drop:.4f}",
+            fix="raise export_onnx.max_int8_drop, or ship the fp32 model",
+        )
+    return {
+        "rows": len(targets),
+        "hard_texts": len(HARD_TEXTS),
+        "batch_sizes": list(BATCH_SIZES),
+        "fp32_rows_with_another_label": 0,
+        "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
+        "int8_rows_with_another_label": int(np.sum(decided_otherwise(task, values["int8"], values["torch"]))),
+        "int8_rows_that_depend_on_their_batch": int(
+            np.sum(decided_otherwise(task, values["int8"], values["int8_alone"]))
+        ),
+        f"int8_{score}_drop": round(drop, DECIMALS),
+        score: {name: round(value, DECIMALS) for name, value in scores.items()},
+    }
+
+
+def power_of_ten_above(value: float) -> float:
+    """The next power of ten: its exact value is another on another CPU, its magnitude is not."""
+    return float(f"1e{math.floor(math.log10(max(value, 1e-12))) + 1}")

@@ -1,0 +1,1 @@
+"""The shipped model without torch or transformers."""

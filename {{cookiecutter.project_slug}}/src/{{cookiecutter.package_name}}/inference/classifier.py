@@ -1,0 +1,107 @@
+"""Load and run the shipped ONNX model: onnxruntime, tokenizers and numpy, nothing else."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime
+from onnxruntime import InferenceSession
+
+from ..common.manifest import verified_manifest
+from ..common.tasks import values_of, width_of
+from ..text.cleaning import clean
+from ..text.tokenization import Text, encode, load_tokenizer, pad, sorted_batches
+from .outputs import Answer, Answers
+
+TOKENIZER = "tokenizer.json"
+MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+BATCH_TOKENS = 1024
+WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the rest
+
+Model = Literal["fp32", "int8"]
+
+
+class OnnxClassifier:
+    """Texts in, answers out."""
+
+    def __init__(
+        self, directory: Path, model: Model = "int8", threads: int | None = None, batch_tokens: int = BATCH_TOKENS
+    ) -> None:
+        """threads: None for all cores. Raises UserError when a file is not the one that the manifest names."""
+        manifest = verified_manifest(directory, (MODELS[model], TOKENIZER))
+        self.task = manifest["task"]
+        self.labels: list[str] = manifest["labels"]
+        self.answers = Answers(self.task, self.labels, manifest["label_separator"])
+        self.batch_tokens = batch_tokens
+        self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
+        self.session = open_session(directory / MODELS[model], threads)
+
+    def values(self, texts: Sequence[Text]) -> np.ndarray:
+        """What the model says of each text, in the order given: texts x width, float32, see `tasks.values_of`."""
+        sequences = encode(self.tokenizer, [cleaned(text) for text in texts])
+        width = width_of(self.task, len(self.labels))
+        return values_of(self.task, run_sorted(self.session, sequences, width, self.batch_tokens))
+
+    def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
+        """The answer to each text or pair of texts, in order, as they come; `answers.py` says how it looks."""
+        waiting = iter(texts)
+        while window := list(islice(waiting, WINDOW)):
+            for text, row in zip(window, self.values(window), strict=True):
+                yield self.answers.of(text, row)
+
+
+def cleaned(text: Text) -> Text:
+    """The text, or both texts of a pair, as the model was trained to read them."""
+    return clean(text) if isinstance(text, str) else (clean(text[0]), clean(text[1]))
+
+
+def open_session(model: Path | bytes, threads: int | None = None, *, operators: str | None = None) -> InferenceSession:
+    """An onnxruntime session on the CPU; threads: None for all cores; operators: a library of more of them."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.use_deterministic_compute = True
+    if operators is not None:
+        options.register_custom_ops_library(operators)
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # Those that wait may spin only where they keep nobody from a core.
+    if (threads or 0) > cores() or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = model if isinstance(model, bytes) else str(model)
+    return InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Logits of one batch: rows x width, float32."""
+    return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
+
+
+def run_sorted(
+    session: InferenceSession,
+    sequences: Sequence[Sequence[int]],
+    width: int,
+    batch_tokens: int = BATCH_TOKENS,
+) -> np.ndarray:
+    """Logits of every text, rows x width, float32, in the order given; texts of about one length share a batch."""
+    logits = np.empty((len(sequences), width), dtype=np.float32)
+    for batch in sorted_batches(sequences, batch_tokens):
+        logits[batch.rows] = run_batch(session, batch.ids, batch.mask)
+    return logits
+
+
+def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], width: int, size: int) -> np.ndarray:
+    """The same in batches of `size` texts as they come, padded to the longest of each."""
+    logits = np.empty((len(sequences), width), dtype=np.float32)
+    for start in range(0, len(sequences), size):
+        rows = sequences[start : start + size]
+        logits[start : start + size] = run_batch(session, *pad(rows, max(map(len, rows))))
+    return logits

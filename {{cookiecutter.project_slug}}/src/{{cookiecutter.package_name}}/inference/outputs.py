@@ -1,0 +1,71 @@
+"""What prediction answers, by task: a record for each text, and the same as the row of a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..common.tasks import decisions_of
+from ..text.tokenization import Text
+
+if TYPE_CHECKING:
+    from ..config import Task
+
+DECIMALS = 6
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the answers of one model look.
+
+    single_label  {"text": …, "label": …, "probabilities": {label: …}}
+    pair          the same, with "second_text"
+    multi_label   {"text": …, "labels": […], "probabilities": {label: …}}; in a table the labels are joined
+    regression    {"text": …, "value": …}
+    """
+
+    task: "Task"
+    labels: Sequence[str]
+    separator: str
+
+    def of(self, text: Text, values: np.ndarray) -> Answer:
+        """The answer to a text from its values (width), see `tasks.values_of`."""
+        answer: Answer = (
+            {"text": text} if isinstance(text, str) else dict(zip(("text", "second_text"), text, strict=True))
+        )
+        if self.task == "regression":
+            return answer | {"value": _short(values[0])}
+        chosen = decisions_of(self.task, values[np.newaxis])[0]
+        if self.task == "multi_label":
+            answer["labels"] = [label for label, given in zip(self.labels, chosen, strict=True) if given]
+        else:
+            answer["label"] = self.labels[chosen[0]]
+        return answer | {
+            "probabilities": {label: _short(value) for label, value in zip(self.labels, values, strict=True)}
+        }
+
+    def columns(self) -> dict[str, type]:
+        """The columns of a table of answers, and what they hold."""
+        answer = {"multi_label": "labels", "regression": "value"}.get(self.task, "label")
+        return {
+            "text": str,
+            **({"second_text": str} if self.task == "pair" else {}),
+            answer: float if self.task == "regression" else str,
+            **({} if self.task == "regression" else {f"probability_{label}": float for label in self.labels}),
+        }
+
+    def cells(self, answer: Answer) -> list[Any]:
+        """The row of a table with these columns."""
+        *first, last = answer.values()
+        if self.task == "regression":
+            return [*first, last]
+        if self.task == "multi_label":
+            first[-1] = self.separator.join(first[-1])
+        return [*first, *last.values()]
+
+
+def _short(value: float) -> float:
+    return round(float(value), DECIMALS)

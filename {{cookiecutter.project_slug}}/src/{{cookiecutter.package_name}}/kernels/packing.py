@@ -1,0 +1,139 @@
+"""Texts one after another in rows of one length, with nothing between them (Krell et al. 2021, arXiv:2107.02027).
+
+No product is spent on padding. And because every row has the same length, every matrix product has the same shape, so
+the vector of a text is the same whatever the others are.
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from ..text.tokenization import Sequences
+from .attention import attend
+
+Groups = list[tuple[int, int]]
+
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One row of texts: `rows` (n) are their places in the input, `ids` and `positions` 1 x length, int64.
+
+    groups: how many texts of which length follow each other; the last ones may be filling, texts of one token.
+    """
+
+    rows: np.ndarray
+    ids: np.ndarray
+    positions: np.ndarray
+    groups: Groups
+
+
+def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
+    """Rows of this length, which no text may exceed, the longest texts first.
+
+    first: the position of the first token of a text.
+    """
+    lengths = np.array([len(sequences[row]) for row in range(len(sequences))])
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        end = int(np.searchsorted(ends, before + length, side="right"))
+        rows = order[start:end]
+        filling = np.zeros(length - (ends[end - 1] - before), dtype=np.int64)
+        ids = np.concatenate([*(sequences[int(row)] for row in rows), filling]).astype(np.int64)
+        positions = first + np.concatenate([*(np.arange(lengths[row]) for row in rows), filling])
+        all_lengths = [*lengths[rows].tolist(), *[1] * len(filling)]
+        groups = [(len(list(same)), size) for size, same in groupby(all_lengths)]
+        yield Pack(rows, ids[np.newaxis], positions[np.newaxis], groups)
+        start = end
+
+
+def split(values: Tensor, groups: Groups) -> Iterator[Tensor]:
+    """The values of the tokens of a row (length x …) by groups: texts x their length x …."""
+    start = 0
+    for texts, length in groups:
+        end = start + texts * length
+        yield values[start:end].unflatten(0, (texts, length))
+        start = end
+
+
+@contextmanager
+def packed_attention(encoder: nn.Module) -> Iterator[None]:
+    """While it lasts, each token of the encoder sees those of its own text; the encoder is given `groups`."""
+    config: Any = encoder.config
+    before = config._attn_implementation
+    config._attn_implementation = "packed"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def first_position(encoder: nn.Module, longest: int) -> int | None:
+    """The position that the encoder gives to a text's first token; None when it cannot read packed texts.
+
+    It is tried out: a long and a short text must have the same states in a row as alone. That finds every encoder whose
+    tokens also look at anything but the tokens of their text and their positions.
+    """
+    config: Any = encoder.config
+    if "position_ids" not in inspect.signature(encoder.forward).parameters:
+        return None
+    if not getattr(encoder, "_supports_attention_backend", False):
+        return None
+    ids = torch.arange(5, 5 + longest) % min(config.vocab_size, 1000)
+    ids[ids == config.pad_token_id] = 7
+    texts = [ids, ids[: longest // 2]]
+    alone = torch.cat([states_of(encoder, input_ids=text[None])[0] for text in texts])
+    positions = torch.cat([torch.arange(len(text)) for text in texts])
+    groups = [(1, len(text)) for text in texts]
+    for first in (0, (config.pad_token_id or 0) + 1):  # some begin after the position of the padding token
+        with packed_attention(encoder):
+            found = states_of(
+                encoder, input_ids=torch.cat(texts)[None], position_ids=first + positions[None], groups=groups
+            )
+        if (found[0] - alone).abs().max() <= TOLERANCE * alone.abs().max():
+            return first
+    return None
+
+
+@torch.inference_mode()
+def states_of(encoder: nn.Module, **inputs: Any) -> Tensor:
+    """The last states of the encoder: rows x length x hidden size."""
+    device = next(encoder.parameters()).device
+    placed = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    return encoder(**placed).last_hidden_state
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    groups: Groups,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention (1 x heads x length x size) within each text; texts of one length together."""
+    del module, attention_mask
+    by_group = [
+        [part.transpose(1, 2) for part in split(values[0].transpose(0, 1), groups)] for values in (query, key, value)
+    ]
+    found = [attend(*parts, scaling=scaling) for parts in zip(*by_group, strict=True)]
+    return torch.cat([part.transpose(1, 2).flatten(0, 1) for part in found])[None], None
+
+
+AttentionInterface.register("packed", _attend)
+AttentionMaskInterface.register("packed", lambda **_: None)

@@ -1,0 +1,63 @@
+"""The rows of the embedding table that the texts use: training carries only these.
+
+A tokenizer's vocabulary is made for all texts of a language or of many, and its table is half of a small model's
+weights. Data use a part of it. The other rows get no gradient, but they would take their share of the optimizer's time
+and memory at every step, and of every checkpoint.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..modeling.classifier import Classifier
+from ..text.tokenization import Sequences
+
+
+@dataclass(frozen=True)
+class WholeTable:
+    """The table as it was (vocabulary x size), the ids whose rows are trained, and its name among the weights."""
+
+    rows: Tensor
+    used: Tensor
+    name: str
+
+    def put_back(self, narrowed: Path, whole: Path) -> None:
+        """Write weights whose table has only the used rows with all of them; the others are as they were."""
+        weights = load_file(narrowed)
+        weights[self.name] = self.rows.index_copy(0, self.used, weights[self.name])
+        save_file(weights, whole, metadata={"format": "pt"})
+
+
+def narrow(model: Classifier, *texts: Sequences) -> WholeTable:
+    """Leave in the model only those rows of its table that these texts use; it still reads the same ids."""
+    encoder: Any = model.encoder
+    table = encoder.get_input_embeddings()
+    name = next(name for name, module in model.named_modules() if module is table)
+    whole = WholeTable(table.weight.detach(), torch.from_numpy(ids_in(texts, len(table.weight))), f"{name}.weight")
+    places = torch.zeros(len(whole.rows), dtype=torch.int64)
+    places[whole.used] = torch.arange(len(whole.used))
+    table.register_buffer("places", places, persistent=False)
+    table.register_forward_pre_hook(_find_places)
+    table.weight = nn.Parameter(whole.rows[whole.used])
+    table.num_embeddings = len(whole.used)
+    table.padding_idx = None  # the mask keeps every gradient from the padding
+    return whole
+
+
+def ids_in(texts: tuple[Sequences, ...], size: int) -> np.ndarray:
+    """The token ids, all below `size`, that occur in some text, ascending."""
+    found = np.zeros(size, dtype=bool)
+    for sequences in texts:
+        for row in range(len(sequences)):
+            found[sequences[row]] = True
+    return np.flatnonzero(found)
+
+
+def _find_places(table: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    (ids,) = inputs
+    return (table.get_buffer("places")[ids],)

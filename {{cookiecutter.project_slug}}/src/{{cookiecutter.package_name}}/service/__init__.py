@@ -1,0 +1,1 @@
+"""The shipped model over HTTP, and its signature."""

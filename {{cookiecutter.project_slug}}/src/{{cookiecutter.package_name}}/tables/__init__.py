@@ -1,0 +1,1 @@
+"""Reading tables exactly: CSV, TSV, JSON Lines and Parquet."""

@@ -1,0 +1,1 @@
+"""Texts: cleaned, tokenized, and their token ids on disk."""

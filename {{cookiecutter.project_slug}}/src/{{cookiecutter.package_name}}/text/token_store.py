@@ -1,0 +1,97 @@
+"""The token ids of all splits, written once and memory-mapped, because they may not fit into memory."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from polars import selectors as cs
+
+from .. import paths
+from ..common import distributed
+from ..common.fingerprint import identity_of, own_directory
+from ..common.io import new_directory, read_json, write_json
+from .tokenization import Text, encode, load_tokenizer, texts_of
+
+IDS, BOUNDS, ROWS = "ids.int32", "bounds.npy", "rows.json"
+TEXTS = ("text", "second_text")
+ROWS_AT_ONCE = 4096
+TEXTS_AT_ONCE = 64
+
+
+class Ragged:
+    """Rows of unlike length in one flat array: row n is `values[bounds[n]:bounds[n + 1]]`."""
+
+    def __init__(self, values: np.ndarray, bounds: np.ndarray) -> None:
+        self.values = values
+        self.bounds = bounds
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        start, end = self.bounds[row], self.bounds[row + 1]
+        return self.values[start:end]
+
+    def part(self, start: int, end: int) -> "Ragged":
+        """Some of the rows, without a copy."""
+        return Ragged(self.values, self.bounds[start : end + 1])
+
+    def lengths(self) -> np.ndarray:
+        """The length of every row."""
+        return np.diff(self.bounds)
+
+
+class TokenStore:
+    """The token ids of every row: `all`, train before validation before test, and those of one `split`."""
+
+    def __init__(self, directory: Path) -> None:
+        ids = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray)
+        self.all = Ragged(ids, np.load(directory / BOUNDS))
+        self.rows: dict[str, int] = read_json(directory / ROWS)
+
+    def span(self, split: str) -> tuple[int, int]:
+        """Where a split starts and ends among all rows."""
+        start = sum(self.rows[before] for before in paths.SPLITS[: paths.SPLITS.index(split)])
+        return start, start + self.rows[split]
+
+    def split(self, split: str) -> Ragged:
+        """The rows of one split."""
+        return self.all.part(*self.span(split))
+
+
+def open_store(max_length: int) -> TokenStore:
+    """The token ids of `data/processed`; the first process writes them where they are not there yet."""
+    tokenizer = paths.BASE_MODEL / "tokenizer.json"
+    tables = [paths.split_table(split) for split in paths.SPLITS]
+    with distributed.first_goes_ahead():
+        directory = own_directory(paths.TOKENS, identity_of([tokenizer, *tables], {"max_length": max_length}))
+        if not (directory / ROWS).exists():
+            write_store(tables, tokenizer, max_length, directory)
+    return TokenStore(directory)
+
+
+def write_store(tables: list[Path], tokenizer: Path, max_length: int, directory: Path) -> None:
+    """Tokenize the texts of the tables, some rows at a time, and write their ids."""
+    loaded = load_tokenizer(tokenizer, max_length)
+    lengths: list[np.ndarray] = []
+    rows = {}
+    with new_directory(directory) as new:
+        with (new / IDS).open("wb") as file:
+            for table in tables:
+                rows[table.stem] = pl.scan_parquet(table).select(pl.len()).collect().item()
+                for texts in read_texts(table, rows[table.stem]):
+                    sequences = [np.array(ids, dtype=np.int32) for ids in encode(loaded, texts)]
+                    file.write(np.concatenate(sequences).tobytes())
+                    lengths.append(np.array([len(one) for one in sequences]))
+        np.save(new / BOUNDS, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
+        write_json(new / ROWS, rows)
+
+
+def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
+    """The texts of a table, few at a time: until it is cut, a long text takes much memory as tokens."""
+    texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
+    for start in range(0, rows, ROWS_AT_ONCE):
+        some = texts_of(texts.slice(start, ROWS_AT_ONCE).collect())
+        for first in range(0, len(some), TEXTS_AT_ONCE):
+            yield some[first : first + TEXTS_AT_ONCE]

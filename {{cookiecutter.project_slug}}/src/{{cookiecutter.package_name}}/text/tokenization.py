@@ -1,0 +1,109 @@
+"""Texts to token ids to batches. Without torch, because prediction uses it too."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Text = str | tuple[str, str]  # one text, or the two of a pair
+
+LENGTH_STEP = 8
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
+
+
+class Sequences(Protocol):
+    """The token ids of many texts: lists, or rows of a file that is memory-mapped."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Sequence[int] | np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts of about one length: `rows` (n) are their places in the input, `ids` and `mask` (m >= n, length) int64."""
+
+    rows: np.ndarray
+    ids: np.ndarray
+    mask: np.ndarray
+
+
+def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
+    """Load a `tokenizer.json` that cuts texts at `max_length` tokens, special ones included, and does not pad."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(
+            f"{path} holds no tokenizer",
+            expected="a tokenizer.json of the tokenizers library",
+            found=str(error).partition("\n")[0],
+            fix="choose a model with that file under fetch.model in params.yaml",
+        ) from None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def texts_of(table: "pl.DataFrame") -> list[str] | list[tuple[str, str]]:
+    """The texts of a prepared table, or its pairs of them."""
+    if "second_text" in table.columns:
+        return table.select("text", "second_text").rows()
+    return table["text"].to_list()
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[int]]:
+    """The token ids of each text; the texts of a pair become one sequence, the longer one cut first."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def padded_length(length: int) -> int:
+    """A text's length rounded up, by its own length alone."""
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and attention mask, rows x length. Padding is id 0: the mask hides it, so its value does not matter."""
+    ids = np.zeros((len(sequences), length), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return ids, mask
+
+
+def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[Batch]:
+    """Batches whose shape follows from the length of their texts alone, longest first.
+
+    The kernels of a matrix product, and so the last bits of a text's vector, depend on the shape of its batch. Here
+    texts of one padded length share batches of one number of rows, the last one filled up with copies: a text gets the
+    same vector whatever the others are.
+    """
+    by_length: dict[int, list[int]] = {}
+    for row in range(len(sequences)):
+        by_length.setdefault(padded_length(len(sequences[row])), []).append(row)
+    for length in sorted(by_length, reverse=True):
+        size = max(1, TOKENS_PER_BATCH[device] // length)
+        rows = by_length[length]
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
+            filled = chosen + chosen[:1] * (size - len(chosen))
+            yield Batch(np.array(chosen), *pad([sequences[row] for row in filled], length))
+
+
+def sorted_batches(sequences: Sequences, tokens: int) -> Iterator[Batch]:
+    """Batches of texts of about one length, so that little is padded: at most `tokens` ids each, longest first."""
+    order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
+    start = 0
+    while start < len(order):
+        length = max(1, len(sequences[order[start]]))
+        rows = order[start : start + max(1, tokens // length)]
+        yield Batch(np.array(rows), *pad([sequences[row] for row in rows], length))
+        start += len(rows)

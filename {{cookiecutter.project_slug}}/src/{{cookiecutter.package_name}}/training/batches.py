@@ -1,0 +1,52 @@
+"""The rows of a split as batches, and the order in which training takes them."""
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from .. import paths
+from ..common.io import read_json
+from ..common.tasks import targets_of
+from ..config import Task
+from ..text.token_store import TokenStore
+from ..text.tokenization import pad
+
+BATCHES_SORTED_TOGETHER = 50
+
+
+class Rows:
+    """The rows of one split: their token ids are read from the disk as they are asked for."""
+
+    def __init__(self, split: str, store: TokenStore, task: Task) -> None:
+        self.sequences = store.split(split)
+        self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
+        self.task: Task = task
+        self.labels = len(read_json(paths.LABELS))
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """What the model is to say of these rows, see `tasks.targets_of`."""
+        return targets_of(self.column.gather(rows), self.task, self.labels)
+
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids and mask (rows x length of the longest), and the targets of the rows."""
+        sequences = [self.sequences[row] for row in rows]
+        ids, mask = pad(sequences, max(len(sequence) for sequence in sequences))
+        return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(self.targets(rows))
+
+
+def order_of(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Rows in a drawn order of batches; the rows of a batch are of about one length, so that little is padded.
+
+    It follows from seed and epoch alone: the same in every process, and after a kill.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    drawn = generator.permutation(len(lengths))
+    together = batch_size * BATCHES_SORTED_TOGETHER
+    parts = [drawn[start : start + together] for start in range(0, len(drawn), together)]
+    by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    *whole, last = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
+    return np.concatenate([*(whole[place] for place in generator.permutation(len(whole))), last])

@@ -1,0 +1,217 @@
+"""The training loop. A step is a function of the weights before it and of its number, so a kill changes no byte.
+
+It is plain torch, not the Trainer of transformers: that draws the order of the rows from a generator that a resumed
+run does not restore, starts five seconds later, and spends more time between the steps.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..common import distributed
+from ..common.io import write_text
+from ..common.metrics import DECIMALS, scores
+from ..common.tasks import MAIN_SCORE, values_of
+from ..config import FineTune, Params
+from ..errors import UserError
+from ..modeling.classifier import LOSSES, Classifier, batches_of, run_batches, to_device
+from . import checkpoints
+from .batches import Rows, order_of
+from .checkpoints import Pace, Progress
+from .sharing import Copies, Parts, share
+
+STOPS_PER_RUN = 24
+CURVE = "curve.csv"
+
+# Token ids, mask and targets, and what their mean loss counts: over all processes every row counts alike.
+Part = tuple[tuple[Tensor, Tensor, Tensor], float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps of an epoch, steps in all, and after how many steps there is a point of the curve, perhaps a checkpoint."""
+
+    epoch: int
+    steps: int
+    between_stops: int
+
+    @classmethod
+    def of(cls, knobs: FineTune, rows: int) -> "Plan":
+        """The plan for so many rows."""
+        epoch = math.ceil(rows / knobs.batch_size)
+        steps = knobs.epochs * epoch
+        return cls(epoch, steps, math.ceil(steps / STOPS_PER_RUN))
+
+    def stops_at(self, step: int) -> bool:
+        """Whether the run stops for that after so many steps."""
+        return step % self.between_stops == 0 or step % self.epoch == 0
+
+
+def train(
+    model: Classifier, device: torch.device, rows: Rows, validation: Rows, params: Params, directory: Path
+) -> None:
+    """Train on the device, from the last checkpoint in the directory on if there is one.
+
+    The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
+    """
+    plan = Plan.of(params.fine_tune, len(rows))
+    shared = share(model, device, sharded=params.fine_tune.sharded)
+    optimizer = adamw(model, params.fine_tune)
+    progress = resume(shared, optimizer, directory)
+    batches = Batches(rows, params)
+    losses: list[Tensor] = []
+    pace = Pace()
+    with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
+        for step in range(progress.step, plan.steps):
+            seed_step(params.seed, step)
+            set_rate(optimizer, params.fine_tune.learning_rate * share_of_rate(step, plan, params.fine_tune))
+            losses.append(train_step(shared.in_training, optimizer, batches.of_step(step, plan), params))
+            bar.update()
+            if plan.stops_at(step + 1):
+                progress.step = step + 1
+                progress.curve.append({"step": step + 1, "training_loss": mean_of(losses)})
+                losses.clear()
+                ends_epoch = progress.step % plan.epoch == 0
+                if ends_epoch:
+                    with shared.whole() as whole:
+                        end_epoch(whole, validation, params, directory, progress)
+                due = progress.step < plan.steps and (ends_epoch or pace.is_due())  # after the last, nothing goes on
+                if distributed.as_the_first(due):
+                    with pace.measured():
+                        save(shared, optimizer, progress, directory)
+
+
+def resume(shared: Copies | Parts, optimizer: torch.optim.Optimizer, directory: Path) -> Progress:
+    """Put the last checkpoint into model and optimizer; how far that run was."""
+    found = checkpoints.load_last(directory)
+    if found is None:
+        return Progress()
+    progress, state = found
+    shared.load(optimizer, state)
+    if distributed.is_first():
+        print(f"going on from step {progress.step}", file=sys.stderr)
+    return progress
+
+
+def save(shared: Copies | Parts, optimizer: torch.optim.Optimizer, progress: Progress, directory: Path) -> None:
+    """Write a checkpoint; all processes take part in it."""
+    state = shared.state(optimizer)
+    if distributed.is_first():
+        checkpoints.save(directory, progress, state)
+
+
+class Batches:
+    """This process's part of the batch of any step."""
+
+    def __init__(self, rows: Rows, params: Params) -> None:
+        distributed.share_of_batch(params.fine_tune.batch_size)
+        self.rows = rows
+        self.size, self.seed = params.fine_tune.batch_size, params.seed
+        self.lengths = rows.sequences.lengths()
+        self.order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=int))
+
+    def of_step(self, step: int, plan: Plan) -> Part:
+        """This process's rows of the step's batch; at least one, which then counts nothing."""
+        epoch, place = divmod(step, plan.epoch)
+        if self.order[0] != epoch:
+            self.order = epoch, order_of(self.lengths, self.size, self.seed, epoch)
+        whole = self.order[1][place * self.size : (place + 1) * self.size]
+        own = whole[distributed.rank() :: distributed.count()]
+        weight = len(own) * distributed.count() / len(whole)
+        return self.rows.batch(own if len(own) else whole[:1]), weight
+
+
+def adamw(model: nn.Module, knobs: FineTune) -> torch.optim.Optimizer:
+    """AdamW; only matrices decay, not biases and the weights of norms."""
+    matrices = [weights for weights in model.parameters() if weights.ndim > 1]
+    others = [weights for weights in model.parameters() if weights.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": knobs.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=knobs.learning_rate, fused=True)
+
+
+def share_of_rate(step: int, plan: Plan, knobs: FineTune) -> float:
+    """The learning rate of a step, as a part of the highest: up for the warm-up, then down to 0, both straight."""
+    warmup = math.ceil(knobs.warmup_fraction * plan.steps)
+    return step / warmup if step < warmup else (plan.steps - step) / (plan.steps - warmup)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed what dropout draws from, anew for each step; each process drops out other units."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1)[0]))
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, part: Part, params: Params) -> Tensor:
+    """One step; the loss of this process's rows, weighted."""
+    values, weight = part
+    device = next(model.parameters()).device
+    ids, mask, targets = (to_device(value, device) for value in values)
+    model.train()
+    with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
+        logits = model(ids, mask)
+    loss = LOSSES[params.task](logits.float(), targets) * weight
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), params.fine_tune.max_grad_norm)
+    optimizer.step()
+    return loss.detach()
+
+
+def mean_of(losses: list[Tensor]) -> float:
+    """The mean loss of these steps over all processes. Raises UserError when it is no number any more."""
+    mean = distributed.mean(torch.stack(losses).mean()).item()
+    if not math.isfinite(mean):
+        raise UserError(
+            "the training loss is no number any more",
+            expected="a loss that falls",
+            found=str(mean),
+            fix="lower fine_tune.learning_rate or fine_tune.max_grad_norm in params.yaml",
+        )
+    return mean
+
+
+def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Path, progress: Progress) -> None:
+    """Measure the validation rows, keep the weights if they are the best so far, and write the curve."""
+    logits = logits_of(model, validation, params)
+    if logits is None:
+        return
+    targets = validation.targets(np.arange(len(validation)))
+    loss = LOSSES[params.task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
+    score = scores(params.task, targets, values_of(params.task, logits))[MAIN_SCORE[params.task]]
+    progress.curve[-1] |= {"validation_loss": loss, "validation_score": score}
+    checkpoints.keep_best(directory, progress, score, model)
+    write_text(directory / CURVE, curve_as_csv(progress.curve, MAIN_SCORE[params.task]))
+
+
+def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:
+    """The logits of all rows in their order, for the first process; each runs over its share of the batches."""
+    batches = batches_of(model, rows.sequences, params.text.max_length)
+    share = islice(batches, distributed.rank(), None, distributed.count())
+    own = list(run_batches(model, share, output="logits", bf16=params.compute.precision == "bf16"))
+    found = distributed.gather(own)
+    if found is None:
+        return None
+    places = np.concatenate([place for place, _ in found])
+    return np.concatenate([values for _, values in found])[np.argsort(places)]
+
+
+def curve_as_csv(curve: list[dict[str, float]], score: str) -> str:
+    """Step, training loss, and where an epoch ends validation loss and score; nothing that a clock touches."""
+    lines = [f"step,training_loss,validation_loss,validation_{score}"]
+    for point in curve:
+        values = [point.get(name) for name in ("training_loss", "validation_loss", "validation_score")]
+        cells = ["" if value is None else f"{value:.{DECIMALS}f}" for value in values]
+        lines.append(",".join([str(point["step"]), *cells]))
+    return "\n".join(lines) + "\n"
