@@ -196,7 +196,7 @@ python -m {PACKAGE}.predict --model fp32 texts.jsonl       # JSON Lines with {ke
 
 ```python
 from pathlib import Path
-from {PACKAGE}.inference.classifier import OnnxClassifier
+from {PACKAGE}.inference import OnnxClassifier
 
 for line in OnnxClassifier(Path("models/onnx")).predict([{texts}]):
     print({ANSWER[task]})

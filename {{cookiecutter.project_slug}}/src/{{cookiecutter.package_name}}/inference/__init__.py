@@ -1,1 +1,3 @@
-"""The shipped model without torch or transformers."""
+"""The shipped model without torch or transformers: `from {{ cookiecutter.package_name }}.inference import OnnxClassifier`."""
+
+from .classifier import OnnxClassifier as OnnxClassifier
