@@ -48,3 +48,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
         done = run_stage(project, stage, USER=USER, LOGNAME=USER)
         assert done.returncode == 0, done.stderr
     return project
+
+
+@pytest.fixture(scope="module")
+def trained_again(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
+    """A copy of it in which stages may run again."""
+    return shutil.copytree(trained, tmp_path_factory.mktemp("trained") / "project")

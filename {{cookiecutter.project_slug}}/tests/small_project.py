@@ -84,7 +84,8 @@ def write_params(path: Path, base_model: Path, **changes: object) -> None:
     files = dict.fromkeys(("config.json", "model.safetensors", "tokenizer.json"))
     params["compute"] |= {"device": "cpu", "precision": "fp32"}
     params["text"]["max_length"] = 32
-    params["fetch"] = {"data": None, "model": {"uri": str(base_model), "sha256": digests(base_model, files)}}
+    source = {"into": "models/base", "uri": str(base_model), "sha256": digests(base_model, files)}
+    params["fetch"] = {"model": source}
     params["prepare"] |= {"keep": None, "text_column": "text", "label_column": "label"}
     params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
     params["export_onnx"] |= {"text_graph": True, "max_int8_drop": 0.1}

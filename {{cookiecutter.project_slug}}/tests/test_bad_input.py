@@ -248,7 +248,7 @@ def test_a_tokenizer_that_cannot_be_used_is_told(tmp_path: Path, content: bytes 
     [("config.json", "f" * 64, "does not hold what params.yaml says"), ("missing.json", "f" * 64, "cannot fetch")],
 )
 def test_a_model_that_is_another_is_told(project: Path, base_model: Path, name: str, digest: str, said: str) -> None:
-    source = {"uri": str(base_model), "sha256": {name: digest}}
+    source = {"into": "models/base", "uri": str(base_model), "sha256": {name: digest}}
     with pytest.raises(UserError, match=said):
-        fetch.run(params_with(fetch__data=None, fetch__model=source))
+        fetch.run(params_with(fetch__model=source))
     assert not list((project / "models").glob("*"))

@@ -35,8 +35,8 @@ FACTS = Facts(
 
 
 def test_the_hub_reads_where_it_came_from(base_model: Path, tmp_path: Path) -> None:
-    source = {"uri": "hf://datasets/owner/rows@main/folder", "sha256": {"a.csv": None}}
-    model = {"uri": "hf://owner/base@main", "sha256": {"config.json": None}}
+    source = {"into": "data/raw", "uri": "hf://datasets/owner/rows@main/folder", "sha256": {"a.csv": None}}
+    model = {"into": "models/base", "uri": "hf://owner/base@main", "sha256": {"config.json": None}}
     write_params(tmp_path / "params.yaml", base_model, fetch__data=source, fetch__model=model)
     text = model_card(load_params(tmp_path / "params.yaml"), FACTS)
     (tmp_path / "card.md").write_text(text, encoding="utf-8")

@@ -30,7 +30,7 @@ def test_drift_is_what_is_installed_otherwise() -> None:
 
 
 def test_a_source_without_digest_is_not_pinned(base_model: Path, tmp_path: Path) -> None:
-    data = {"uri": "hf://datasets/owner/rows@main", "sha256": {"a.csv": None}}
+    data = {"into": "data/raw", "uri": "hf://datasets/owner/rows@main", "sha256": {"a.csv": None}}
     write_params(tmp_path / "params.yaml", base_model, fetch__data=data)
     assert unpinned(load_params(tmp_path / "params.yaml")) == ["a.csv"]
 

@@ -40,7 +40,7 @@ from {{ cookiecutter.package_name }}.modeling.near_duplicates import (
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 
-FP32 = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", launcher="python")
+FP32 = Compute(device="cpu", precision="fp32", threads=2, determinism="machine")
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_one_process_does_not_go_on_where_two_stopped(monkeypatch: pytest.Monkey
     alone = knobs(params)
     monkeypatch.setattr(distributed, "count", lambda: 2)
     assert knobs(params) != alone
-    other = params.model_copy(update={"compute": params.compute.model_copy(update={"launcher": "torchrun"})})
+    other = params.model_copy(update={"launcher": "torchrun"})
     assert knobs(other) == knobs(params)
 
 

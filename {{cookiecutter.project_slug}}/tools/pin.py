@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from {{ cookiecutter.package_name }}.common.io import sha256_of
-from {{ cookiecutter.package_name }}.data.sources import COMMIT, download
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import PARAMS
+from {{ cookiecutter.package_name }}.stages.fetch import COMMIT, download
 
 HUB = re.compile(r"(?P<start>hf://(?P<datasets>datasets/)?(?P<repo>[^@]+)@)(?P<revision>[^/]+)(?P<rest>.*)")
 
@@ -28,9 +28,8 @@ def main() -> int:
     yaml.width = 4096
     params = yaml.load(PARAMS.read_text(encoding="utf-8"))
     try:
-        for key in ("data", "model"):
-            if params["fetch"][key] is not None:
-                pin(params["fetch"][key])
+        for source in params["fetch"].values():
+            pin(source)
     except (UserError, HfHubHTTPError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 1

@@ -40,7 +40,6 @@ class Compute(Block):
     precision: Literal["fp32", "bf16"]
     threads: Annotated[int, Field(ge=1, le=256)]
     determinism: Literal["machine", "portable"]
-    launcher: Name
 
     @model_validator(mode="after")
     def _portable_means_fp32_on_a_cpu(self) -> "Compute":
@@ -63,11 +62,30 @@ class Source(Block):
     sha256: Annotated[dict[Name, Sha256 | None], Field(min_length=1)]
 
 
-class Fetch(Block):
-    """Where the data and the base model come from; `data` is null where `data/raw` is added by hand."""
+class DataSource(Source):
+    """Where the tables come from."""
 
-    data: Source | None
-    model: Source
+    into: Literal["data/raw"]
+
+
+class ModelSource(Source):
+    """Where the base model comes from."""
+
+    into: Literal["models/base"]
+
+
+class Fetch(Block):
+    """What is fetched. The block `data` is left out where `data/raw` holds tables of one's own."""
+
+    data: DataSource | None = None
+    model: ModelSource
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_block_is_there_or_left_out(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "data" in values and values["data"] is None:
+            raise ValueError("data is null; leave the block out where data/raw holds your own tables")
+        return values
 
 
 class Keep(Block):
@@ -180,6 +198,7 @@ class Params(Block):
 
     task: Task
     seed: Seed
+    launcher: Name
     compute: Compute
     text: Text
     fetch: Fetch

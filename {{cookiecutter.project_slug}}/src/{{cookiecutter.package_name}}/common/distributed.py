@@ -1,4 +1,4 @@
-"""The processes that run one stage together, where `compute.launcher` starts several, as torchrun does.
+"""The processes that run one stage together, where `launcher` starts several, as torchrun does.
 
 Each is told its rank by its environment. Started by `python`, a stage is one process, and nobody is waited for.
 """
@@ -39,7 +39,7 @@ def join(compute: Compute) -> torch.device:
             "more processes than GPUs",
             expected=f"at most {cards} on this machine, one for each GPU",
             found=os.environ["LOCAL_WORLD_SIZE"],
-            fix="lower --nproc-per-node in compute.launcher in params.yaml",
+            fix="lower --nproc-per-node in launcher in params.yaml",
         )
     torch.cuda.set_device(place)
     distributed.init_process_group("nccl", timeout=PATIENCE)
@@ -109,7 +109,7 @@ def share_of_batch(batch_size: int) -> int:
             "a batch cannot be shared equally",
             expected=f"fine_tune.batch_size to be a multiple of {count()}, the number of processes",
             found=str(batch_size),
-            fix="change fine_tune.batch_size or compute.launcher in params.yaml",
+            fix="change fine_tune.batch_size or launcher in params.yaml",
         )
     return batch_size // count()
 

@@ -1,5 +1,9 @@
-"""What is kept between runs, beside the outs, belongs to exactly one set of inputs, parameters, code and libraries."""
+"""Fingerprints: what is kept between runs belongs to one set of inputs, parameters, code and libraries.
 
+The code that counts is the import closure of one module of this package, so that an edit elsewhere keeps what is there.
+"""
+
+import ast
 import hashlib
 import json
 import shutil
@@ -10,23 +14,50 @@ from pathlib import Path
 from .io import sha256_of
 
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
+PACKAGE = Path(__file__).parent.parent
+# They only refuse, name files or start a stage: no byte of an out depends on them.
+WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "config.py", "errors.py", "paths.py")}
+KEPT = 2
 
 
-def identity_of(inputs: Iterable[Path], parameters: dict[str, object]) -> str:
-    """One name for all that decides a result: the bytes of the inputs and of this package, parameters, versions."""
-    package = Path(__file__).parent.parent
+def import_closure(module: Path) -> set[Path]:
+    """The files of the module and of all modules of this package that it imports, at any depth and anywhere in them."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path in WITHOUT_EFFECT:
+            continue
+        found.add(path)
+        waiting += imported_by(path)
+    return found
+
+
+def imported_by(module: Path) -> list[Path]:
+    """The files of this package that the module's relative imports name."""
+    found: list[Path] = []
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            source = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found += [source.with_suffix(".py"), source / "__init__.py", source.parent / "__init__.py"]
+            found += [source / f"{alias.name}.py" for alias in node.names]
+    return [path for path in found if path.exists()]
+
+
+def fingerprint(module: Path, inputs: Iterable[Path], parameters: dict[str, object]) -> str:
+    """One name for the bytes of the inputs and of the module's import closure, the parameters and the libraries."""
     files = {path.as_posix(): sha256_of(path) for path in inputs}
-    files |= {path.relative_to(package).as_posix(): sha256_of(path) for path in sorted(package.rglob("*.py"))}
+    files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in import_closure(module)}
     versions = {name: version(name) for name in LIBRARIES}
     return hashlib.sha256(json.dumps([files, parameters, versions], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def own_directory(root: Path, identity: str) -> Path:
-    """The directory of this identity. Those of others are removed: they can never be used again."""
-    root.mkdir(exist_ok=True)
-    for other in root.iterdir():
-        if other.name != identity:
-            shutil.rmtree(other)
-    directory = root / identity
-    directory.mkdir(exist_ok=True)
+def cache_directory(root: Path, name: str) -> Path:
+    """The directory of this fingerprint below `root`; of all others only the most recent are kept."""
+    directory = root / name
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.touch()
+    by_age = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for old in by_age[KEPT:]:
+        shutil.rmtree(old)
     return directory

@@ -209,7 +209,7 @@ def parameters(params: Params) -> str:
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.dump(params.model_dump(exclude={"fetch", "gate"}), stream)
+    yaml.dump(params.model_dump(exclude={"fetch", "gate", "launcher", "search"}), stream)
     return f"\n## Parameters\n\n```yaml\n{stream.getvalue()}```\n"
 
 

@@ -1,3 +1,3 @@
-"""The shipped model without torch or transformers: `from {{ cookiecutter.package_name }}.inference import OnnxClassifier`."""
+"""The shipped model without torch or transformers: `OnnxClassifier`, its outputs, and the texts of a file."""
 
 from .classifier import OnnxClassifier as OnnxClassifier

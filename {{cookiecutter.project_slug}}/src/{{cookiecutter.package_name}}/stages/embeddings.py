@@ -11,7 +11,7 @@ import torch
 from .. import paths
 from ..common import distributed
 from ..common.determinism import use_deterministic_kernels
-from ..common.fingerprint import identity_of, own_directory
+from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
 from ..common.metrics import DECIMALS, scores
 from ..common.tasks import targets_of, values_of
@@ -44,9 +44,10 @@ def run(params: Params) -> None:
 
 def kept_vectors(params: Params) -> Path:
     """Where the vectors of this model, these parameters and this code are kept."""
-    knobs = params.model_dump(include={"task", "compute", "text"}, exclude={"compute": {"launcher"}})
+    knobs = params.model_dump(include={"task", "compute", "text"})
     with distributed.first_goes_ahead():
-        return own_directory(paths.VECTORS, identity_of(sorted(paths.BASE_MODEL.iterdir()), knobs))
+        name = fingerprint(Path(__file__), sorted(paths.BASE_MODEL.iterdir()), knobs)
+        return cache_directory(paths.VECTORS, name)
 
 
 def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embedded]:

@@ -8,7 +8,7 @@ import torch
 from .. import paths
 from ..common import distributed
 from ..common.determinism import use_deterministic_kernels
-from ..common.fingerprint import identity_of, own_directory
+from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..config import Params
@@ -30,7 +30,8 @@ def run(params: Params) -> None:
     store = open_store(params.text.max_length)
     rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
     with distributed.first_goes_ahead():
-        directory = own_directory(paths.CHECKPOINTS, identity_of(inputs(), knobs(params)))
+        name = fingerprint(Path(__file__), inputs(), knobs(params))
+        directory = cache_directory(paths.CHECKPOINTS, name)
     model = start_model(params)
     table = narrow(model, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
@@ -57,7 +58,7 @@ def inputs() -> list[Path]:
 def knobs(params: Params) -> dict[str, object]:
     """The parameters that decide it, and how many processes share each batch: sums are split among them."""
     blocks = {"task", "seed", "compute", "text", "fine_tune"}
-    return params.model_dump(include=blocks, exclude={"compute": {"launcher"}}) | {"processes": distributed.count()}
+    return params.model_dump(include=blocks) | {"processes": distributed.count()}
 
 
 def start_model(params: Params) -> Classifier:

@@ -9,7 +9,7 @@ from polars import selectors as cs
 
 from .. import paths
 from ..common import distributed
-from ..common.fingerprint import identity_of, own_directory
+from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
 from .tokenization import Text, encode, load_tokenizer, texts_of
 
@@ -65,7 +65,8 @@ def open_store(max_length: int) -> TokenStore:
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
     with distributed.first_goes_ahead():
-        directory = own_directory(paths.TOKENS, identity_of([tokenizer, *tables], {"max_length": max_length}))
+        name = fingerprint(Path(__file__), [tokenizer, *tables], {"max_length": max_length})
+        directory = cache_directory(paths.TOKENS, name)
         if not (directory / ROWS).exists():
             write_store(tables, tokenizer, max_length, directory)
     return TokenStore(directory)
