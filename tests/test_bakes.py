@@ -30,8 +30,8 @@ BAKES = {
     },
 }
 MODULES = """__init__ __main__ config errors paths predict
-    common/__init__ common/determinism common/distributed common/fingerprint common/io common/manifest common/metrics common/process
-    common/tasks
+    common/__init__ common/determinism common/distributed common/fingerprint common/io common/manifest common/metrics
+    common/process common/tasks
     data/__init__ data/intake data/labels data/malformed data/profile data/sorting data/splits
     evaluation/__init__ evaluation/card evaluation/predictions evaluation/robustness
     export/__init__ export/graph export/parity export/quantization export/text_graph

@@ -146,3 +146,29 @@ def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_mode
     assert "going on" not in done.stderr
     changed = (project / "models/fine_tuned/model.safetensors").read_bytes()
     assert changed != (trained / "models/fine_tuned/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("module", "kept"), [("evaluation/card.py", True), ("training/loop.py", False)])
+def test_an_edit_outside_of_the_stage_keeps_its_checkpoints(
+    trained: Path, tmp_path: Path, module: str, kept: bool
+) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    kill_after_a_checkpoint(project)
+    source = shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (source / PACKAGE / module).open("a", encoding="utf-8") as file:
+        file.write("# another comment\n")
+    done = run_stage(project, "fine_tune", PYTHONPATH=str(source))
+    assert ("going on from step" in done.stderr) == kept, done.stderr
+    assert bytes_of(project) == bytes_of(trained)
+
+
+@pytest.mark.parametrize(("module", "kept"), [("evaluation/card.py", True), ("modeling/classifier.py", False)])
+def test_an_edit_outside_of_the_stage_keeps_its_vectors(trained: Path, tmp_path: Path, module: str, kept: bool) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    (known,) = (project / paths.VECTORS).iterdir()
+    source = shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (source / PACKAGE / module).open("a", encoding="utf-8") as file:
+        file.write("# another comment\n")
+    assert run_stage(project, "embeddings", PYTHONPATH=str(source)).returncode == 0
+    assert ([*(project / paths.VECTORS).iterdir()] == [known]) == kept
+    assert bytes_of(project) == bytes_of(trained)
