@@ -1,0 +1,68 @@
+"""Each row of the README's table "Change it": the named file is edited, and exactly the named stages have changed."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workshop import PROJECT, Project
+
+pytestmark = pytest.mark.slow
+
+ROWS = re.findall(
+    r"^\| ([^|]+) \| ((?:`params\.yaml` )?`[\w./]+`) \| ([\w@, ]+) \|$",
+    (PROJECT / "README.md").read_text("utf-8"),
+    re.M,
+)
+OTHER_VALUES = {
+    "fine_tune.learning_rate": "0.002",
+    "text.max_length": "24",
+    "prepare.test_fraction": "0.2",
+    "export_onnx.max_int8_drop": "0.5",
+    "fetch.model": None,
+}
+
+
+@pytest.fixture(scope="module")
+def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, to be edited."""
+    return small.copy(tmp_path_factory.mktemp("change-it"))
+
+
+@pytest.fixture
+def edited(project: Project) -> Iterator[Project]:
+    """It, restored after the test."""
+    yield project
+    project.run("git", "restore", ".")
+    project.run("dvc", "checkout", "--quiet")
+    assert project.run("dvc", "status", "--quiet") == ""
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(ROWS) >= 14
+    assert len({wish for wish, _, _ in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize(("wish", "where", "stages"), ROWS, ids=[wish for wish, _, _ in ROWS])
+def test_an_edit_changes_the_named_stages(edited: Project, wish: str, where: str, stages: str) -> None:
+    del wish
+    name = where.split("`")[-2]
+    if where.startswith("`params.yaml`"):
+        change_parameter(edited, name)
+    elif name == "data/raw":
+        (edited.path / "data/raw/table.csv").open("a", encoding="utf-8").write("one more row,good\n")
+    else:
+        with (edited.path / "src/review_sentiment" / name).open("a", encoding="utf-8") as file:
+            file.write("\n# another line\n")
+    changed = json.loads(edited.run("dvc", "status", "--json"))
+    assert changed.keys() - {"data/raw.dvc"} == set(stages.split(", "))
+
+
+def change_parameter(project: Project, name: str) -> None:
+    value = OTHER_VALUES[name]
+    if value is not None:
+        project.set_params(**{name.replace(".", "__"): value})
+        return
+    path: Path = project.path / "params.yaml"
+    path.write_text(re.sub(r"config\.json: .", "config.json: x", path.read_text("utf-8"), count=1), encoding="utf-8")

@@ -1,0 +1,28 @@
+"""The project is written in the words of its field; these are not."""
+
+import re
+from pathlib import Path
+
+import pytest
+from workshop import PROJECT, TEMPLATE
+
+GONE = re.compile(
+    r"\b(knobs?|mend(s|ed|ing)?|remed(y|ies)|told|bears|by turns|as the first|leaves lying|strained|bad rows?"
+    r"|decided otherwise|no number any more|befalls)\b",
+    re.IGNORECASE,
+)
+SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".mk", ""}
+OWN = Path(__file__)
+FOLDERS = [PROJECT, *(TEMPLATE / name for name in ("benchmarks", "docs", "hooks", "tests"))]
+
+
+def texts() -> list[Path]:
+    found = [path for folder in FOLDERS for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
+    found += [TEMPLATE / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", "cookiecutter.json")]
+    return [path for path in found if path != OWN and path.name != "LICENSE" and "__pycache__" not in path.parts]
+
+
+@pytest.mark.parametrize("path", texts(), ids=lambda path: path.relative_to(TEMPLATE).as_posix())
+def test_words_of_our_own_are_gone(path: Path) -> None:
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    assert [f"{number}: {line.strip()}" for number, line in lines if GONE.search(line)] == []
