@@ -39,8 +39,8 @@ def test_onnx_predicts_what_torch_predicts(demo: Project) -> None:
     metrics = json.loads(demo.text("reports/metrics.json"))
     for score in ("accuracy", "macro_f1", "accuracy_low", "mcnemar_p_against_probe"):
         assert metrics["onnx_fp32"][score] == metrics["torch"][score]
-    assert metrics["onnx_fp32"]["rows_labelled_unlike_torch"] == 0
-    assert 0 < metrics["onnx_int8"]["rows_labelled_unlike_torch"] < 0.04 * metrics["test_rows"]
+    assert metrics["onnx_fp32"]["label_disagreements_with_torch"] == 0
+    assert 0 < metrics["onnx_int8"]["label_disagreements_with_torch"] < 0.04 * metrics["test_rows"]
     assert metrics["onnx_int8"]["accuracy"] >= metrics["torch"]["accuracy"] - 0.01
     sizes = {name: (demo.path / "models/onnx" / name).stat().st_size for name in ("model.onnx", "model.int8.onnx")}
     assert sizes["model.int8.onnx"] <= 0.3 * sizes["model.onnx"]
@@ -107,7 +107,7 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
         ({"evaluate__bootstrap_samples": 2001}, "evaluate"),
         ({"export_onnx__opset": 21}, "export_onnx"),
         ({"fine_tune__learning_rate": 3e-5}, "fine_tune"),
-        ({"embeddings__probe_c": 0.5}, "embeddings"),
+        ({"embeddings__probe_c": [0.5]}, "embeddings"),
         ({"prepare__split_seed": 1}, "prepare"),
     ],
 )

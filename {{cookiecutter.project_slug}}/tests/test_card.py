@@ -18,7 +18,7 @@ SCORES = {
     "macro_f1_low": 0.4,
     "macro_f1_high": 0.6,
     "calibration_error": 0.125,
-    "rows_labelled_unlike_torch": 3,
+    "label_disagreements_with_torch": 3,
 }
 MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
 SPLIT = {"rows": 9, "per_label": {"a|b": 4, "c": 5}, "characters": {"p50": 20, "p99": 80}}

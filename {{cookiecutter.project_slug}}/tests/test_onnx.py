@@ -74,8 +74,8 @@ def run_graph(made: onnx.ModelProto, path: Path, sequences: list[list[int]]) -> 
 def test_onnx_says_what_torch_says(trained: Path) -> None:
     metrics, parity = report(trained, "metrics.json"), report(trained, "parity.json")
     assert metrics["onnx_fp32"]["accuracy"] == metrics["torch"]["accuracy"]
-    assert metrics["onnx_fp32"]["rows_labelled_unlike_torch"] == 0
-    assert parity["fp32_rows_with_another_label"] == 0
+    assert metrics["onnx_fp32"]["label_disagreements_with_torch"] == 0
+    assert parity["fp32_label_disagreements"] == 0
     assert parity["fp32_logit_difference_below"] <= 1e-4
 
 

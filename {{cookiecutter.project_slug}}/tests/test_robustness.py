@@ -63,8 +63,8 @@ def test_the_metric_is_that_of_the_shipped_model(trained: Path) -> None:
     assert set(found) == set(CHANGES)
     # The small tokenizer folds case, so the texts in upper case are read as they were.
     assert found["upper_case"]["accuracy"] == metrics["onnx_int8"]["accuracy"]
-    assert found["upper_case"]["rows_decided_otherwise"] == 0
+    assert found["upper_case"]["label_disagreements"] == 0
     for kind in ("typing_errors", "truncated", "dropped_words"):
-        assert 0 < found[kind]["rows_decided_otherwise"] < metrics["test_rows"]
+        assert 0 < found[kind]["label_disagreements"] < metrics["test_rows"]
         assert found[kind]["accuracy"] < metrics["onnx_int8"]["accuracy"]
     assert "| in upper case |" in (trained / "reports/model_card.md").read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 from compare import WORKSPACE, compare, read_predictions, shown
+from results import differs
 from ruamel.yaml import YAML
 
 from {{ cookiecutter.package_name }} import paths
@@ -35,7 +36,6 @@ SHIPPED = "onnx_int8"
 TEXTS = 40  # timed one by one
 ROUNDS = 5
 HERE = "make repro, or make pull"
-ABSENT = {"deleted", "not in cache"}  # as DVC calls what is not here
 
 
 @dataclass(frozen=True)
@@ -139,20 +139,6 @@ def in_step() -> Check:
     return Check(name, wanted, "nothing changed", True)
 
 
-def differs(entries: list) -> bool:
-    """Whether something of a stage is another than in dvc.lock; what is only not here does not count."""
-    return any(state not in ABSENT for entry in entries for state in leaves(entry))
-
-
-def leaves(tree: Any) -> Iterator[str]:
-    """The words at the ends of what `dvc status` says."""
-    if isinstance(tree, dict):
-        for branch in tree.values():
-            yield from leaves(branch)
-    else:
-        yield str(tree)
-
-
 def not_worse(base: str | None, alpha: float) -> Check:
     """Whether the paired test finds the model worse than that of another commit."""
     name = f"against {base}" if base else "against the last release"
@@ -174,7 +160,7 @@ def parity(params: Params) -> Check:
     """Whether ONNX fp32 says what torch says, as the export found on the validation rows."""
     limit = params.export_onnx.max_logit_difference
     found = read_json(paths.PARITY)
-    below, rows = found["fp32_logit_difference_below"], found["fp32_rows_with_another_label"]
+    below, rows = found["fp32_logit_difference_below"], found["fp32_label_disagreements"]
     told = f"logits within {below:g}, {rows} rows with another label"
     return Check("fp32 against torch", f"logits within {limit:g}, same labels", told, below <= limit and rows == 0)
 
