@@ -72,7 +72,7 @@ def model_card(params: Params, reports: Reports) -> str:
             found=f"{type(error).__name__}: {error}",
             fix="correct the template, then dvc repro",
         ) from error
-    return str(card)
+    return f"{card}\n"
 
 
 def front_matter(params: Params, reports: Reports) -> ModelCardData:
