@@ -1,10 +1,7 @@
-"""Scores, intervals and tests against independent ones; perturbations; the model card; what `make results` shows."""
+"""Scores, intervals and tests against independent ones; perturbations; the probe; the model card."""
 
 import json
 import math
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +9,21 @@ import jinja2
 import numpy as np
 import polars as pl
 import pytest
-import results
 from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn import metrics as independent
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import (
-    accuracy_score,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    r2_score,
-    root_mean_squared_error,
-)
 from small_project import report, sentences, write_params
 
 from {{ cookiecutter.package_name }}.common import tasks
 from {{ cookiecutter.package_name }}.config import Evaluate, Task, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.evaluation import card, metrics
-from {{ cookiecutter.package_name }}.evaluation.robustness import (
-    PERTURBATIONS,
-    perturb,
-    perturbed_text,
+from {{ cookiecutter.package_name }}.evaluation import (
+    card,
+    metrics,
+    robustness,
 )
 from {{ cookiecutter.package_name }}.modeling import scores
 
@@ -49,8 +37,8 @@ MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
 
 def test_scores_of_labels_are_those_of_scikit_learn() -> None:
     found = scores.scores("single_label", LABELS, np.eye(3)[PREDICTED])
-    assert found["accuracy"] == pytest.approx(accuracy_score(LABELS, PREDICTED))
-    assert found["macro_f1"] == pytest.approx(f1_score(LABELS, PREDICTED, average="macro"))
+    assert found["accuracy"] == pytest.approx(independent.accuracy_score(LABELS, PREDICTED))
+    assert found["macro_f1"] == pytest.approx(independent.f1_score(LABELS, PREDICTED, average="macro"))
 
 
 def test_scores_of_label_sets_are_those_of_scikit_learn() -> None:
@@ -58,18 +46,18 @@ def test_scores_of_label_sets_are_those_of_scikit_learn() -> None:
     targets[:, 3] = values[:, 3] = 0  # a label that never occurs
     found = scores.scores("multi_label", targets.astype(np.float32), values)
     for average in ("micro", "macro"):
-        expected = f1_score(targets, values > 0.5, average=average, zero_division=0)
+        expected = independent.f1_score(targets, values > 0.5, average=average, zero_division=0)
         assert found[f"{average}_f1"] == pytest.approx(expected)
-    assert found["exact_match"] == pytest.approx(accuracy_score(targets, values > 0.5))
+    assert found["exact_match"] == pytest.approx(independent.accuracy_score(targets, values > 0.5))
 
 
 def test_scores_of_numbers_are_those_of_scikit_learn() -> None:
     targets = RNG.normal(size=300)
     values = (targets + RNG.normal(size=300))[:, np.newaxis]
     found = scores.scores("regression", targets, values)
-    assert found["r2"] == pytest.approx(r2_score(targets, values))
-    assert found["rmse"] == pytest.approx(root_mean_squared_error(targets, values))
-    assert found["mae"] == pytest.approx(mean_absolute_error(targets, values))
+    assert found["r2"] == pytest.approx(independent.r2_score(targets, values))
+    assert found["rmse"] == pytest.approx(independent.root_mean_squared_error(targets, values))
+    assert found["mae"] == pytest.approx(independent.mean_absolute_error(targets, values))
 
 
 def test_a_weight_counts_as_a_repeated_row() -> None:
@@ -101,11 +89,11 @@ def test_bootstrap_intervals_are_those_of_resampled_rows() -> None:
     draws = [RNG.integers(0, 400, 400) for _ in range(2000)]
     score = scores.scorer("single_label", LABELS, np.eye(3)[PREDICTED])
     found = metrics.bootstrap_intervals(score, 400, samples=2000, seed=1)
-    for name, independent in {
-        "accuracy": accuracy_score,
-        "macro_f1": lambda a, b: f1_score(a, b, average="macro"),
+    for name, score_of in {
+        "accuracy": independent.accuracy_score,
+        "macro_f1": lambda a, b: independent.f1_score(a, b, average="macro"),
     }.items():
-        expected = np.quantile([independent(LABELS[rows], PREDICTED[rows]) for rows in draws], [0.025, 0.975])
+        expected = np.quantile([score_of(LABELS[rows], PREDICTED[rows]) for rows in draws], [0.025, 0.975])
         assert found[name] == pytest.approx(tuple(expected), abs=0.01)
 
 
@@ -143,31 +131,34 @@ def test_calibration_error_of_a_known_case() -> None:
     assert [row["observed"] - row["predicted"] for row in table] == [1.0] * 4
 
 
-@pytest.mark.parametrize("kind", PERTURBATIONS)
+@pytest.mark.parametrize("kind", robustness.PERTURBATIONS)
 def test_a_perturbation_depends_on_the_text_alone(kind: str) -> None:
-    once = {text: perturb(kind, text, SETTINGS, seed=1) for text in TEXTS}
-    assert {text: perturb(kind, text, SETTINGS, seed=1) for text in reversed(TEXTS)} == once
-    assert perturbed_text(kind, (TEXTS[0], TEXTS[1]), SETTINGS, 1) == (once[TEXTS[0]], once[TEXTS[1]])
-    others = sum(perturb(kind, text, SETTINGS, seed=2) != once[text] for text in TEXTS)
+    once = {text: robustness.perturb(kind, text, SETTINGS, seed=1) for text in TEXTS}
+    assert {text: robustness.perturb(kind, text, SETTINGS, seed=1) for text in reversed(TEXTS)} == once
+    assert robustness.perturbed_text(kind, (TEXTS[0], TEXTS[1]), SETTINGS, 1) == (once[TEXTS[0]], once[TEXTS[1]])
+    others = sum(robustness.perturb(kind, text, SETTINGS, seed=2) != once[text] for text in TEXTS)
     assert (others > 200) == (kind in ("typing_errors", "dropped_words"))
 
 
 def test_perturbations_are_as_strong_as_the_settings() -> None:
-    words = [len(perturb("dropped_words", text, SETTINGS, 1).split()) / len(text.split()) for text in TEXTS]
+    words = [len(robustness.perturb("dropped_words", text, SETTINGS, 1).split()) / len(text.split()) for text in TEXTS]
     assert np.mean(words) == pytest.approx(0.7, abs=0.03)
-    cut = [perturb("truncated", text, SETTINGS, 1) for text in TEXTS]
+    cut = [robustness.perturb("truncated", text, SETTINGS, 1) for text in TEXTS]
     assert cut == [text[: math.ceil(len(text) / 2)] for text in TEXTS]
-    assert perturb("upper_case", "warm, funny", SETTINGS, 1) == "WARM, FUNNY"
+    assert robustness.perturb("upper_case", "warm, funny", SETTINGS, 1) == "WARM, FUNNY"
     text = "letters" * 2000
-    length = len(perturb("typing_errors", text, SETTINGS, 1))
+    length = len(robustness.perturb("typing_errors", text, SETTINGS, 1))
     assert abs(length - len(text)) < 150  # as many omitted as doubled
     kept = Evaluate(**SETTINGS.model_dump() | {"typing_errors": 0.0, "dropped_words": 0.0, "kept_share": 1.0})
-    assert {perturb(kind, "Some words.", kept, 1) for kind in PERTURBATIONS} == {"Some words.", "SOME WORDS."}
+    assert {robustness.perturb(kind, "Some words.", kept, 1) for kind in robustness.PERTURBATIONS} == {
+        "Some words.",
+        "SOME WORDS.",
+    }
 
 
-@given(st.text(max_size=60), st.sampled_from(sorted(PERTURBATIONS)))
+@given(st.text(max_size=60), st.sampled_from(sorted(robustness.PERTURBATIONS)))
 def test_any_text_can_be_perturbed(text: str, kind: str) -> None:
-    perturbed = perturb(kind, text, SETTINGS, seed=3)
+    perturbed = robustness.perturb(kind, text, SETTINGS, seed=3)
     assert isinstance(perturbed, str)
     if kind == "dropped_words":
         assert bool(perturbed) == bool(text.split())
@@ -175,7 +166,7 @@ def test_any_text_can_be_perturbed(text: str, kind: str) -> None:
 
 def test_a_typing_error_omits_doubles_or_swaps() -> None:
     settings = Evaluate(**SETTINGS.model_dump() | {"typing_errors": 0.999})
-    found = {perturb("typing_errors", "ab1", settings, seed) for seed in range(60)}
+    found = {robustness.perturb("typing_errors", "ab1", settings, seed) for seed in range(60)}
     assert found >= {"1", "aabb1", "ba1", "bb1"}
     assert all("1" in text for text in found)
 
@@ -209,7 +200,7 @@ def reports_of(task: Task) -> card.Reports:
     return card.Reports(
         labels=labels,
         metrics={"test_rows": 999} | by_model,
-        robustness={kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(PERTURBATIONS)},
+        robustness={kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(robustness.PERTURBATIONS)},
         profile={"read": 30, "mended": {"mangled_characters": 2}, "dropped": {"duplicates": 3, "without_text": 4}}
         | splits,
         near_duplicates={"test_in_train": {"rows": 41}},
@@ -297,7 +288,7 @@ def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, mo
 @pytest.mark.slow
 def test_the_reports_are_those_of_the_models(trained: Path) -> None:
     found, measured = report(trained, "robustness.json"), report(trained, "metrics.json")
-    assert set(found) == set(PERTURBATIONS)
+    assert set(found) == set(robustness.PERTURBATIONS)
     # The small tokenizer folds case, so the texts in upper case are the same to the model.
     assert found["upper_case"]["accuracy"] == measured["onnx_int8"]["accuracy"]
     assert found["upper_case"]["label_disagreements"] == 0
@@ -322,60 +313,10 @@ def test_the_probe_has_the_lowest_validation_loss(trained: Path) -> None:
     losses = {}
     for c in load_params(trained / "params.yaml").embeddings.probe_c:
         model = LogisticRegression(C=c, max_iter=2000).fit(vectors["train"], labels["train"])
-        losses[c] = log_loss(labels["validation"], model.predict_proba(vectors["validation"]))
+        losses[c] = independent.log_loss(labels["validation"], model.predict_proba(vectors["validation"]))
     found = report(trained, "probe.json")
     assert {candidate["c"]: candidate["loss"] for candidate in found["candidates"]} == pytest.approx(losses, abs=1e-4)
     assert found["c"] == min(losses, key=losses.__getitem__)
     assert {"c": found["c"]} | found["validation"] in found["candidates"]
     manifest = json.loads((trained / "models/probe/manifest.json").read_text(encoding="utf-8"))
     assert manifest["c"] == found["c"]
-
-
-@pytest.mark.parametrize(
-    ("entries", "expected"),
-    [
-        ([{"changed deps": {"data/raw": "deleted"}}, {"changed outs": {"models/onnx": "not in cache"}}], False),
-        ([{"changed deps": {"data/raw": "deleted", "src/a.py": "modified"}}], True),
-        ([{"changed deps": {"params.yaml": {"seed": "modified"}}}], True),
-        (["changed command"], True),
-        ([], False),
-    ],
-)
-def test_what_is_absent_has_not_changed(entries: list, expected: bool) -> None:
-    assert results.differs(entries) == expected
-
-
-def show_results(project: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(Path(results.__file__))]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-
-
-def test_stale_results_are_called_stale(tmp_path: Path) -> None:
-    """A pipeline of one stage, run by DVC; then its parameter changes, as when the next run fails half-way."""
-    done = show_results(tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.endswith("fix:      make repro\n")
-    found = dict.fromkeys(MODELS, figures(0.5, "accuracy")) | {"test_rows": 9}
-    (tmp_path / "made.json").write_text(json.dumps(found), encoding="utf-8")
-    (tmp_path / "params.yaml").write_text("seed: 1\n", encoding="utf-8")
-    stage = "stages: {evaluate: {cmd: mkdir -p reports && cp made.json reports/metrics.json, params: [seed],"
-    (tmp_path / "dvc.yaml").write_text(f"{stage} metrics: [reports/metrics.json]}}}}\n", encoding="utf-8")
-    for _, path in results.MODELS.values():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(b"model")
-    for command in (["init", "--no-scm", "--quiet"], ["repro", "--quiet"]):
-        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True)
-    fresh = show_results(tmp_path).stdout
-    assert fresh.startswith("9 test rows; ")
-    assert fresh.count("0.500 [0.495, 0.505]") == fresh.count("0.00 MB") == 4
-    (tmp_path / "params.yaml").write_text("seed: 2\n", encoding="utf-8")
-    shutil.rmtree(tmp_path / "models/onnx")
-    done = show_results(tmp_path)
-    assert done.returncode == 0
-    stale, missing, table = done.stdout.split("\n", 2)
-    assert stale == "stale: these are scores of an earlier run; changed since then: evaluate (make repro)"
-    assert (
-        missing == "stale: missing here: models/onnx/model.onnx, models/onnx/model.int8.onnx (make pull, or make repro)"
-    )
-    assert table.count("0.500 [0.495, 0.505]") == 4
-    assert table.count(" -  models/onnx/") == 2

@@ -14,18 +14,7 @@ from small_project import report, sentences
 
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.export import graph, parity
-from {{ cookiecutter.package_name }}.export.parity import (
-    HARD_TEXTS,
-    differences,
-    power_of_ten_above,
-    require_parity,
-)
-from {{ cookiecutter.package_name }}.export.quantization import (
-    divide_outlying_channels,
-    largest_activations,
-    matrix_products,
-)
+from {{ cookiecutter.package_name }}.export import graph, parity, quantization
 from {{ cookiecutter.package_name }}.export.text_graph import TEXT_MODEL
 from {{ cookiecutter.package_name }}.inference.classifier import (
     MODELS,
@@ -54,7 +43,7 @@ def model(trained: Path) -> Classifier:
 @pytest.fixture(scope="module")
 def sequences(trained: Path) -> list[list[int]]:
     tokenizer = tokenization.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [*TEXTS, *HARD_TEXTS])
+    return tokenization.encode(tokenizer, [*TEXTS, *parity.HARD_TEXTS])
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +125,18 @@ def test_another_model_is_refused_with_its_worst_rows(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
     expected = run_over(model, sequences, 32, output="logits")
-    texts = [*TEXTS, *HARD_TEXTS]
-    distance, relabelled, _ = differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
-    require_parity(distance, relabelled, texts, 1e-4)
+    texts = [*TEXTS, *parity.HARD_TEXTS]
+    distance, relabelled, _ = parity.differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
+    parity.require_parity(distance, relabelled, texts, 1e-4)
     other = onnx.ModelProto()
     other.CopyFrom(shipped)
     bias = next(weight for weight in other.graph.initializer if weight.name.endswith("head.bias"))
     bias.CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(bias) + np.array([2e-4, 0], dtype=np.float32), bias.name)
     )
-    distance, relabelled, _ = differences(session_of(other, tmp_path), sequences, expected, "single_label")
+    distance, relabelled, _ = parity.differences(session_of(other, tmp_path), sequences, expected, "single_label")
     with pytest.raises(UserError, match=f"{len(texts)} of {len(texts)} rows differ; the worst:\n    row "):
-        require_parity(distance, relabelled, texts, 1e-4)
+        parity.require_parity(distance, relabelled, texts, 1e-4)
 
 
 def test_a_model_that_sees_the_padding_differs(
@@ -161,7 +150,7 @@ def test_a_model_that_sees_the_padding_differs(
             del node.input[4:]  # the mask
     session = session_of(other, tmp_path)
     assert run_in_order(session, sequences, 2, size=1) == pytest.approx(expected, abs=1e-4)  # nothing is padded
-    distance, _, _ = differences(session, sequences, expected, "single_label")
+    distance, _, _ = parity.differences(session, sequences, expected, "single_label")
     assert distance.max() > 1e-4
 
 
@@ -191,13 +180,15 @@ def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
     shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
     """Of a matrix with an outlying channel, made here because so small a model has none."""
-    largest = largest_activations(shipped, sequences, threads=1)
+    largest = quantization.largest_activations(shipped, sequences, threads=1)
     for values in largest.values():
         values[:2] *= 9
     divided = onnx.ModelProto()
     divided.CopyFrom(shipped)
-    divide_outlying_channels(divided, largest)
-    assert graph.operators(divided)["Mul"] == graph.operators(shipped)["Mul"] + len(matrix_products(shipped))
+    quantization.divide_outlying_channels(divided, largest)
+    assert graph.operators(divided)["Mul"] == graph.operators(shipped)["Mul"] + len(
+        quantization.matrix_products(shipped)
+    )
     logits = [run_graph(made, tmp_path / "model.onnx", sequences[:1]) for made in (shipped, divided)]
     assert logits[0].tobytes() == logits[1].tobytes()
 
@@ -238,4 +229,4 @@ def test_a_pickle_is_not_opened_before_it_is_verified(trained: Path, tmp_path: P
 
 
 def test_magnitudes() -> None:
-    assert [power_of_ten_above(value) for value in (0.0, 2.1e-6, 9.9e-5, 0.5)] == [1e-11, 1e-5, 1e-4, 1.0]
+    assert [parity.power_of_ten_above(value) for value in (0.0, 2.1e-6, 9.9e-5, 0.5)] == [1e-11, 1e-5, 1e-4, 1.0]

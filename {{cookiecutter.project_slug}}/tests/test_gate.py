@@ -5,12 +5,26 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gate import Check, all_checks, last_release, latency, markdown, not_worse, parity, plain, size
+from gate import Check, all_checks, differs, last_release, latency, markdown, not_worse, parity, plain, size
 from ruamel.yaml import YAML
 from small_project import ROOT
 
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([{"changed deps": {"data/raw": "deleted"}}, {"changed outs": {"models/onnx": "not in cache"}}], False),
+        ([{"changed deps": {"data/raw": "deleted", "src/a.py": "modified"}}], True),
+        ([{"changed deps": {"params.yaml": {"seed": "modified"}}}], True),
+        (["changed command"], True),
+        ([], False),
+    ],
+)
+def test_what_is_not_here_is_no_change(entries: list, expected: bool) -> None:
+    assert differs(entries) == expected
 
 
 def test_what_cannot_be_checked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
