@@ -30,24 +30,25 @@ BAKES = {
     },
 }
 MODULES = """__init__ __main__ config errors paths predict
-    common/__init__ common/determinism common/distributed common/fingerprint common/io common/manifest common/metrics
+    common/__init__ common/determinism common/distributed common/fingerprint common/io common/manifest
     common/process common/tasks
     data/__init__ data/intake data/labels data/malformed data/profile data/sorting data/splits
-    evaluation/__init__ evaluation/card evaluation/predictions evaluation/robustness
+    evaluation/__init__ evaluation/card evaluation/metrics evaluation/predictions evaluation/robustness
     export/__init__ export/graph export/parity export/quantization export/text_graph
     inference/__init__ inference/classifier inference/output_files inference/outputs inference/texts
     kernels/__init__ kernels/attention kernels/cpu_training kernels/onednn kernels/packing kernels/vocabulary
     modeling/__init__ modeling/classifier modeling/embedding_cache modeling/near_duplicates modeling/probe
+    modeling/scores
     service/__init__ service/server service/signature
     stages/__init__ stages/embeddings stages/evaluate stages/export_onnx stages/fetch stages/fine_tune stages/prepare
     tables/__init__ tables/blocks tables/delimited tables/discovery tables/encodings tables/json_lines tables/parquet
     tables/raw_rows tables/rows
     text/__init__ text/cleaning text/token_store text/tokenization
     training/__init__ training/batches training/checkpoints training/loop training/sharing""".split()
-TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_card test_checkpoints
-    test_compare test_cpu_training test_environment test_fuzz test_gate test_maturity test_metrics test_model
-    test_onnx test_paired test_params test_pipeline_file test_predict test_prepare test_processes test_release
-    test_robustness test_sameness test_search test_serve test_signature test_stages test_text_graph
+TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_checkpoints
+    test_compare test_cpu_training test_environment test_evaluation test_export test_fuzz test_gate test_maturity test_model
+    test_paired test_params test_pipeline_file test_predict test_prepare test_processes test_release
+    test_sameness test_search test_serve test_signature test_stages test_text_graph
     test_vocabulary""".split()
 TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objects owners paired pin plots rebuild
     record registry release remote reproduce results s3 scan search seeds signature small snapshot
@@ -70,7 +71,7 @@ def expected_files(answers: dict[str, str]) -> set[str]:
         .dvc/plots/curve.json .dvc/plots/per_class.json .dvcignore .gitattributes .gitignore .pre-commit-config.yaml
         Dockerfile LICENSE Makefile README.md docs/environment.md docs/evidence.md docs/experiments.md docs/releases.md
         dvc.yaml params.yaml pyproject.toml requirements-supply-chain.lock requirements.lock""".split()
-    files += [f"src/{package}/{name}.py" for name in MODULES]
+    files += [f"src/{package}/evaluation/model_card.md", *(f"src/{package}/{name}.py" for name in MODULES)]
     files += [f"tests/{name}.py" for name in TESTS]
     files += [f"tools/{name}.py" for name in TOOLS]
     if answers.get("tracking") == "mlflow":

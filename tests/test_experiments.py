@@ -77,7 +77,7 @@ def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) 
     assert (
         "no experiment or commit nothing-like" in project.try_to("make", "record", "NAME=a", "EXP=nothing-like").stderr
     )
-    project.run("dvc", "exp", "run", "--name", "half", "-S", "embeddings.probe_c=0.01", "embeddings")
+    project.run("dvc", "exp", "run", "--name", "half", "-S", "embeddings.probe_c=[0.01]", "embeddings")
     project.run("git", "reset", "--quiet", "--hard")
     refused = project.try_to("make", "record", "NAME=a", "EXP=half")
     assert refused.returncode != 0

@@ -1,5 +1,6 @@
 """The plots of the default project, drawn with the network off."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 FIRST_REVISION = (0x94, 0x5D, 0xD6)  # the colour in which DVC draws the first revision
-PLOTS = ("calibration", "confusion_matrix", "loss", "per_class", "validation_score")
+PLOTS = ("calibration", "confusion_matrix", "per_class", "training_curve", "validation_loss", "validation_score")
 
 
 def pixels(picture: Path, colour: tuple[int, int, int] = FIRST_REVISION) -> int:
@@ -44,8 +45,10 @@ def test_every_plot_is_a_picture(drawn: Path) -> None:
     assert sorted(path.stem for path in drawn.glob("*.png")) == list(PLOTS)
     for name in PLOTS:
         assert Image.open(drawn / f"{name}.png").size > (400, 200)
-    assert pixels(drawn / "loss.png") > 500
+    assert pixels(drawn / "training_curve.png") > 500
     assert pixels(drawn / "per_class.png") > 10_000
+    shown = json.loads(re.search(r"of Object.entries\((.*)\)\) vegaEmbed", (drawn / "index.html").read_text("utf-8"))[1])
+    assert {"name": "showValues", "value": True}.items() <= shown["confusion_matrix"]["params"][0].items()
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt install chromium-headless-shell")

@@ -18,7 +18,6 @@ from transformers import (
     RobertaConfig,
 )
 
-from {{ cookiecutter.package_name }}.common.metrics import scores
 from {{ cookiecutter.package_name }}.common.tasks import values_of
 from {{ cookiecutter.package_name }}.config import Compute, Text
 from {{ cookiecutter.package_name }}.kernels.onednn import freeze, use_onednn
@@ -38,6 +37,7 @@ from {{ cookiecutter.package_name }}.modeling.near_duplicates import (
     near_duplicates,
 )
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
+from {{ cookiecutter.package_name }}.modeling.scores import scores
 from {{ cookiecutter.package_name }}.text import tokenization
 
 FP32 = Compute(device="cpu", precision="fp32", threads=2, determinism="machine")

@@ -18,7 +18,7 @@ def test_the_probe_starts_the_head_and_every_model_learns(trained: Path) -> None
         assert metrics[model]["accuracy_low"] <= metrics[model]["accuracy"] <= metrics[model]["accuracy_high"]
 
 
-def test_a_wrong_digest_is_told_and_nothing_is_written(untrained: Path, base_model: Path, tmp_path: Path) -> None:
+def test_a_wrong_digest_is_named_and_nothing_is_written(untrained: Path, base_model: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(untrained, project)
     write_params(project / "params.yaml", base_model)
@@ -34,7 +34,7 @@ def test_a_wrong_digest_is_told_and_nothing_is_written(untrained: Path, base_mod
 
 
 def test_nothing_of_this_machine_is_in_the_outs(trained: Path, base_model: Path) -> None:
-    """No path, host name, user name or date of the run; a host with a short or common name cannot be told apart."""
+    """No path, host name, user name or date of the run; a host with a short or common name cannot be recognised."""
     run = datetime.fromtimestamp((trained / "reports/metrics.json").stat().st_mtime, tz=UTC)
     dates = [run.strftime(form) for form in ("%Y-%m-%d", "%Y%m%d", "%d %b %Y", "%b %d %Y", "%d/%m/%Y", "%m/%d/%Y")]
     names = [str(trained), str(ROOT), f"{Path.home()}/", platform.node(), USER, "stack_trace", "site-packages", *dates]

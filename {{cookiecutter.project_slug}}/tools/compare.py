@@ -19,7 +19,6 @@ from paired import (
     Interval,
     bootstrap,
     holm,
-    mcnemar,
     name_of_mcnemar,
     smallest_gain,
     smallest_gain_of_numbers,
@@ -27,6 +26,7 @@ from paired import (
 
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.evaluation.metrics import mcnemar
 
 MODELS = ("onnx_int8", "onnx_fp32", "torch", "probe")
 WORKSPACE = "workspace"

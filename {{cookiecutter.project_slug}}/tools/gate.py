@@ -174,7 +174,7 @@ def parity(params: Params) -> Check:
     """Whether ONNX fp32 says what torch says, as the export found on the validation rows."""
     limit = params.export_onnx.max_logit_difference
     found = read_json(paths.PARITY)
-    below, rows = found["fp32_logit_difference_below"], found["fp32_rows_with_another_label"]
+    below, rows = found["fp32_logit_difference_below"], found["fp32_label_disagreements"]
     told = f"logits within {below:g}, {rows} rows with another label"
     return Check("fp32 against torch", f"logits within {limit:g}, same labels", told, below <= limit and rows == 0)
 

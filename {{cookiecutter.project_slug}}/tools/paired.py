@@ -9,12 +9,14 @@ import numpy as np
 from scipy.optimize import root_scalar
 from scipy.stats import binom, norm
 
+from {{ cookiecutter.package_name }}.evaluation.metrics import (
+    EXACT_BELOW,
+    mcnemar_p,
+)
+
 ALPHA = 0.05
 POWER = 0.8
 SAMPLES = 10_000
-# With fewer rows that differ, the test that never rejects too often; from here on the mid-p, because the exact test
-# rejects too rarely (Fagerland, Lydersen and Laake 2013, doi:10.1186/1471-2288-13-91).
-EXACT_BELOW = 25
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,9 @@ class Interval:
     p: float
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """The two-sided p-value that two models are right equally often, from the rows that only one of them has right."""
-    return float(_mcnemar(np.array(min(better, worse)), np.array(better + worse)))
-
-
 def name_of_mcnemar(better: int, worse: int) -> str:
     """Which of its forms is used."""
     return "McNemar, exact" if better + worse < EXACT_BELOW else "McNemar, mid-p"
-
-
-def _mcnemar(fewer: np.ndarray, differing: np.ndarray) -> np.ndarray:
-    both_sides = 2 * binom.cdf(fewer, differing, 0.5)
-    mid = both_sides - binom.pmf(fewer, differing, 0.5)
-    return np.where(differing < EXACT_BELOW, np.minimum(both_sides, 1), mid)
 
 
 def bootstrap(differences: np.ndarray, *, samples: int = SAMPLES, seed: int = 0) -> Interval:
@@ -75,7 +66,7 @@ def power_of_mcnemar(rows: int, gain: float, discordance: float) -> float:
     near = binom.ppf(ALPHA / 2, differing, 0.5)
     # The largest number of rows in the minority that is still rejected; -1 where none is.
     candidates = np.clip(near[:, np.newaxis] + np.array([-2, -1, 0, 1]), -1, None)
-    rejected = _mcnemar(candidates, differing[:, np.newaxis]) < ALPHA
+    rejected = mcnemar_p(candidates, differing[:, np.newaxis]) < ALPHA
     largest = np.where(rejected & (candidates >= 0), candidates, -1).max(axis=1)
     share = (discordance + gain) / (2 * discordance)
     found = np.where(largest >= 0, binom.cdf(largest, differing, 1 - share), 0)

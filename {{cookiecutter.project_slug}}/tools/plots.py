@@ -57,7 +57,11 @@ def specs_in(shown: dict) -> dict[str, dict]:
     for name, renderers in shown["data"].items():
         for renderer in renderers:
             content = renderer["content"]
-            found[Path(name).stem] = json.loads(content) if isinstance(content, str) else content
+            spec = json.loads(content) if isinstance(content, str) else content
+            for parameter in spec.get("params", []):
+                if parameter["name"] == "showValues":  # the counts in the cells of DVC's confusion matrix
+                    parameter["value"] = True
+            found[Path(name).stem] = spec
     return found
 
 

@@ -20,7 +20,7 @@ from reproduce import Place, take_remote_of
 from {{ cookiecutter.package_name }}.errors import UserError
 
 # Fast, and they load what computes: numpy, scipy, torch, transformers, tokenizers.
-SANITY = ("tests/test_params.py", "tests/test_metrics.py", "tests/test_model.py")
+SANITY = ("tests/test_params.py", "tests/test_evaluation.py", "tests/test_model.py")
 
 
 def main() -> int:

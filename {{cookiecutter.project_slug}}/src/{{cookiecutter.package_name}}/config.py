@@ -125,7 +125,7 @@ class Prepare(Block):
 class Embeddings(Block):
     """The linear probe on frozen embeddings, and what counts as a near-duplicate."""
 
-    probe_c: Positive
+    probe_c: Annotated[list[Positive], Field(min_length=1)]
     near_duplicate_cosine: Annotated[float, Field(gt=0, le=1)]
 
 

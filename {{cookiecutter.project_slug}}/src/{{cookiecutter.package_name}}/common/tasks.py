@@ -24,8 +24,8 @@ MAIN_SCORE: "dict[Task, str]" = {
 }
 
 
-def width_of(task: "Task", labels: int) -> int:
-    """How many numbers the head puts out for a text."""
+def output_size(task: "Task", labels: int) -> int:
+    """The number of outputs of the head."""
     return 1 if task == "regression" else labels
 
 
@@ -46,7 +46,7 @@ def targets_of(column: "pl.Series", task: "Task", labels: int) -> np.ndarray:
 
 
 def values_of(task: "Task", logits: np.ndarray) -> np.ndarray:
-    """What the logits (rows x width) say: probabilities, or for regression the numbers themselves; the same shape."""
+    """Predictions of the logits (rows x outputs): probabilities, or for regression the numbers; the same shape."""
     if task == "regression":
         return logits
     if task == "multi_label":
@@ -56,10 +56,10 @@ def values_of(task: "Task", logits: np.ndarray) -> np.ndarray:
 
 
 def decisions_of(task: "Task", values: np.ndarray) -> np.ndarray:
-    """The labels that the values (rows x width) choose, so that rows can be compared; regression chooses none.
+    """The predicted labels of the values (rows x outputs); regression has none.
 
-    single_label and pair: the index of the likeliest (rows x 1); multi_label: whether each is likelier than not
-    (rows x labels); regression: rows x 0.
+    single_label and pair: the index of the most probable (rows x 1); multi_label: whether each has a probability above
+    one half (rows x labels); regression: rows x 0.
     """
     if task == "regression":
         return np.empty((len(values), 0), dtype=np.int64)
@@ -68,6 +68,6 @@ def decisions_of(task: "Task", values: np.ndarray) -> np.ndarray:
     return values.argmax(axis=1, keepdims=True)
 
 
-def decided_otherwise(task: "Task", values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which rows get another answer from one model than from another (rows, bool)."""
+def label_disagreement(task: "Task", values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """In which rows the labels of two models differ (rows, bool)."""
     return (decisions_of(task, values) != decisions_of(task, others)).any(axis=1)

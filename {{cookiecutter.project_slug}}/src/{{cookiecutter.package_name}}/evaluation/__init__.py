@@ -1,1 +1,1 @@
-"""Predictions on the test rows, robustness and the model card."""
+"""Metrics, predictions and robustness on the test rows, and the model card."""

@@ -1,6 +1,6 @@
-"""How the shipped model bears texts that are not as neat as those it was trained on.
+"""Robustness of the shipped model to perturbed texts: typing errors, upper case, truncation, dropped words.
 
-What becomes of a text follows from the text itself and the seed, not from the rows around it.
+The perturbation of a text depends on the text itself and the seed, not on the rows around it.
 """
 
 import hashlib
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..common.metrics import DECIMALS, scores
-from ..common.tasks import decided_otherwise
+from ..common.tasks import label_disagreement
 from ..config import Evaluate, Task
 from ..inference.classifier import OnnxClassifier
+from ..modeling.scores import rounded, scores
 from ..text.tokenization import Text
 
-Draw = np.random.Generator
-Change = Callable[[str, Draw, Evaluate], str]
+Perturbation = Callable[[str, np.random.Generator, Evaluate], str]
 
 
 def robustness(
@@ -25,75 +24,75 @@ def robustness(
     model: OnnxClassifier,
     texts: Sequence[Text],
     targets: np.ndarray,
-    before: np.ndarray,
+    values: np.ndarray,
     *,
-    knobs: Evaluate,
+    settings: Evaluate,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """The scores of the model on every kind of changed texts, and how many of them changed and got another answer.
+    """For each perturbation the scores of the model, the perturbed rows, and the rows whose label differs.
 
-    before: what it says of the texts as they are.
+    values: of the unperturbed texts, see `tasks.values_of`.
     """
     found: dict[str, dict[str, Any]] = {}
-    for kind in CHANGES:
-        changed = [changed_text(kind, text, knobs, seed) for text in texts]
-        values = model.values(changed)
-        found[kind] = {name: round(value, DECIMALS) for name, value in scores(task, targets, values).items()}
-        found[kind]["rows_changed"] = sum(new != old for new, old in zip(changed, texts, strict=True))
+    for kind in PERTURBATIONS:
+        perturbed = [perturbed_text(kind, text, settings, seed) for text in texts]
+        others = model.values(perturbed)
+        found[kind] = dict(rounded(scores(task, targets, others)))
+        found[kind]["perturbed_rows"] = sum(new != old for new, old in zip(perturbed, texts, strict=True))
         if task != "regression":
-            found[kind]["rows_decided_otherwise"] = int(decided_otherwise(task, values, before).sum())
+            found[kind]["label_disagreements"] = int(label_disagreement(task, others, values).sum())
     return found
 
 
-def changed_text(kind: str, text: Text, knobs: Evaluate, seed: int) -> Text:
-    """The text, or both texts of a pair, changed in this way."""
+def perturbed_text(kind: str, text: Text, settings: Evaluate, seed: int) -> Text:
+    """The perturbed text, or both perturbed texts of a pair."""
     if not isinstance(text, str):
         first, second = text
-        return change(kind, first, knobs, seed), change(kind, second, knobs, seed)
-    return change(kind, text, knobs, seed)
+        return perturb(kind, first, settings, seed), perturb(kind, second, settings, seed)
+    return perturb(kind, text, settings, seed)
 
 
-def change(kind: str, text: str, knobs: Evaluate, seed: int) -> str:
-    """One text changed in this way, always the same."""
+def perturb(kind: str, text: str, settings: Evaluate, seed: int) -> str:
+    """One text, perturbed the same way in every call."""
     digest = hashlib.blake2b(f"{seed}\0{kind}\0{text}".encode(), digest_size=16).digest()
-    return CHANGES[kind](text, np.random.default_rng(int.from_bytes(digest, "big")), knobs)
+    return PERTURBATIONS[kind](text, np.random.default_rng(int.from_bytes(digest, "big")), settings)
 
 
-def typing_errors(text: str, draw: Draw, knobs: Evaluate) -> str:
-    """Some letters left out, doubled, or exchanged with the next character."""
-    hit = draw.random(len(text)) < knobs.typing_errors
-    mistake = draw.integers(0, 3, len(text))
+def typing_errors(text: str, rng: np.random.Generator, settings: Evaluate) -> str:
+    """Some letters omitted, doubled, or swapped with the next character."""
+    hit = rng.random(len(text)) < settings.typing_errors
+    mistake = rng.integers(0, 3, len(text))
     written: list[str] = []
-    place = 0
-    while place < len(text):
-        letter, after = text[place], text[place + 1 : place + 2]
-        if hit[place] and letter.isalpha():
-            written.append(("", 2 * letter, after + letter)[mistake[place]])
-            place += len(after) if mistake[place] == 2 else 0
+    index = 0
+    while index < len(text):
+        letter, following = text[index], text[index + 1 : index + 2]
+        if hit[index] and letter.isalpha():
+            written.append(("", 2 * letter, following + letter)[mistake[index]])
+            index += len(following) if mistake[index] == 2 else 0
         else:
             written.append(letter)
-        place += 1
+        index += 1
     return "".join(written)
 
 
-def upper_case(text: str, _draw: Draw, _knobs: Evaluate) -> str:
-    """All letters large."""
+def upper_case(text: str, _rng: np.random.Generator, _settings: Evaluate) -> str:
+    """All letters in upper case."""
     return text.upper()
 
 
-def truncated(text: str, _draw: Draw, knobs: Evaluate) -> str:
+def truncated(text: str, _rng: np.random.Generator, settings: Evaluate) -> str:
     """The beginning alone."""
-    return text[: math.ceil(knobs.kept_share * len(text))]
+    return text[: math.ceil(settings.kept_share * len(text))]
 
 
-def dropped_words(text: str, draw: Draw, knobs: Evaluate) -> str:
-    """Some words left out, never all."""
+def dropped_words(text: str, rng: np.random.Generator, settings: Evaluate) -> str:
+    """Some words dropped, never all."""
     words = text.split()
-    kept = [word for word, place in zip(words, draw.random(len(words)), strict=True) if place >= knobs.dropped_words]
+    kept = [word for word, draw in zip(words, rng.random(len(words)), strict=True) if draw >= settings.dropped_words]
     return " ".join(kept or words[:1])
 
 
-CHANGES: dict[str, Change] = {
+PERTURBATIONS: dict[str, Perturbation] = {
     "typing_errors": typing_errors,
     "upper_case": upper_case,
     "truncated": truncated,

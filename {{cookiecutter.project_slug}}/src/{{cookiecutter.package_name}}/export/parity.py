@@ -1,4 +1,4 @@
-"""Whether the ONNX model is the torch model: the same label and nearly the same logits, on real and on hard texts."""
+"""Parity of the ONNX model with the torch model: the same labels and nearly the same logits, on real and hard texts."""
 
 import math
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from ..common.metrics import DECIMALS, main_score
-from ..common.tasks import MAIN_SCORE, decided_otherwise, values_of
+from ..common.tasks import MAIN_SCORE, label_disagreement, values_of
 from ..config import ExportOnnx, Task
 from ..errors import UserError
 from ..inference.classifier import run_in_order
+from ..modeling.scores import DECIMALS, main_score, rounded
 from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
@@ -41,15 +41,15 @@ HARD_TEXTS = (
 def differences(
     session: onnxruntime.InferenceSession, sequences: Sequence[Sequence[int]], expected: np.ndarray, task: Task
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each row's largest distance from the expected logits over all batch sizes, and whether any changed its answer.
+    """Each row's largest logit difference over all batch sizes, whether its label differs in any, and the logits.
 
-    expected: rows x width; third come the logits themselves, in the largest batches. Rows come in their own order,
-    padded to the longest of their batch; in batches of one they are not padded.
+    expected: torch's logits, rows x outputs. The logits returned are those of the largest batches. Rows come in their
+    own order, padded to the longest of their batch; in batches of one they are not padded.
     """
     by_size = [run_in_order(session, sequences, expected.shape[1], size) for size in BATCH_SIZES]
     distance = np.max([np.abs(logits - expected).max(axis=1) for logits in by_size], axis=0)
-    answers = values_of(task, expected)
-    relabelled = np.any([decided_otherwise(task, values_of(task, logits), answers) for logits in by_size], axis=0)
+    values = values_of(task, expected)
+    relabelled = np.any([label_disagreement(task, values_of(task, logits), values) for logits in by_size], axis=0)
     return distance, relabelled, by_size[-1]
 
 
@@ -63,7 +63,7 @@ def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence
             expected=f"the same label and logits within {limit} on every row, in batches of {BATCH_SIZES}",
             found=f"{len(wrong)} of {len(texts)} rows differ; the worst:"
             + "".join(f"\n    row {row} by {distance[row]:.2g}: {str(texts[row])[:60]!r}" for row in worst),
-            fix="set export_onnx.fused or export_onnx.opset otherwise, or raise export_onnx.max_logit_difference",
+            fix="change export_onnx.fused or export_onnx.opset, or raise export_onnx.max_logit_difference",
         )
 
 
@@ -73,11 +73,17 @@ def hard_texts(task: Task) -> list[Text]:
 
 
 def report(
-    distance: np.ndarray, targets: np.ndarray, logits: dict[str, np.ndarray], task: Task, limits: ExportOnnx
+    distance: np.ndarray,
+    relabelled: np.ndarray,
+    targets: np.ndarray,
+    logits: dict[str, np.ndarray],
+    task: Task,
+    limits: ExportOnnx,
 ) -> dict[str, object]:
-    """What differs on the validation rows; raises UserError when int8 loses more than the parameters allow.
+    """The parity report; raises UserError when int8 loses more on the validation rows than the parameters allow.
 
-    logits: rows x width of `torch`, `fp32`, `int8`, and of `int8_alone`, where every row was a batch of its own.
+    distance and relabelled: of fp32, on validation rows and hard texts, see `differences`.
+    logits: of the validation rows (rows x outputs) by `torch`, `fp32`, `int8`, and `int8_alone` in batches of one row.
     """
     values = {name: values_of(task, rows) for name, rows in logits.items()}
     score = MAIN_SCORE[task]
@@ -85,26 +91,28 @@ def report(
     drop = scores["fp32"] - scores["int8"]
     if drop > limits.max_int8_drop:
         raise UserError(
-            "the int8 model is too much worse",
-            expected=f"a loss of {score} of at most {limits.max_int8_drop} on the validation rows",
+            "the int8 model loses too much",
+            expected=f"{score} lower by at most {limits.max_int8_drop} on the validation rows",
             found=f"{drop:.4f}",
             fix="raise export_onnx.max_int8_drop, or ship the fp32 model",
         )
+
+    def disagreements(other: str) -> int:
+        return int(label_disagreement(task, values["int8"], values[other]).sum())
+
     return {
         "rows": len(targets),
         "hard_texts": len(HARD_TEXTS),
         "batch_sizes": list(BATCH_SIZES),
-        "fp32_rows_with_another_label": 0,
+        "fp32_label_disagreements": int(relabelled.sum()),
         "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
-        "int8_rows_with_another_label": int(np.sum(decided_otherwise(task, values["int8"], values["torch"]))),
-        "int8_rows_that_depend_on_their_batch": int(
-            np.sum(decided_otherwise(task, values["int8"], values["int8_alone"]))
-        ),
+        "int8_label_disagreements": disagreements("torch"),
+        "int8_batch_dependent_labels": disagreements("int8_alone"),
         f"int8_{score}_drop": round(drop, DECIMALS),
-        score: {name: round(value, DECIMALS) for name, value in scores.items()},
+        score: rounded(scores),
     }
 
 
 def power_of_ten_above(value: float) -> float:
-    """The next power of ten: its exact value is another on another CPU, its magnitude is not."""
+    """The next power of ten: the exact difference depends on the CPU, its magnitude does not."""
     return float(f"1e{math.floor(math.log10(max(value, 1e-12))) + 1}")

@@ -12,7 +12,7 @@ import onnxruntime
 from onnxruntime import InferenceSession
 
 from ..common.manifest import verified_manifest
-from ..common.tasks import values_of, width_of
+from ..common.tasks import output_size, values_of
 from ..text.cleaning import clean
 from ..text.tokenization import Text, encode, load_tokenizer, pad, sorted_batches
 from .outputs import Answer, Answers
@@ -43,7 +43,7 @@ class OnnxClassifier:
     def values(self, texts: Sequence[Text]) -> np.ndarray:
         """What the model says of each text, in the order given: texts x width, float32, see `tasks.values_of`."""
         sequences = encode(self.tokenizer, [cleaned(text) for text in texts])
-        width = width_of(self.task, len(self.labels))
+        width = output_size(self.task, len(self.labels))
         return values_of(self.task, run_sorted(self.session, sequences, width, self.batch_tokens))
 
     def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:

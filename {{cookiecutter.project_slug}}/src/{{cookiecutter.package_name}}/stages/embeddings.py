@@ -13,14 +13,13 @@ from ..common import distributed
 from ..common.determinism import use_deterministic_kernels
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
-from ..common.metrics import DECIMALS, scores
-from ..common.tasks import targets_of, values_of
+from ..common.tasks import targets_of
 from ..config import Params
 from ..kernels.onednn import freeze
 from ..modeling.classifier import batches_of, load_base, run_batches
 from ..modeling.embedding_cache import VECTORS, Embedded, copy_rows, embed_new
 from ..modeling.near_duplicates import near_duplicates
-from ..modeling.probe import fit_probe, save_probe
+from ..modeling.probe import Labelled, choose_probe, save_probe
 from ..text.token_store import open_store
 from ..text.tokenization import Sequences
 
@@ -66,15 +65,14 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
 
 
 def learn(params: Params) -> None:
-    """Write the probe and its scores on the validation rows."""
+    """Write the probe that the validation rows choose, and the scores of every candidate."""
     task, labels = params.task, len(read_json(paths.LABELS))
-    vectors, targets = {}, {}
-    for split in ("train", "validation"):
-        vectors[split] = np.load(paths.split_embeddings(split), mmap_mode="r")
+
+    def rows_of(split: str) -> Labelled:
         column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
-        targets[split] = targets_of(column, task, labels)
-    probe = fit_probe(vectors["train"], targets["train"], params.embeddings.probe_c, task)
+        return np.load(paths.split_embeddings(split), mmap_mode="r"), targets_of(column, task, labels)
+
+    probe, report = choose_probe(rows_of("train"), rows_of("validation"), params.embeddings.probe_c, task)
     with new_directory(paths.PROBE) as new:
-        save_probe(probe, new)
-    found = scores(task, targets["validation"], values_of(task, probe.logits(vectors["validation"])))
-    write_json(paths.PROBE_REPORT, {"validation": {name: round(value, DECIMALS) for name, value in found.items()}})
+        save_probe(probe, report["c"], new)
+    write_json(paths.PROBE_REPORT, report)

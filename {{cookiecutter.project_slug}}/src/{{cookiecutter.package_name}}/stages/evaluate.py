@@ -1,4 +1,4 @@
-"""Measure the four models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model's card."""
+"""Measure the four models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model card."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -10,63 +10,69 @@ import polars as pl
 from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_bytes, write_json, write_text
-from ..common.metrics import DECIMALS, calibration_table, per_class_table, summary
-from ..common.tasks import decided_otherwise, targets_of, values_of, width_of
+from ..common.manifest import verified_manifest
+from ..common.tasks import label_disagreement, output_size, targets_of, values_of
 from ..config import Params
-from ..evaluation.card import Facts, model_card
+from ..evaluation.card import Reports, model_card
+from ..evaluation.metrics import calibration_table, per_class_table, summary
 from ..evaluation.predictions import predictions
 from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier
 from ..kernels.onednn import freeze
 from ..modeling.classifier import load_fine_tuned, run_over
 from ..modeling.probe import load_probe
+from ..modeling.scores import DECIMALS
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
+
+Tables = dict[str, list[dict[str, Any]]]
 
 
 def run(params: Params) -> None:
-    """Write the metrics of every model, the tables that DVC plots, and the model's card."""
+    """Write the metrics of every model, the tables that DVC plots, and the model card."""
     use_deterministic_kernels(params.compute)
     names = read_json(paths.LABELS)
     table = pl.read_parquet(paths.split_table("test"))
     targets = targets_of(table["label"], params.task, len(names))
     texts = texts_of(table)
     values = values_of_models(texts, names, params)
-    knobs = params.evaluate
-    metrics: dict[str, Any] = {
-        model: summary(
-            params.task,
+    metrics = measure(params, targets, values)
+    write_json(paths.METRICS, metrics)
+    rows = io.BytesIO()
+    predictions(params.task, table, names, values).write_parquet(rows)
+    write_bytes(paths.PREDICTIONS, rows.getvalue())
+    shipped = OnnxClassifier(paths.ONNX, "int8", params.compute.threads)
+    perturbed = robustness(
+        params.task, shipped, texts, targets, values["onnx_int8"], settings=params.evaluate, seed=params.seed
+    )
+    write_json(paths.ROBUSTNESS, perturbed)
+    with new_directory(paths.EVALUATION) as new:
+        for name, content in tables(params, targets, values, names).items():
+            write_text(new / f"{name}.csv", pl.DataFrame(content).write_csv())
+    write_text(paths.MODEL_CARD, model_card(params, reports(names, metrics, perturbed)))
+
+
+def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The metrics of every model."""
+    task, settings = params.task, params.evaluate
+    metrics: dict[str, Any] = {"test_rows": len(targets)}
+    for model, found in values.items():
+        metrics[model] = summary(
+            task,
             targets,
             found,
             values["probe"],
-            bins=knobs.calibration_bins,
-            samples=knobs.bootstrap_samples,
+            bins=settings.calibration_bins,
+            samples=settings.bootstrap_samples,
             seed=params.seed,
         )
-        for model, found in values.items()
-    }
-    if params.task != "regression":
-        for model, found in values.items():
-            others = decided_otherwise(params.task, found, values["torch"])
-            metrics[model]["rows_labelled_unlike_torch"] = int(others.sum())
-    metrics["test_rows"] = len(targets)
-    write_json(paths.METRICS, metrics)
-    said = io.BytesIO()
-    predictions(params.task, table, names, values).write_parquet(said)
-    write_bytes(paths.PREDICTIONS, said.getvalue())
-    shipped = OnnxClassifier(paths.ONNX, "int8", params.compute.threads)
-    before = values["onnx_int8"]
-    strained = robustness(params.task, shipped, texts, targets, before, knobs=knobs, seed=params.seed)
-    write_json(paths.ROBUSTNESS, strained)
-    with new_directory(paths.EVALUATION) as new:
-        for name, rows in tables(params, targets, values, names).items():
-            write_text(new / f"{name}.csv", pl.DataFrame(rows).write_csv())
-    write_text(paths.MODEL_CARD, model_card(params, facts(names, metrics, strained)))
+        if task != "regression":
+            disagreement = label_disagreement(task, found, values["torch"])
+            metrics[model]["label_disagreements_with_torch"] = int(disagreement.sum())
+    return metrics
 
 
-def tables(
-    params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """What is drawn, by name: the calibration, and what the task allows beside it."""
+def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str]) -> Tables:
+    """What is plotted, by name: the calibration, and what the task allows beside it."""
     task, bins = params.task, params.evaluate.calibration_bins
     made = {"calibration": of_all_models(values, lambda found: calibration_table(task, targets, found, bins))}
     if task != "regression":
@@ -84,15 +90,15 @@ def tables(
 def of_all_models(
     values: dict[str, np.ndarray], table: Callable[[np.ndarray], list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """The tables of all models under each other, with the model in the first column."""
+    """The tables of all models, one after the other, with the model in the first column."""
     return [{"model": model} | row for model, found in values.items() for row in table(found)]
 
 
 def values_of_models(texts: Sequence[Text], names: list[str], params: Params) -> dict[str, np.ndarray]:
-    """What every model says, rows x width, see `tasks.values_of`."""
+    """The predictions of every model, rows x outputs, see `tasks.values_of`."""
     task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))
-    model = load_fine_tuned(paths.FINE_TUNED, width_of(task, len(names)), params.text.pooling, task)
+    model = load_fine_tuned(paths.FINE_TUNED, output_size(task, len(names)), params.text.pooling, task)
     freeze(model, params.compute)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     logits = run_over(model, encode(tokenizer, texts), params.text.max_length, output="logits")
@@ -104,16 +110,18 @@ def values_of_models(texts: Sequence[Text], names: list[str], params: Params) ->
     }
 
 
-def facts(names: list[str], metrics: dict[str, Any], strained: dict[str, Any]) -> Facts:
-    """What the model's card tells, from this and earlier stages."""
+def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> Reports:
+    """What the model card shows, from this and earlier stages."""
     files = {"probe": paths.PROBE_FILE, "torch": paths.FINE_TUNED / "model.safetensors"}
     files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items()}
-    return Facts(
+    return Reports(
         labels=names,
         metrics=metrics,
-        robustness=strained,
+        robustness=perturbed,
         profile=read_json(paths.DATA_PROFILE),
         near_duplicates=read_json(paths.NEAR_DUPLICATES),
         parity=read_json(paths.PARITY),
+        probe=verified_manifest(paths.PROBE),
+        trained=verified_manifest(paths.FINE_TUNED)["parameters"],
         sizes={name: file.stat().st_size for name, file in files.items()},
     )

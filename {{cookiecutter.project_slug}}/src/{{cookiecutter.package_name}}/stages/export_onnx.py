@@ -1,4 +1,4 @@
-"""Write the model as ONNX, in float32 and int8, and refuse it unless it says what the torch model says."""
+"""Export the model to ONNX, in float32 and int8, and refuse it unless it predicts what the torch model predicts."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import decided_otherwise, targets_of, values_of, width_of
+from ..common.tasks import label_disagreement, output_size, targets_of, values_of
 from ..config import Params
 from ..export import graph
 from ..export.parity import differences, hard_texts, report, require_parity
@@ -34,8 +34,8 @@ def run(params: Params) -> None:
     texts = [*texts_of(validation), *map(cleaned, hard_texts(params.task))]
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
     sequences = encode(tokenizer, texts)
-    width = width_of(params.task, labels)
-    model = load_fine_tuned(paths.FINE_TUNED, width, params.text.pooling, params.task)
+    outputs = output_size(params.task, labels)
+    model = load_fine_tuned(paths.FINE_TUNED, outputs, params.text.pooling, params.task)
     expected = run_over(model, sequences, params.text.max_length, output="logits")
     with new_directory(paths.ONNX) as new:
         exported = graph.export(model, params.export_onnx.opset, fused=params.export_onnx.fused)
@@ -61,7 +61,7 @@ def add_text_graph(
     length = params.text.max_length
     graph.save(with_tokenizer(exported, new / TOKENIZER, length, params.task), new / TEXT_MODEL)
     logits = run_over_texts(open_text_session(new / TEXT_MODEL, params.compute.threads), texts)
-    relabelled = decided_otherwise(params.task, values_of(params.task, logits), values_of(params.task, expected))
+    relabelled = label_disagreement(params.task, values_of(params.task, logits), values_of(params.task, expected))
     require_parity(np.abs(logits - expected).max(axis=1), relabelled, texts, params.export_onnx.max_logit_difference)
     return {"texts_tokenized_otherwise": tokenized_otherwise(new / TOKENIZER, length)}
 
@@ -78,18 +78,18 @@ def check(
     fp32, int8 = (open_session(onnx_models / file, params.compute.threads) for file in MODELS.values())
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
     require_parity(distance, relabelled, texts, params.export_onnx.max_logit_difference)
-    real, width = sequences[: len(targets)], expected.shape[1]
+    real, outputs = sequences[: len(targets)], expected.shape[1]
     logits = {
         "torch": expected[: len(targets)],
         "fp32": logits_fp32[: len(targets)],
-        "int8": run_sorted(int8, real, width),
-        "int8_alone": run_in_order(int8, real, width, size=1),
+        "int8": run_sorted(int8, real, outputs),
+        "int8_alone": run_in_order(int8, real, outputs, size=1),
     }
-    return report(distance, targets, logits, params.task, params.export_onnx)
+    return report(distance, relabelled, targets, logits, params.task, params.export_onnx)
 
 
 def facts(params: Params) -> dict[str, object]:
-    """What a user of the model must know, and what it was made from."""
+    """What prediction needs of the parameters, and what the model was made from."""
     trained = verified_manifest(paths.FINE_TUNED)
     return {
         "task": params.task,

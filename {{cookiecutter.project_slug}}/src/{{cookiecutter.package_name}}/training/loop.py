@@ -17,17 +17,17 @@ from tqdm import tqdm
 
 from ..common import distributed
 from ..common.io import write_text
-from ..common.metrics import DECIMALS, scores
 from ..common.tasks import MAIN_SCORE, values_of
 from ..config import FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier, batches_of, run_batches, to_device
+from ..modeling.scores import DECIMALS, main_score
 from . import checkpoints
 from .batches import Rows, order_of
 from .checkpoints import Pace, Progress
 from .sharing import Copies, Parts, share
 
-STOPS_PER_RUN = 24
+POINTS_PER_RUN = 24
 CURVE = "curve.csv"
 
 # Token ids, mask and targets, and what their mean loss counts: over all processes every row counts alike.
@@ -36,22 +36,24 @@ Part = tuple[tuple[Tensor, Tensor, Tensor], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of an epoch, steps in all, and after how many steps there is a point of the curve, perhaps a checkpoint."""
+    """Steps of an epoch, steps in all, and windows of an epoch: each ends with a point of the curve.
+
+    The windows of an epoch have equally many steps, or one more, so every point is a mean over equally many losses.
+    """
 
     epoch: int
     steps: int
-    between_stops: int
+    windows: int
 
     @classmethod
     def of(cls, knobs: FineTune, rows: int) -> "Plan":
         """The plan for so many rows."""
         epoch = math.ceil(rows / knobs.batch_size)
-        steps = knobs.epochs * epoch
-        return cls(epoch, steps, math.ceil(steps / STOPS_PER_RUN))
+        return cls(epoch, knobs.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / knobs.epochs)))
 
     def stops_at(self, step: int) -> bool:
-        """Whether the run stops for that after so many steps."""
-        return step % self.between_stops == 0 or step % self.epoch == 0
+        """Whether a window ends after so many steps."""
+        return step * self.windows // self.epoch > (step - 1) * self.windows // self.epoch
 
 
 def train(
@@ -189,7 +191,7 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
         return
     targets = validation.targets(np.arange(len(validation)))
     loss = LOSSES[params.task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
-    score = scores(params.task, targets, values_of(params.task, logits))[MAIN_SCORE[params.task]]
+    score = main_score(params.task, targets, values_of(params.task, logits))
     progress.curve[-1] |= {"validation_loss": loss, "validation_score": score}
     checkpoints.keep_best(directory, progress, score, model)
     write_text(directory / CURVE, curve_as_csv(progress.curve, MAIN_SCORE[params.task]))

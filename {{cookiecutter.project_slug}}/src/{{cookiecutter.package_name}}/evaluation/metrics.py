@@ -1,0 +1,112 @@
+"""What is reported of the models and chooses nothing: intervals, calibration, per-class scores, significance.
+
+Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.targets_of` gives.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom, wilcoxon
+from sklearn.metrics import precision_recall_fscore_support
+
+from ..common.tasks import decisions_of
+from ..config import Task
+from ..modeling.scores import DECIMALS, Scorer, rounded, scorer
+
+# From so many discordant rows on the mid-p: the exact test rejects too rarely there (Fagerland, Lydersen and Laake
+# 2013, doi:10.1186/1471-2288-13-91).
+EXACT_BELOW = 25
+
+
+def bootstrap_intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals of every score over rows drawn with replacement (Efron 1979)."""
+    rng = np.random.default_rng(seed)
+    drawn = (np.bincount(rng.integers(0, rows, rows), minlength=rows) for _ in range(samples))
+    found = [score(weights.astype(np.float64)) for weights in drawn]
+    bounds = {name: np.quantile([sample[name] for sample in found], [0.025, 0.975]) for name in found[0]}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
+def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray) -> tuple[str, float]:
+    """The paired test that two models err alike, and its p-value: McNemar's, or Wilcoxon's on the sizes of errors."""
+    if task == "regression":
+        better = abs(baseline[:, 0] - targets) - abs(values[:, 0] - targets)
+        return "wilcoxon", float(wilcoxon(better).pvalue) if better.any() else 1.0
+    wanted = targets.astype(np.int64).reshape(len(targets), -1)
+    right, baseline_right = ((decisions_of(task, v) == wanted).all(axis=1) for v in (values, baseline))
+    return "mcnemar", mcnemar(int(np.sum(right & ~baseline_right)), int(np.sum(~right & baseline_right)))
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The two-sided p-value that two models are right equally often, from the rows that only one of them has right."""
+    return float(mcnemar_p(min(better, worse), better + worse))
+
+
+def mcnemar_p(fewer: Any, discordant: Any) -> np.ndarray:
+    """The same for arrays: of so many discordant rows, how many the model has right that has fewer of them right."""
+    exact = 2 * binom.cdf(fewer, discordant, 0.5)
+    mid_p = exact - binom.pmf(fewer, discordant, 0.5)
+    return np.where(np.asarray(discordant) < EXACT_BELOW, np.minimum(exact, 1), mid_p)
+
+
+def calibration_table(task: Task, targets: np.ndarray, values: np.ndarray, bins: int) -> list[dict[str, float]]:
+    """For each bin that is not empty: its rows, the mean prediction and the mean observation.
+
+    single_label and pair: bins of equal width of the confidence, and the accuracy. multi_label: bins of every label's
+    probability, and how often rows have it. regression: bins of equally many rows.
+    """
+    if task == "regression":
+        predicted, observed = values[:, 0], targets
+        bin_of = np.argsort(np.argsort(predicted, kind="stable"), kind="stable") * bins // len(predicted)
+    else:
+        multi = task == "multi_label"
+        predicted = values.ravel() if multi else values.max(axis=1)
+        observed = targets.ravel() if multi else values.argmax(axis=1) == targets
+        bin_of = np.minimum((predicted * bins).astype(int), bins - 1)
+    return [
+        {
+            "rows": int(np.sum(bin_of == b)),
+            "predicted": _round(predicted[bin_of == b].mean()),
+            "observed": _round(observed[bin_of == b].mean()),
+        }
+        for b in range(bins)
+        if np.any(bin_of == b)
+    ]
+
+
+def calibration_error(table: list[dict[str, float]]) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599): mean gap of confidence and accuracy, by rows."""
+    rows = sum(b["rows"] for b in table)
+    return sum(b["rows"] * abs(b["predicted"] - b["observed"]) for b in table) / rows
+
+
+def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: list[str]) -> list[dict[str, object]]:
+    """For every label: precision, recall, F1 and the number of rows that have it."""
+    chosen = decisions_of(task, values)
+    found = precision_recall_fscore_support(
+        targets, chosen if task == "multi_label" else chosen[:, 0], labels=range(len(names)), zero_division=0
+    )
+    rows = np.column_stack([np.asarray(score) for score in found])
+    return [
+        {"label": name, "precision": _round(p), "recall": _round(r), "f1": _round(f), "rows": int(n)}
+        for name, (p, r, f, n) in zip(names, rows, strict=True)
+    ]
+
+
+def summary(
+    task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray, *, bins: int, samples: int, seed: int
+) -> dict[str, float]:
+    """Everything that is compared about one model; `baseline` holds the probe's values."""
+    score = scorer(task, targets, values)
+    found = score(np.ones(len(targets)))
+    for name, (low, high) in bootstrap_intervals(score, len(targets), samples=samples, seed=seed).items():
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    if task != "regression":
+        found["calibration_error"] = calibration_error(calibration_table(task, targets, values, bins))
+    test, p_value = significance(task, targets, values, baseline)
+    found[f"{test}_p_against_probe"] = p_value
+    return rounded(found)
+
+
+def _round(value: float) -> float:
+    return round(float(value), DECIMALS)

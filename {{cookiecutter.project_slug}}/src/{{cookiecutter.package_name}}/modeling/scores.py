@@ -1,0 +1,91 @@
+"""The scores that choose: the probe's regularisation, the best epoch, whether int8 may ship.
+
+Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.targets_of` gives. What is only reported
+stands in evaluation/metrics.py, so that a change there trains nothing again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..common.tasks import MAIN_SCORE, decisions_of
+from ..config import Task
+
+DECIMALS = 6
+
+Scorer = Callable[[np.ndarray], dict[str, float]]
+
+
+def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
+    """A function from the weight of each row to the scores; with all weights 1 they are those of the rows."""
+    if task == "regression":
+        return _regression(targets.astype(np.float64), values[:, 0].astype(np.float64))
+    if task == "multi_label":
+        return _label_sets(targets.astype(bool), decisions_of(task, values).astype(bool))
+    return _labels(targets, decisions_of(task, values)[:, 0], values.shape[1])
+
+
+def scores(task: Task, targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """Every score of the task.
+
+    single_label and pair: accuracy, macro_f1 (the mean of the labels' F1; a label that never occurs counts as 0).
+    multi_label: micro_f1, macro_f1, exact_match. regression: r2, rmse and mae in the unit of the target.
+    """
+    return scorer(task, targets, values)(np.ones(len(targets)))
+
+
+def main_score(task: Task, targets: np.ndarray, values: np.ndarray) -> float:
+    """The score by which models of this task are chosen."""
+    return scores(task, targets, values)[MAIN_SCORE[task]]
+
+
+def rounded(found: dict[str, float]) -> dict[str, float]:
+    """Scores as the reports hold them."""
+    return {name: round(value, DECIMALS) for name, value in found.items()}
+
+
+def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int) -> Scorer:
+    right = targets == chosen
+
+    def weighted(weights: np.ndarray) -> dict[str, float]:
+        hits = np.bincount(targets[right], weights[right], labels)
+        members = np.bincount(targets, weights, labels) + np.bincount(chosen, weights, labels)
+        return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": float(_f1(hits, members).mean())}
+
+    return weighted
+
+
+def _label_sets(targets: np.ndarray, chosen: np.ndarray) -> Scorer:
+    both = (targets & chosen).astype(np.float64)
+    either = targets.astype(np.float64) + chosen
+    exact = (targets == chosen).all(axis=1)
+
+    def weighted(weights: np.ndarray) -> dict[str, float]:
+        hits, members = weights @ both, weights @ either
+        return {
+            "micro_f1": float(_f1(hits.sum(), members.sum())),
+            "macro_f1": float(_f1(hits, members).mean()),
+            "exact_match": float(weights[exact].sum() / weights.sum()),
+        }
+
+    return weighted
+
+
+def _f1(hits: Any, members: Any) -> np.ndarray:
+    """F1 from the true positives and the sum of the rows with the label and those predicted to have it."""
+    return np.divide(2 * hits, members, out=np.zeros(np.shape(hits)), where=np.asarray(members) > 0)
+
+
+def _regression(targets: np.ndarray, values: np.ndarray) -> Scorer:
+    errors = values - targets
+
+    def weighted(weights: np.ndarray) -> dict[str, float]:
+        share = weights / weights.sum()
+        squared = float(share @ errors**2)
+        spread = float(share @ (targets - share @ targets) ** 2)
+        # All targets equal: nothing to explain, and what is off by anything explains nothing.
+        r2 = 1 - squared / spread if spread > 0 else float(squared == 0)
+        return {"r2": r2, "rmse": squared**0.5, "mae": float(share @ abs(errors))}
+
+    return weighted
