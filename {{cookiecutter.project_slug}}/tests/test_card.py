@@ -26,7 +26,7 @@ FACTS = Facts(
     labels=["a|b", "c", "d"],
     metrics={"test_rows": 9} | dict.fromkeys(MODELS, SCORES),
     robustness=dict.fromkeys(("typing_errors", "upper_case", "truncated", "dropped_words"), SCORES),
-    profile={"read": 30, "mended": {"mangled_characters": 2}, "dropped": {"duplicates": 3}}
+    profile={"read": 30, "repaired": {"mangled_characters": 2}, "dropped": {"duplicates": 3}}
     | dict.fromkeys(("train", "validation", "test"), SPLIT),
     near_duplicates={"test_in_train": {"rows": 1}},
     parity={"rows": 9, "worst": {"row": 1}},

@@ -127,7 +127,7 @@ def data(params: Params, facts: Facts) -> str:
     characters = splits["train"]["characters"]
     return (
         f"\n## Data\n\nFrom {address_of(params.fetch.data)}: {facts.profile['read']} rows read,"
-        f" {facts.profile['mended']['mangled_characters']} of them with mended characters. Dropped: {dropped}."
+        f" {facts.profile['repaired']['mangled_characters']} of them with repaired characters. Dropped: {dropped}."
         f" Half of the training texts have at most {characters['p50']} characters, 99 % at most {characters['p99']}."
         f"\n\n{table(('label' if facts.labels else 'rows', *splits), rows)}"
     )
