@@ -32,7 +32,7 @@ BAKES = {
 MODULES = """__init__ __main__ config errors paths predict
     common/__init__ common/determinism common/distributed common/fingerprint common/io common/manifest
     common/process common/tasks
-    data/__init__ data/intake data/labels data/malformed data/profile data/sorting data/splits
+    data/__init__ data/labels data/profile data/rows data/sorting data/splits
     evaluation/__init__ evaluation/card evaluation/metrics evaluation/predictions evaluation/robustness
     export/__init__ export/graph export/parity export/quantization export/text_graph
     inference/__init__ inference/classifier inference/output_files inference/outputs inference/texts
@@ -41,14 +41,13 @@ MODULES = """__init__ __main__ config errors paths predict
     modeling/scores
     service/__init__ service/server service/signature
     stages/__init__ stages/embeddings stages/evaluate stages/export_onnx stages/fetch stages/fine_tune stages/prepare
-    tables/__init__ tables/blocks tables/delimited tables/discovery tables/encodings tables/json_lines tables/parquet
-    tables/raw_rows tables/rows
+    tables/__init__ tables/csv_reader tables/files tables/json_reader tables/parquet_reader tables/rows
     text/__init__ text/cleaning text/token_store text/tokenization
     training/__init__ training/batches training/checkpoints training/loop training/sharing""".split()
-TESTS = """bad_inputs conftest small_project test_bad_input test_blocks test_checkpoints
-    test_compare test_cpu_training test_environment test_evaluation test_export test_fuzz test_gate test_maturity test_model
+TESTS = """conftest record_reads small_project test_bad_model test_checkpoints
+    test_compare test_cpu_training test_environment test_evaluation test_export test_gate test_maturity test_model
     test_paired test_params test_pipeline_file test_predict test_prepare test_processes test_release
-    test_sameness test_search test_serve test_signature test_stages test_text_graph
+    test_sameness test_search test_serve test_signature test_stages test_tables test_text_graph
     test_vocabulary""".split()
 TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objects owners paired pin plots rebuild
     record registry release remote reproduce results s3 scan search seeds signature small snapshot

@@ -173,7 +173,7 @@ def test_nothing_is_left_of_the_run_or_the_machine(demo: Project) -> None:
 def test_the_raw_rows_are_all_accounted_for(demo: Project) -> None:
     profile = json.loads(demo.text("reports/data_profile.json"))
     assert profile["read"] == 8530
-    assert profile["mended"]["mangled_characters"] == 54
+    assert profile["repaired"]["mangled_characters"] == 54
     rows = {split: profile[split]["rows"] for split in ("train", "validation", "test")}
     assert sum(rows.values()) + sum(profile["dropped"].values()) == 8530
     texts = [text for split in rows for text in pl.read_parquet(demo.path / f"data/processed/{split}.parquet")["text"]]
@@ -190,7 +190,7 @@ def test_a_clone_pulls_and_predicts_with_no_training(demo: Project, tmp_path: Pa
     clone.run("make", "setup")
     clone.run("make", "pull")
     said = json.loads(clone.run("make", "--silent", "predict", "TEXT=A warm, funny and moving film."))
-    assert said["label"] == "1"
+    assert said["label"] == "positive"
     assert changed(clone) == []
     for model in ("models/onnx/model.onnx", "models/fine_tuned/model.safetensors"):
         assert sha256(clone.path / model) == sha256(demo.path / model)

@@ -9,7 +9,6 @@ from small_project import STAGES, USER, run_stage, sentences, write_base_model, 
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
-settings.register_profile("fuzz", max_examples=15_000)  # `make fuzz`: two minutes
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel
+
+if TYPE_CHECKING:
+    from {{ cookiecutter.package_name }}.config import Params
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "{{ cookiecutter.package_name }}"
@@ -24,6 +28,16 @@ WORDS = {
     "good": ["warm", "funny", "tender", "bright", "clever", "moving"],
     "bad": ["dull", "loud", "hollow", "clumsy", "stale", "tired"],
     "none": ["the", "film", "a", "story", "an", "actor", "this", "scene", "and", "but", "plot", "is", "of", "with"],
+}
+# Whatever the user has set: tables with the columns text and label.
+PREPARE = {
+    "text_column": "text",
+    "second_text_column": None,
+    "label_column": "label",
+    "label_separator": ",",
+    "label_names": None,
+    "keep": None,
+    "malformed_rows": "fail",
 }
 
 
@@ -76,6 +90,16 @@ def checkpoints_of(project: Path) -> list[int]:
     return sorted(int(path.stem.removeprefix("step-")) for path in project.glob(".checkpoints/*/step-*.pt"))
 
 
+def params_with(**changes: object) -> "Params":
+    """The shipped parameters for tables with the columns text and label; changed: the task, or keys of `prepare`."""
+    from {{ cookiecutter.package_name }}.config import Params
+
+    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values |= {"task": changes.pop("task", "single_label"), "prepare": values["prepare"] | PREPARE | changes}
+    values["export_onnx"]["text_graph"] = False
+    return Params.model_validate(values)
+
+
 def write_params(path: Path, base_model: Path, **changes: object) -> None:
     """Write this project's params.yaml for the small model; changes by dotted key, dots written as two underscores."""
     yaml = YAML()
@@ -86,7 +110,7 @@ def write_params(path: Path, base_model: Path, **changes: object) -> None:
     params["text"]["max_length"] = 32
     source = {"into": "models/base", "uri": str(base_model), "sha256": digests(base_model, files)}
     params["fetch"] = {"model": source}
-    params["prepare"] |= {"keep": None, "text_column": "text", "label_column": "label"}
+    params["prepare"] |= PREPARE
     params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
     params["export_onnx"] |= {"text_graph": True, "max_int8_drop": 0.1}
     for key, value in changes.items():

@@ -201,7 +201,7 @@ def reports_of(task: Task) -> card.Reports:
         labels=labels,
         metrics={"test_rows": 999} | by_model,
         robustness={kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(robustness.PERTURBATIONS)},
-        profile={"read": 30, "mended": {"mangled_characters": 2}, "dropped": {"duplicates": 3, "without_text": 4}}
+        profile={"read": 30, "repaired": {"mangled_characters": 2}, "dropped": {"duplicates": 3, "without_text": 4}}
         | splits,
         near_duplicates={"test_in_train": {"rows": 41}},
         parity=parity | {f"int8_{names[0]}_drop": 0.0123},

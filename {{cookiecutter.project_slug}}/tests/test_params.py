@@ -33,7 +33,12 @@ def test_the_file_is_valid() -> None:
         ("  threads: ", "  threads: 0  # ", "compute.threads: Input should be greater than or equal to 1"),
         ("task: ", "task: pair  # ", "the file: Value error, prepare.second_text_column belongs to task: pair"),
         ("task: ", "task: ranking  # ", "task: Input should be 'single_label'"),
-        ("  on_bad_row: ", "  on_bad_row: ignore  # ", "prepare.on_bad_row: Input should be 'fail' or 'quarantine'"),
+        ("  malformed_rows: ", "  malformed_rows: ignore  # ", "prepare.malformed_rows: Input should be 'fail'"),
+        (
+            "  label_names: ",
+            "  label_names: {a: same, b: same}  # ",
+            "prepare: Value error, label_names must be different",
+        ),
         ("  label_column: ", "  label_column: text  # ", "prepare: Value error, text_column, second_text_column and"),
         ("  label_column: ", "  label_column: 5  # ", "prepare.label_column: Input should be a valid string"),
         ("  test_fraction: ", "  test_fraction: 0.9  # ", "prepare: Value error, validation_fraction + test_fraction"),

@@ -1,19 +1,21 @@
 """Cleaning, splitting and the tables that users bring."""
 
 import json
+import os
 import random
-import time
+import shutil
+import subprocess
+import sys
+import tempfile
 import unicodedata
 from pathlib import Path
 
 import polars as pl
 import pytest
-from bad_inputs import params_with
 from hypothesis import given
 from hypothesis import strategies as st
-from small_project import run_stage, sentences, write_params, write_table
+from small_project import PACKAGE, ROOT, params_with, run_stage, sentences, write_params, write_table
 
-from {{ cookiecutter.package_name }}.config import Prepare
 from {{ cookiecutter.package_name }}.data import sorting
 from {{ cookiecutter.package_name }}.data.labels import sorted_names
 from {{ cookiecutter.package_name }}.data.splits import (
@@ -21,25 +23,15 @@ from {{ cookiecutter.package_name }}.data.splits import (
     keys_of,
     split_of,
 )
+from {{ cookiecutter.package_name }}.inference.classifier import (
+    OnnxClassifier,
+)
 from {{ cookiecutter.package_name }}.stages import prepare as stage
-from {{ cookiecutter.package_name }}.tables import blocks
 from {{ cookiecutter.package_name }}.text import cleaning
 
-PREPARE = Prepare(
-    text_column="text",
-    label_column="label",
-    second_text_column=None,
-    label_separator=",",
-    keep=None,
-    on_bad_row="fail",
-    split_seed=7,
-    validation_fraction=0.2,
-    test_fraction=0.2,
-)
-
-
-MENDED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
-REPLACED = MENDED | dict.fromkeys([*range(0x20), 0x7F], " ")
+PREPARE = params_with(split_seed=7, validation_fraction=0.2, test_fraction=0.2).prepare
+REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
+REPLACED = REPAIRED | dict.fromkeys([*range(0x20), 0x7F], " ")
 
 
 def plainly_cleaned(text: str) -> str:
@@ -54,16 +46,11 @@ def keys(texts: list[str]) -> pl.Series:
 
 def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl.DataFrame:
     """Rows as `decide` takes them."""
-    return pl.DataFrame(
-        {
-            "text": [text for text, _ in pairs],
-            "table": tables or ["all"] * len(pairs),
-            "label": [label for _, label in pairs],
-            "key": keys([text for text, _ in pairs]),
-            "rows": [1] * len(pairs),
-        },
-        schema_overrides={"text": pl.String, "table": pl.String, "label": pl.String},
-    ).sort("key", "table", "label")
+    with tempfile.TemporaryDirectory() as directory:
+        rows = sorting.SortedRows(Path(directory), split_seed=7)
+        for (text, label), table in zip(pairs, tables or ["all"] * len(pairs), strict=True):
+            rows.add(table, [(text, None, label)])
+        return pl.concat(rows.ranges())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +73,7 @@ def test_cleaning_takes_no_way_around_that_shows(text: str) -> None:
     assert cleaning.clean(text) == plainly_cleaned(text)
 
 
-def test_characters_are_cleaned_as_said() -> None:
+def test_every_character_is_cleaned() -> None:
     characters = map(chr, [*range(0x3100), *range(0xF900, 0x10000), *range(0x10000, 0x110000, 997)])
     texts = [form.format(character) for character in characters for form in ("{0}", "a{0}b {0}", "{0} a")]
     assert [text for text in texts if cleaning.clean(text) != plainly_cleaned(text)] == []
@@ -139,22 +126,68 @@ def prepare(project: Path, base_model: Path, **changes: object) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+WRITERS = {
+    ".csv": pl.DataFrame.write_csv,
+    ".tsv": lambda table, path: table.write_csv(path, separator="\t"),
+    ".jsonl": pl.DataFrame.write_ndjson,
+    ".parquet": pl.DataFrame.write_parquet,
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
 def test_every_format_gives_the_same_rows(tmp_path: Path, prepared: Path, base_model: Path, suffix: str) -> None:
     table = pl.read_csv(prepared / "data/raw/table.csv").rename({"text": "Satz", "label": "Urteil"})
     raw = tmp_path / "data/raw"
     raw.mkdir(parents=True)
-    writers = {
-        ".csv": table.write_csv,
-        ".tsv": lambda path: table.write_csv(path, separator="\t"),
-        ".jsonl": table.write_ndjson,
-        ".parquet": table.write_parquet,
-    }
-    writers[suffix](raw / f"meine{suffix}")
+    WRITERS[suffix](table, raw / f"meine{suffix}")
     assert prepare(tmp_path, base_model, prepare__text_column="Satz", prepare__label_column="Urteil") == ""
     for split in ("train", "validation", "test"):
         path = f"data/processed/{split}.parquet"
         assert (tmp_path / path).read_bytes() == (prepared / path).read_bytes()
+
+
+# As a user would add a rule: every caller of `clean` must get it.
+RULE = """
+
+_without_the_rule = clean
+
+
+def clean(text: str) -> str:
+    return _without_the_rule(text).replace("film", "FILMX")
+"""
+
+
+@pytest.mark.slow
+def test_a_rule_added_to_clean_reaches_training_and_prediction(
+    tmp_path: Path, untrained: Path, trained: Path, base_model: Path
+) -> None:
+    source = shutil.copytree(ROOT / "src", tmp_path / "src")
+    with (source / PACKAGE / "text/cleaning.py").open("a", encoding="utf-8") as file:
+        file.write(RULE)
+    table = pl.read_csv(untrained / "data/raw/table.csv")
+    expected = {text.replace("film", "FILMX") for text in table["text"]}
+    assert expected != set(table["text"])
+    for suffix in WRITERS:
+        project = tmp_path / suffix
+        (project / "data/raw").mkdir(parents=True)
+        WRITERS[suffix](table, project / f"data/raw/table{suffix}")
+        write_params(project / "params.yaml", base_model)
+        done = run_stage(project, "prepare", PYTHONPATH=str(source))
+        assert done.returncode == 0, done.stderr
+        assert set(pl.concat(map(pl.read_parquet, project.glob("data/processed/*.parquet")))["text"]) == expected
+    texts = table["text"][:20].to_list()
+    command = [sys.executable, "-m", f"{PACKAGE}.predict", "texts.jsonl", "--output", "found.jsonl"]
+    pl.DataFrame({"text": texts}).write_ndjson(tmp_path / "texts.jsonl")
+    command += ["--directory", str(trained / "models/onnx")]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(source)}, check=True)
+    found = pl.read_ndjson(tmp_path / "found.jsonl")["probabilities"].struct.field("good").to_list()
+    shipped = OnnxClassifier(trained / "models/onnx")
+    replaced, plain = (
+        [row["probabilities"]["good"] for row in shipped.predict(given)]
+        for given in ([text.replace("film", "FILMX") for text in texts], texts)
+    )
+    assert found == pytest.approx(replaced, abs=1e-5)
+    assert found != pytest.approx(plain, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -196,46 +229,23 @@ def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
     assert len(before) == 4
     random.Random(0).shuffle(rows)
     assert outs_of(tmp_path, rows, monkeypatch) == before
-    monkeypatch.setattr(blocks, "BYTES_PER_BLOCK", 4096)
-    monkeypatch.setattr(sorting, "ROWS_PER_RUN", 97)
+    monkeypatch.setattr(sorting, "BYTES_PER_RUN", 10_000)
     monkeypatch.setattr(sorting, "CHARACTERS_PER_RANGE", 1000)
     assert outs_of(tmp_path, rows, monkeypatch) == before
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
 
 
 def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sorting, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(sorting, "ROWS_PER_RUN", 10)
+    monkeypatch.setattr(sorting, "BYTES_PER_RUN", 10 * sorting.BYTES_PER_ROW)
     monkeypatch.setattr(sorting, "CHARACTERS_PER_RANGE", 20)
     texts = [str(number % 70) for number in range(100)]
-    with sorting.Runs(tmp_path, split_seed=7) as kept:
-        for text in texts[:55]:
-            kept.add("all", (text, None, "a"))
-        kept.add_all(
-            "all", pl.DataFrame({"text": texts[55:], "second_text": None, "label": "a"}, schema=sorting.SCHEMA)
-        )
-        frames = list(kept.ranges())
-    assert len(list(tmp_path.glob("run-*"))) == 7
+    rows = sorting.SortedRows(tmp_path, split_seed=7)
+    rows.add("all", ((text, None, "a") for text in texts))
+    frames = list(rows.ranges())
+    assert len(list(tmp_path.glob("run-*"))) == 10
     assert len(frames) > 3
     assert [key for frame in frames for key in frame["key"]] == sorted(set(keys(texts)))
     assert sum(frame["rows"].sum() for frame in frames) == 100
-
-
-def test_no_thread_works_on_when_reading_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would write into a directory that is being removed."""
-    written = []
-
-    def slow_keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
-        time.sleep(0.2)
-        written.append(rows.height)
-        return keys_of(rows, split_seed)
-
-    monkeypatch.setattr(sorting, "keys_of", slow_keys_of)
-    row = pl.DataFrame({"text": ["a"], "second_text": None, "label": "a"}, schema=sorting.SCHEMA)
-    with pytest.raises(ValueError, match="torn"), sorting.Runs(tmp_path, split_seed=7) as kept:
-        kept.add_all("all", row)
-        raise ValueError("torn")
-    assert written == [1]
 
 
 def test_what_a_kill_leaves_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +273,7 @@ def test_the_tables_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "data/raw/table.csv").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     second = "second" if task == "pair" else None
-    stage.run(params_with(task=task, prepare__label_separator=";", prepare__second_text_column=second))
+    stage.run(params_with(task=task, label_separator=";", second_text_column=second))
     assert json.loads((tmp_path / "data/processed/labels.json").read_text(encoding="utf-8")) == labels
     table = pl.concat(pl.read_parquet(path) for path in tmp_path.glob("data/processed/*.parquet"))
     texts = {"text": pl.String} | ({"second_text": pl.String} if task == "pair" else {})

@@ -96,14 +96,15 @@ class Keep(Block):
 
 
 class Prepare(Block):
-    """Which columns to read, what to do with bad rows, and how to split."""
+    """Which columns to read, what to do with malformed rows, and how to split."""
 
     text_column: Name
     second_text_column: Name | None
     label_column: Name
     label_separator: Name
     keep: Keep | None
-    on_bad_row: Literal["fail", "quarantine"]
+    label_names: Annotated[dict[Name, Name], Field(min_length=1)] | None
+    malformed_rows: Literal["fail", "quarantine"]
     split_seed: Seed
     validation_fraction: Fraction
     test_fraction: Fraction
@@ -119,6 +120,13 @@ class Prepare(Block):
         columns = [name for name in (self.text_column, self.second_text_column, self.label_column) if name]
         if len(set(columns)) < len(columns):
             raise ValueError("text_column, second_text_column and label_column must be different columns")
+        return self
+
+    @model_validator(mode="after")
+    def _every_label_has_a_name_of_its_own(self) -> "Prepare":
+        names = (self.label_names or {}).values()
+        if len(set(names)) < len(names):
+            raise ValueError("label_names must be different names")
         return self
 
 

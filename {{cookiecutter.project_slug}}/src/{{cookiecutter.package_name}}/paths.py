@@ -37,7 +37,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text`, `second_text` (of pairs), `label` (see label_cells.py)."""
+    """The rows of one split: columns `text`, `second_text` (of pairs), `label` (see data/labels.py)."""
     return PROCESSED / f"{split}.parquet"
 
 

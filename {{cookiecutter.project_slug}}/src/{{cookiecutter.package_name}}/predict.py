@@ -4,9 +4,9 @@ python -m {{ cookiecutter.package_name }}.predict --text "A warm, funny film."
 python -m {{ cookiecutter.package_name }}.predict film.csv --output a.csv
 
 The texts come from a file (JSON Lines, CSV, TSV or Parquet, by its name) or from JSON Lines on standard input. The
-answers go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. A line that holds
-no text is told with its number and left out; the rest goes on. The command ends with 0 when every line was answered or
-stands in the file of --rejects, else with 1.
+answers go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. A malformed row is
+reported with its line and left out; the rest goes on. The command ends with 0 when every line was answered or stands in
+the file of --rejects, else with 1.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from .errors import UserError
 from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier
 from .inference.output_files import write_answers, write_json_lines
 from .inference.texts import read_texts
-from .tables.raw_rows import Rejected
+from .tables import MalformedRow
 from .text.tokenization import Text
 
 
@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--second-text", help="of a pair")
     parser.add_argument("--second-column", default="second_text", help="of pairs; default: %(default)s")
     parser.add_argument("--output", type=Path, help="file of the answers; default: standard output")
-    parser.add_argument("--rejects", type=Path, help="file for the lines that hold no text")
+    parser.add_argument("--rejects", type=Path, help="file for the malformed rows")
     parser.add_argument("--model", choices=MODELS, default="int8", help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS, help="largest batch; default: %(default)s")
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = texts_of(arguments, pairs=classifier.task == "pair")
     rejects = Rejects(arguments.rejects)
     with rejects, tqdm(desc="predict", unit="text", disable=None) as bar:
-        answers = counted(classifier.predict(rejects.taken_out(source)), bar)
+        answers = counted(classifier.predict(rejects.without(source)), bar)
         if arguments.output is None:
             write_json_lines(answers, sys.stdout)
         else:
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if rejects.count and arguments.rejects is None else 0
 
 
-def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | Rejected]:
+def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | MalformedRow]:
     """The texts, or pairs of them, that the arguments name."""
     if (arguments.second_text is not None) != (pairs and arguments.text is not None):
         raise UserError(
@@ -102,7 +102,7 @@ def counted(answers: Iterable[dict], bar: tqdm) -> Iterator[dict]:
 
 
 class Rejects:
-    """The lines that hold no text: told on standard error and, where a file is given, written there as JSON Lines."""
+    """The malformed rows: reported on standard error and, where a file is given, written there as JSON Lines."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -116,10 +116,10 @@ class Rejects:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def taken_out(self, source: Iterable[Text | Rejected]) -> Iterator[Text]:
-        """The texts of the source, without what was rejected."""
+    def without(self, source: Iterable[Text | MalformedRow]) -> Iterator[Text]:
+        """The texts of the source, without the malformed rows."""
         for item in source:
-            if not isinstance(item, Rejected):
+            if not isinstance(item, MalformedRow):
                 yield item
                 continue
             self.count += 1

@@ -1,1 +1,1 @@
-"""From rows of a table to splits: labels, malformed rows, sorting, splits, profile."""
+"""From rows of a table to splits: clean rows, labels, sorting, splits, profile."""

@@ -13,51 +13,46 @@ from typing import Any
 import polars as pl
 
 from ..errors import UserError
-from ..tables.raw_rows import kind_of
+from ..tables.rows import kind_of
 from ..text.cleaning import clean
 
 MOST_LABELS = 10_000
+SHOWN = 10  # labels in a message
 JOINT = "\x1f"  # in no cleaned name
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-class Cells:
-    """Reads the label column of one data set; counts what it mends."""
+class LabelReader:
+    """Reads the label column of one data set; counts what it repairs."""
 
     def __init__(self, task: str, separator: str) -> None:
         self.task = task
         self.separator = separator
-        self.mended: Counter[str] = Counter()
+        self.repaired = Counter({"trimmed_labels": 0, "whole_number_labels": 0})
         self._seen: set[str] = set()
 
-    def read(self, value: Any, times: int = 1) -> str | None:
-        """The label of a cell that is there so many times; None where there is none. Raises ValueError for no label."""
+    def read(self, value: Any) -> str | None:
+        """The label of a cell; None where there is none. Raises ValueError for what cannot be one."""
         if self.task == "regression":
             return _number(value)
         if self.task == "multi_label":
-            return self._names(value, times)
-        return self._name(value, times)
+            return self._names(value)
+        return self._name(value)
 
-    def read_all(self, values: pl.Series) -> pl.Series:
-        """The labels of cells of text or null. Raises ValueError, and counts nothing, if one of them cannot be one."""
-        cells = values.unique(maintain_order=True)
-        labels = [self.read(cell, times) for cell, times in zip(cells, values.unique_counts(), strict=True)]
-        return values.replace_strict(cells, labels, return_dtype=pl.String)
-
-    def _name(self, value: Any, times: int) -> str | None:
+    def _name(self, value: Any) -> str | None:
         if value is not None and not isinstance(value, (str, int, float)):
             raise ValueError(f"expected a label (text or a number), found {kind_of(value)}")
-        name, mending = _name_of(value)
-        if mending:
-            self.mended[mending] += times
+        name, repair = _name_of(value)
+        if repair:
+            self.repaired[repair] += 1
         if name and name not in self._seen:
             self._see(name)
         return name
 
-    def _names(self, value: Any, times: int) -> str:
+    def _names(self, value: Any) -> str:
         parts = value.split(self.separator) if isinstance(value, str) else value
-        names = {self._name(part, times) for part in (parts if isinstance(parts, list) else [parts])}
+        names = {self._name(part) for part in (parts if isinstance(parts, list) else [parts])}
         return JOINT.join(sorted(name for name in names if name))
 
     def _see(self, name: str) -> None:
@@ -73,7 +68,7 @@ class Cells:
 
 @lru_cache(maxsize=2 * MOST_LABELS, typed=True)
 def _name_of(value: str | int | float | None) -> tuple[str | None, str | None]:
-    """The name, and what was mended to get it."""
+    """The name, and what was repaired to get it."""
     if isinstance(value, bool):
         return str(value).lower(), None
     if isinstance(value, float) and not math.isfinite(value):
@@ -105,13 +100,11 @@ def as_column(labels: pl.Series, names: list[str], task: str) -> pl.Series:
     """Labels as the tables have them: the index of the name, the indices of all names in order, or the number."""
     if task == "regression":
         return labels.cast(pl.Float64)
-    places = range(len(names))
+    index = {name: number for number, name in enumerate(names)}
     if task == "multi_label":
-        index = pl.element().filter(pl.element() != "").replace_strict(names, places, return_dtype=pl.UInt32)
-        different = labels.unique()
-        indices = different.str.split(JOINT).list.eval(index.sort())
-        return indices.gather(labels.replace_strict(different, range(different.len()), return_dtype=pl.UInt32))
-    return labels.replace_strict(names, places, return_dtype=pl.UInt32)
+        lists = [sorted(index[name] for name in names_in(label, task)) for label in labels]
+        return pl.Series(lists, dtype=KINDS[task])
+    return labels.replace_strict(index, return_dtype=pl.UInt32)
 
 
 def names_in(label: str, task: str) -> list[str]:
@@ -126,3 +119,23 @@ def sorted_names(names: set[str]) -> list[str]:
     if all(name.isascii() and name.isdigit() and len(name) < 19 for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
+
+
+def renamed(labels: list[str], names: dict[str, str] | None) -> list[str]:
+    """The names that prepare.label_names gives the labels, in their order. Refuses names that are not for these."""
+    if names is None:
+        return labels
+    unnamed, unused = sorted(set(labels) - set(names)), sorted(set(names) - set(labels))
+    if unnamed or unused:
+        lists = {"without a name": unnamed, "in no row": unused}
+        raise UserError(
+            "prepare.label_names does not fit the labels of the data",
+            expected=f"a name for each of the labels {_quoted(labels)}, and for no other",
+            found="; ".join(f"{what}: {_quoted(which)}" for what, which in lists.items() if which),
+            fix="edit prepare.label_names in params.yaml, or set it to null to keep the labels as they are",
+        )
+    return [names[label] for label in labels]
+
+
+def _quoted(labels: list[str]) -> str:
+    return ", ".join(map(repr, labels[:SHOWN])) + (", …" if len(labels) > SHOWN else "")

@@ -40,8 +40,11 @@ class SplitCounts:
                 self.per_label.update(dict.fromkeys(names, count))
                 self.without_any_label += 0 if names else count
 
-    def profile(self, table: Path) -> dict[str, Any]:
-        """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target; `table` has them."""
+    def profile(self, table: Path, names: Mapping[str, str]) -> dict[str, Any]:
+        """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target, which are in `table`.
+
+        names: what each label is called.
+        """
         found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(self.characters)}
         if self.task == "pair":
             found["second_characters"] = _quantiles(self.second_characters)
@@ -49,7 +52,7 @@ class SplitCounts:
             return found | {"target": _quantiles(Counter(pl.read_parquet(table, columns=["label"])["label"]))}
         if self.task == "multi_label":
             found["without_any_label"] = self.without_any_label
-        return found | {"per_label": dict(self.per_label)}
+        return found | {"per_label": {names[label]: count for label, count in self.per_label.items()}}
 
 
 def _lengths(texts: pl.Series) -> dict[int, int]:
@@ -61,10 +64,8 @@ def _quantiles(counts: Counter[Any]) -> dict[str, Any]:
     """The values that stand nearest to the quantiles in the order of all values, each as often as it was counted."""
     values = sorted(counts)
     ends = np.cumsum([counts[value] for value in values])
-    places = [round((ends[-1] - 1) * q / 100) for q in QUANTILES]
-    return {
-        f"p{q}": values[int(np.searchsorted(ends, place, "right"))] for q, place in zip(QUANTILES, places, strict=True)
-    }
+    ranks = {q: round((ends[-1] - 1) * q / 100) for q in QUANTILES}
+    return {f"p{q}": values[int(np.searchsorted(ends, rank, "right"))] for q, rank in ranks.items()}
 
 
 def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:

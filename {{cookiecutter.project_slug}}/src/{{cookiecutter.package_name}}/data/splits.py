@@ -24,7 +24,7 @@ def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
     salted = hashlib.blake2b(digest_size=16, salt=salt)
     digests = []
     for text in texts.cast(pl.Binary).to_list():
-        digest = salted.copy()  # quicker than to salt a new one
+        digest = salted.copy()  # faster than to salt a new one
         digest.update(text)
         digests.append(digest.digest())
     return pl.Series("key", digests, dtype=pl.Binary).bin.reinterpret(dtype=pl.UInt128, endianness="big")
@@ -32,14 +32,9 @@ def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
 
 def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
     """The split of every key: its first 8 bytes, read as a number in [0, 1), against the fractions."""
-    place = (keys // 2**64).cast(pl.UInt64).to_numpy() / 2.0**64
-    held_out = [place < test_fraction, place < test_fraction + validation_fraction]
+    position = (keys // 2**64).cast(pl.UInt64).to_numpy() / 2.0**64
+    held_out = [position < test_fraction, position < test_fraction + validation_fraction]
     return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
-
-
-def repeated(keys: pl.Series) -> pl.Series:
-    """Which of the sorted keys are there more than once."""
-    return ((keys == keys.shift(1)) | (keys == keys.shift(-1))).fill_null(value=False)
 
 
 def decide(rows: pl.DataFrame, params: Prepare, preset: set[str]) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -50,19 +45,15 @@ def decide(rows: pl.DataFrame, params: Prepare, preset: set[str]) -> tuple[pl.Da
     `split`, in order, and how many rows were dropped for which reason. A text in several tables stays in the one that
     is held out most; a text with two labels there is dropped.
     """
-    several = repeated(rows["key"])
-    alone = rows.filter(~several)
-    rank = pl.col("table").replace_strict({"all": 0} | {name: place for place, name in enumerate(SPLITS)})
-    held = rows.filter(several).filter(rank == rank.max().over("key"))
-    agreed = held.filter(pl.col("label").n_unique().over("key") == 1)
-    kept = alone.merge_sorted(agreed.unique("key", keep="first", maintain_order=True), "key")
-    unquestioned = int(alone["rows"].sum())
-    read, left, sure = int(rows["rows"].sum()), *(unquestioned + int(part["rows"].sum()) for part in (held, agreed))
-    dropped = {"in_another_split": read - left, "contradicting_labels": left - sure, "duplicates": sure - kept.height}
+    rank = pl.col("table").replace_strict({"all": 0} | {name: rank for rank, name in enumerate(SPLITS)})
+    held = rows.filter(rank == rank.max().over("key"))
+    agreed = held.filter(pl.len().over("key") == 1)  # equal rows are one already, so two have two labels
+    read, left, kept = (int(part["rows"].sum()) for part in (rows, held, agreed))
+    dropped = {"in_another_split": read - left, "contradicting_labels": left - kept, "duplicates": kept - agreed.height}
     drawn = split_of(
-        kept["key"],
+        agreed["key"],
         0.0 if "validation" in preset else params.validation_fraction,
         0.0 if "test" in preset else params.test_fraction,
     )
     fixed = pl.col("table").is_in(["validation", "test"])
-    return kept.with_columns(split=pl.when(fixed).then("table").otherwise(drawn)), dropped
+    return agreed.with_columns(split=pl.when(fixed).then("table").otherwise(drawn)), dropped

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from ..tables.rows import format_of
+from ..tables.files import format_of
 from .outputs import Answer, Answers
 
 

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..tables.raw_rows import Column, Rejected, kind_of
-from ..tables.rows import read_rows
+from ..tables import Column, MalformedRow, read_rows
+from ..tables.rows import kind_of
 from ..text.tokenization import Text
 
 
-def read_texts(source: Path | IO[bytes], column: str, second_column: str | None = None) -> Iterator[Text | Rejected]:
-    """The texts under `column`, or pairs with those under `second_column`; what holds no text in its place."""
+def read_texts(
+    source: Path | IO[bytes], column: str, second_column: str | None = None
+) -> Iterator[Text | MalformedRow]:
+    """The texts under `column`, or pairs with those under `second_column`; malformed rows where they stand."""
     columns = [Column(column, "--column")]
     if second_column is None:
         return read_rows(source, columns, _text)

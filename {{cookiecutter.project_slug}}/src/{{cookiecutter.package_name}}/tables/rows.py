@@ -1,86 +1,87 @@
-"""The one exact reader of tables: CSV, TSV, JSON Lines or Parquet, row by row, in memory that does not grow with them.
+"""What the readers of all formats share: columns, malformed rows, and what can be reported of raw values."""
 
-Preparing and prediction both read through here, so that a file means the same to both. What is no row is given as a
-`Rejected` in its place, and the rows after it are read all the same; a file that is no table at all is a UserError.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, NamedTuple
 
 from ..errors import UserError
-from .delimited import DELIMITERS, Delimited
-from .encodings import check_start
-from .json_lines import read_json_lines
-from .parquet import read_parquet
-from .raw_rows import Column, Rejected
+from .files import BYTE_ORDER_MARK
 
-FORMATS = (".jsonl", ".ndjson", *DELIMITERS, ".parquet")
-
-Row = TypeVar("Row")
+LONGEST = 2**24  # bytes of a line, characters of a cell: a quote that is never closed must not take the file with it
 
 
-def read_rows(
-    source: Path | IO[bytes], columns: Sequence[Column], take: Callable[..., Row | None]
-) -> Iterator[Row | Rejected]:
-    """What `take` makes of the values of the columns, row by row, from a file or from JSON Lines in a stream.
+@dataclass(frozen=True)
+class MalformedRow:
+    """The line it begins at (of Parquet: its row, from 1), the reason, and its content.
 
-    A value is what the format has: text, a number, a list, None where there is none. `take` returns None for a row to
-    leave out and raises ValueError(reason) for one to reject.
+    The reason is `expected …, found …`; what stands before `, found` is the same for all rows of one kind.
     """
-    if not isinstance(source, Path):
-        yield from read_json_lines(source, columns, "standard input", take)
-        return
-    suffix = format_of(source)
-    with unchanged(source):
-        if suffix == ".parquet":
-            yield from read_parquet(source, columns, take)
-            return
-        with source.open("rb") as file:
-            if suffix in DELIMITERS:
-                yield from Delimited(file, columns, source).rows(take)
-            else:
-                yield from read_json_lines(file, columns, source, take)
+
+    line: int
+    reason: str
+    content: str
 
 
-def format_of(path: Path) -> str:
-    """The ending of the file's name, if it is one of FORMATS."""
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
+class Column(NamedTuple):
+    """A column to read, and the option or parameter that names it."""
+
+    name: str
+    named_by: str
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file without its byte order mark; of a line that is too long only as much as shows that it is."""
+    line = file.readline(LONGEST + 1).removeprefix(BYTE_ORDER_MARK)
+    while line:
+        rest = line
+        while rest and rest[-1] != 0x0A:
+            rest = file.readline(LONGEST)
+        yield line
+        line = file.readline(LONGEST + 1)
+
+
+def require(columns: Sequence[Column], names: Sequence[str], source: Path | str) -> None:
+    """Refuse a table that lacks one of the columns."""
+    column = next((column for column in columns if column.name not in names), None)
+    if column:
         raise UserError(
-            f"the format of {path} is not known",
-            expected=f"a name that ends in {', '.join(FORMATS)}",
-            found=suffix or "no ending",
-            fix="rename the file, or send JSON Lines to standard input",
+            f"{source} has no column {column.name!r}",
+            expected=f"the column that {column.named_by} names",
+            found=f"the columns {', '.join(names)}",
+            fix=f"name the column: {column.named_by}",
         )
-    return suffix
 
 
-@contextmanager
-def unchanged(path: Path) -> Iterator[None]:
-    """Refuse a file that is plainly no table, cannot be read, or changes while the block reads it."""
+def unicode(values: list[Any]) -> list[Any]:
+    """The values; ValueError if text in them was not UTF-8."""
+    for value in values:
+        if isinstance(value, str):
+            if not value.isascii():
+                _check_unicode(value)
+        elif isinstance(value, list):
+            unicode(value)
+    return values
+
+
+def _check_unicode(text: str) -> None:
     try:
-        before = _state(path)
-        check_start(path, text=format_of(path) != ".parquet")
-        yield
-        changed = _state(path) != before
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read",
-            expected="a file that may be read",
-            found=error.strerror or str(error),
-            fix="name another, or see who may read it (ls -l)",
-        ) from None
-    if changed:
-        raise UserError(
-            f"{path} changed while it was read",
-            expected="a file that nobody writes to",
-            found="another size, time or file at the end than at the beginning",
-            fix="wait until it is written, then run again",
-        )
+        text.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(text[error.start]) - 0xDC00
+        found = f"the byte 0x{byte:02X}" if 0x80 <= byte <= 0xFF else "half of a pair of surrogates"
+        raise ValueError(f"expected UTF-8, found {found}") from None
 
 
-def _state(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def kind_of(value: object) -> str:
+    """What a value is, for a message."""
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    kinds: dict[type, str] = {type(None): "nothing", str: "text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def shown(lines: list[str]) -> str:
+    """Lines as a message or a record may hold them, whatever bytes they had."""
+    text = "".join(lines).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text.rstrip("\r\n")

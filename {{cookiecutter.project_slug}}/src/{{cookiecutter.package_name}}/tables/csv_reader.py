@@ -1,4 +1,4 @@
-"""The exact reader of CSV and TSV. Python's `csv` decides what a row is; a torn row costs one line, not the file."""
+"""CSV and TSV. Python's `csv` decides what a row is; a row that is torn costs one line, not the file."""
 
 import csv
 from collections import deque
@@ -7,63 +7,55 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from ..errors import UserError
-from .raw_rows import LONGEST, Column, Rejected, lines_of, require, shown, unicode
+from .files import DELIMITERS
+from .rows import LONGEST, Column, MalformedRow, lines_of, require, shown, unicode
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 csv.field_size_limit(LONGEST)
 
 Row = TypeVar("Row")
 
 
-class Delimited:
-    """An open file of CSV or TSV, read up to its first row."""
-
-    def __init__(self, file: IO[bytes], columns: Sequence[Column], path: Path) -> None:
-        self.file = file
-        self.delimiter = DELIMITERS[path.suffix.lower()]
-        self.lines = _Lines(file)
-        self._rows = self._parsed()
-        self.places, self.width = _header(self._rows, columns, path, self.delimiter)
-
-    def _parsed(self) -> Iterator[list[str]]:
-        return csv.reader(self.lines, delimiter=self.delimiter, strict=True)
-
-    def rows(self, take: Callable[..., Row | None], end: float = float("inf")) -> Iterator[Row | Rejected]:
-        """What `take` makes of the rows from here on that begin before the byte `end`."""
-        lines = self.lines
-        while lines.again or self.file.tell() < end:
-            lines.row.clear()
-            try:
-                row = next(self._rows)
-                if len(row) == self.width:
-                    taken = take(*unicode([row[place] for place in self.places]))
-                    if taken is not None:
-                        yield taken
-                elif row:
-                    yield Rejected(lines.first, f"expected {self.width} columns, found {len(row)}", shown(lines.row))
-            except StopIteration:
-                return
-            except ValueError as error:
-                yield Rejected(lines.first, str(error), shown(lines.row))
-            except csv.Error as error:
-                yield Rejected(lines.first, _torn(str(error), lines), shown(lines.row[:1]))
-                lines.go_on_after_the_first()
-                self._rows = self._parsed()
+def read_csv(
+    file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None]
+) -> Iterator[Row | MalformedRow]:
+    """What `parse` makes of the rows; `path` names the file in messages, and its ending the delimiter."""
+    delimiter = DELIMITERS[path.suffix.lower()]
+    lines = _Lines(file)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    indices, count = _header(rows, columns, path, delimiter)
+    while True:
+        lines.row.clear()
+        try:
+            row = next(rows)
+            if len(row) == count:
+                parsed = parse(*unicode([row[index] for index in indices]))
+                if parsed is not None:
+                    yield parsed
+            elif row:
+                yield MalformedRow(lines.first, f"expected {count} columns, found {len(row)}", shown(lines.row))
+        except StopIteration:
+            return
+        except ValueError as error:
+            yield MalformedRow(lines.first, str(error), shown(lines.row))
+        except csv.Error as error:
+            yield MalformedRow(lines.first, _torn(str(error), lines), shown(lines.row[:1]))
+            lines.go_on_after_the_first()
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
 
 
 class _Lines:
-    """The lines of a file as text. Those of the row under way are kept, so that a torn row costs only its first."""
+    """The lines of a file as text. Those of the current row are kept, so that a torn row costs only its first."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.number = 0
         self.row: list[str] = []
         self._bytes = lines_of(file)
-        self.again: deque[str] = deque()
+        self._again: deque[str] = deque()
 
     def __iter__(self) -> Iterator[str]:
         while True:
-            if self.again:
-                line = self.again.popleft()
+            if self._again:
+                line = self._again.popleft()
             elif raw := next(self._bytes, None):
                 # Bytes that are not UTF-8 become lone surrogates: they spoil their own line, not the file.
                 line = raw.decode("utf-8", "surrogateescape")
@@ -77,7 +69,7 @@ class _Lines:
 
     def go_on_after_the_first(self) -> None:
         """Read the lines of this row again, without the first."""
-        self.again.extendleft(reversed(self.row[1:]))
+        self._again.extendleft(reversed(self.row[1:]))
         self.number -= len(self.row) - 1
 
     @property
@@ -87,7 +79,7 @@ class _Lines:
 
 
 def _header(rows: Iterator[list[str]], columns: Sequence[Column], path: Path, delimiter: str) -> tuple[list[int], int]:
-    """Where the columns are, and how many there are in all."""
+    """The indices of the columns, and how many there are in all."""
     try:
         names = next(rows, None)
     except csv.Error as error:
@@ -97,13 +89,13 @@ def _header(rows: Iterator[list[str]], columns: Sequence[Column], path: Path, de
                 f"the lines of {path} do not end where they should",
                 expected="lines that end with a line feed",
                 found="a carriage return alone, as old Macintosh programs write it",
-                fix=f"tr '\\r' '\\n' < {path} > mended{path.suffix}, and put that in its place",
+                fix=f"tr '\\r' '\\n' < {path} > fixed{path.suffix}, and put that in its place",
             ) from None
         raise UserError(
             f"{path}, line 1: no header can be read",
             expected="the names of the columns",
             found=problem,
-            fix="mend the line: quotes are closed, and doubled inside quotes",
+            fix="correct the line: quotes are closed, and doubled inside quotes",
         ) from None
     if names is None:
         raise UserError(
@@ -112,7 +104,7 @@ def _header(rows: Iterator[list[str]], columns: Sequence[Column], path: Path, de
     other = next((sign for sign in (",", ";", "\t", "|") if len(names) == 1 and sign in names[0]), None)
     if other and names[0] not in [column.name for column in columns]:
         ending = {",": ".csv", "\t": ".tsv"}.get(other)
-        convert = f"pl.read_csv('{path}', separator='{other}', infer_schema=False).write_csv('mended.csv')"
+        convert = f"pl.read_csv('{path}', separator='{other}', infer_schema=False).write_csv('fixed.csv')"
         raise UserError(
             f"the columns of {path} are separated by another sign",
             expected=f"columns separated by {delimiter!r}, as the name says",

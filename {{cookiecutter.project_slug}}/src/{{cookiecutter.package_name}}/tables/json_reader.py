@@ -1,4 +1,4 @@
-"""The exact reader of JSON Lines: one object in each line."""
+"""JSON Lines: one object in each line."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ..errors import UserError
-from .raw_rows import LONGEST, Column, Rejected, kind_of, lines_of, require, shown, unicode
+from .rows import LONGEST, Column, MalformedRow, kind_of, lines_of, require, shown, unicode
 
 Row = TypeVar("Row")
 
 
 def read_json_lines(
-    file: IO[bytes], columns: Sequence[Column], source: Path | str, take: Callable[..., Row | None]
-) -> Iterator[Row | Rejected]:
-    """What `take` makes of the rows; `source` is what messages call the file."""
+    file: IO[bytes], columns: Sequence[Column], source: Path | str, parse: Callable[..., Row | None]
+) -> Iterator[Row | MalformedRow]:
+    """What `parse` makes of the rows; `source` is what messages call the file."""
     missing = {column.name: column for column in columns}
     keys: list[str] = []
     for number, line in enumerate(lines_of(file), start=1):
@@ -27,11 +27,11 @@ def read_json_lines(
             keys = keys or list(record)
             if missing:
                 missing = {name: column for name, column in missing.items() if name not in record}
-            taken = take(*unicode([record.get(column.name) for column in columns]))
-            if taken is not None:
-                yield taken
+            parsed = parse(*unicode([record.get(column.name) for column in columns]))
+            if parsed is not None:
+                yield parsed
         except ValueError as error:
-            yield Rejected(number, str(error), shown([line.decode("utf-8", "surrogateescape")]))
+            yield MalformedRow(number, str(error), shown([line.decode("utf-8", "surrogateescape")]))
     if keys:
         require(list(missing.values()), keys, source)
 
@@ -63,5 +63,5 @@ def _refuse_array(line: bytes, source: Path | str) -> None:
             f"{source} holds one JSON array",
             expected="JSON Lines: one object in each line",
             found=f"a first line that begins with [: {shown([line[:40].decode('utf-8', 'replace')])}",
-            fix=f"jq -c '.[]' {source} > mended.jsonl, and put that in its place",
+            fix=f"jq -c '.[]' {source} > fixed.jsonl, and put that in its place",
         )

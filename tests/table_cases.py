@@ -7,24 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-from ruamel.yaml import YAML
-from small_project import ROOT
 
-from {{ cookiecutter.package_name }}.config import Params
-
-SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ROWS = [(f"text number {number}", "good" if number % 2 else "bad") for number in range(60)]
 LONG = "word " * 200_000
-
-
-def params_with(**changes: object) -> Params:
-    """The shipped parameters for tables with the columns text and label, changed."""
-    values = YAML(typ="safe").load(SHIPPED)
-    values["prepare"] |= {"keep": None}
-    for key, value in changes.items():
-        block, _, name = key.partition("__")
-        (values[block] if name else values)[name or block] = value
-    return Params.model_validate(values)
 
 
 def csv_of(rows: Sequence[tuple[object, ...]], header: str = "text,label", delimiter: str = ",") -> bytes:
@@ -84,9 +69,9 @@ def accepted(files: dict[str, bytes], rows: int, counts: dict[str, object] | Non
     return Case(files, Accepted(rows, counts or {}), params)
 
 
-def aside(files: dict[str, bytes], rows: int, reason: str, count: int = 1, **params: object) -> Case:
-    """A case whose bad rows are kept apart."""
-    return accepted(files, rows, {f"quarantined.{reason}": count}, prepare__on_bad_row="quarantine", **params)
+def quarantined(files: dict[str, bytes], rows: int, reason: str, count: int = 1, **params: object) -> Case:
+    """A case whose malformed rows are kept apart."""
+    return accepted(files, rows, {f"quarantined.{reason}": count}, malformed_rows="quarantine", **params)
 
 
 def accents(encoding: str) -> bytes:
@@ -102,8 +87,8 @@ def labelled(label: Callable[[int], object]) -> bytes:
 
 
 ENCODINGS = {
-    "byte order mark": accepted({"a.csv": b"\xef\xbb\xbf" + GOOD}, 60, {"mended.byte_order_marks": 1}),
-    "byte order mark before JSON": accepted({"a.jsonl": b"\xef\xbb\xbf" + JSON}, 60, {"mended.byte_order_marks": 1}),
+    "byte order mark": accepted({"a.csv": b"\xef\xbb\xbf" + GOOD}, 60, {"repaired.byte_order_marks": 1}),
+    "byte order mark before JSON": accepted({"a.jsonl": b"\xef\xbb\xbf" + JSON}, 60, {"repaired.byte_order_marks": 1}),
     "byte order mark before a quoted name": accepted(
         {"a.csv": b"\xef\xbb\xbf" + GOOD.replace(b"text,", b'"text",', 1)}, 60
     ),
@@ -120,17 +105,17 @@ ENCODINGS = {
     "one broken line": refused(
         {"a.csv": GOOD + b"caf\xe9,good\n"}, "a.csv, line 62: expected UTF-8, found the byte 0xE9", "iconv"
     ),
-    "one broken line kept apart": aside({"a.csv": GOOD + b"caf\xe9,good\n"}, 60, "expected UTF-8"),
-    "one broken line of JSON": aside(
+    "one broken line kept apart": quarantined({"a.csv": GOOD + b"caf\xe9,good\n"}, 60, "expected UTF-8"),
+    "one broken line of JSON": quarantined(
         {"a.jsonl": JSON + b'{"text": "caf\xe9", "label": "good"}\n'}, 60, "expected UTF-8"
     ),
     "a broken cell that nobody reads": accepted({"a.csv": GOOD.replace(b"\n", b",x\n") + b"new,good,caf\xe9\n"}, 61),
     "half of a pair of surrogates": refused(
         {"a.jsonl": JSON + b'{"text": "\\ud800", "label": "good"}\n'}, "line 61", "surrogates"
     ),
-    "NUL in a text": accepted({"a.csv": GOOD + b"a\0b,good\n"}, 61, {"mended.control_characters": 1}),
+    "NUL in a text": accepted({"a.csv": GOOD + b"a\0b,good\n"}, 61, {"repaired.control_characters": 1}),
     "mangled Windows characters": accepted(
-        {"a.csv": GOOD + "it\u0092s,good\n".encode()}, 61, {"mended.mangled_characters": 1}
+        {"a.csv": GOOD + "it\u0092s,good\n".encode()}, 61, {"repaired.mangled_characters": 1}
     ),
 }
 DELIMITED = {
@@ -141,14 +126,14 @@ DELIMITED = {
         {"a.csv": GOOD + b"alone\n"}, "a.csv, line 62: expected 2 columns, found 1", "quarantine"
     ),
     "a cell too many": refused({"a.csv": GOOD + b"a,b,c\n"}, "line 62: expected 2 columns, found 3"),
-    "seven bad rows": refused({"a.csv": GOOD + b"alone\n" * 7}, "7 rows cannot be read", "line 66", "and 2 more"),
-    "ragged rows kept apart": aside({"a.csv": GOOD + b"alone\na,b,c\n"}, 60, "expected 2 columns", 2),
+    "seven malformed rows": refused({"a.csv": GOOD + b"alone\n" * 7}, "7 rows cannot be read", "line 66", "and 2 more"),
+    "ragged rows kept apart": quarantined({"a.csv": GOOD + b"alone\na,b,c\n"}, 60, "expected 2 columns", 2),
     "blank lines": accepted({"a.csv": GOOD.replace(b"\n", b"\n\n")}, 60, {"read": 60}),
     "an unclosed quote": refused(
         {"a.csv": GOOD + b'"never closed,good\n' + csv_of([("later", "bad")])},
         "line 62: expected quotes that are closed, found the end of the file at line 64",
     ),
-    "an unclosed quote kept apart": aside(
+    "an unclosed quote kept apart": quarantined(
         {"a.csv": GOOD + b'"never closed,good\n' + b"later,bad\n" * 3}, 61, "expected quotes that are closed"
     ),
     "a quote inside quotes": refused(
@@ -163,7 +148,7 @@ DELIMITED = {
         "no column 'review'",
         "prepare.text_column",
         "text, label",
-        prepare__text_column="review",
+        text_column="review",
     ),
     "no header": refused({"a.csv": GOOD.partition(b"\n")[2]}, "no column 'text'", "text number 0, bad"),
     "a column twice": refused(
@@ -178,7 +163,7 @@ DELIMITED = {
 }
 JSON_LINES = {
     "no JSON": refused({"a.jsonl": JSON + b"{\n"}, "a.jsonl, line 61: expected JSON, found "),
-    "no JSON kept apart": aside({"a.jsonl": JSON + b"{\n"}, 60, "expected JSON"),
+    "no JSON kept apart": quarantined({"a.jsonl": JSON + b"{\n"}, 60, "expected JSON"),
     "no object": refused({"a.jsonl": JSON + b"5\n"}, "line 61: expected an object, found 5"),
     "one array": refused({"a.jsonl": b"[" + JSON.replace(b"\n", b",\n")[:-2] + b"]"}, "holds one JSON array", "jq -c"),
     "an object as text": refused(
@@ -195,7 +180,7 @@ JSON_LINES = {
         {"a.jsonl": JSON + b'{"text": "x", "label": ' + b"9" * 5000 + b"}\n"}, "expected JSON"
     ),
     "a key that is never there": refused(
-        {"a.jsonl": JSON}, "no column 'stars'", "prepare.label_column", prepare__label_column="stars"
+        {"a.jsonl": JSON}, "no column 'stars'", "prepare.label_column", label_column="stars"
     ),
     "a key that is missing once": accepted({"a.jsonl": JSON + b'{"text": "x"}\n'}, 60, {"dropped.without_label": 1}),
     "numbers and truths as labels": accepted(
@@ -213,13 +198,11 @@ PARQUETS = {
         {"a.parquet": parquet_of([(5, "a"), (6, "b")])}, "2 rows", "line 1: expected text, found 5"
     ),
     "bytes as texts": refused({"a.parquet": parquet_of([(b"x", "a")])}, "expected text, found bytes"),
-    "a wrong column": refused(
-        {"a.parquet": PARQUET}, "no column 'stars'", "text, label", prepare__label_column="stars"
-    ),
+    "a wrong column": refused({"a.parquet": PARQUET}, "no column 'stars'", "text, label", label_column="stars"),
     "whole numbers as floats": accepted(
         {"a.parquet": parquet_of([(text, float(label == "good")) for text, label in ROWS])},
         60,
-        {"mended.whole_number_labels": 60},
+        {"repaired.whole_number_labels": 60},
     ),
     "categories": accepted({"a.parquet": parquet_of(ROWS, label=pl.Categorical)}, 60),
     "a null": accepted({"a.parquet": parquet_of([*ROWS, (None, "good")])}, 60, {"dropped.without_text": 1}),
@@ -233,14 +216,14 @@ LABELS = {
         "label_column",
     ),
     "floats that are whole": accepted(
-        {"a.csv": labelled(lambda n: f"{n % 2}.0")}, 60, {"mended.whole_number_labels": 60}
+        {"a.csv": labelled(lambda n: f"{n % 2}.0")}, 60, {"repaired.whole_number_labels": 60}
     ),
-    "spaces around": accepted({"a.csv": GOOD + b"more, good \n"}, 61, {"mended.trimmed_labels": 1}),
+    "spaces around": accepted({"a.csv": GOOD + b"more, good \n"}, 61, {"repaired.trimmed_labels": 1}),
     "spaces inside": accepted(
-        {"a.csv": labelled(lambda n: ("so so", "so  so", "fine")[n % 3])}, 60, {"mended.trimmed_labels": 20}
+        {"a.csv": labelled(lambda n: ("so so", "so  so", "fine")[n % 3])}, 60, {"repaired.trimmed_labels": 20}
     ),
     "two forms of one accent": accepted(
-        {"a.csv": labelled(lambda n: ("\u00e9", "e\u0301", "fine")[n % 3])}, 60, {"mended.trimmed_labels": 20}
+        {"a.csv": labelled(lambda n: ("\u00e9", "e\u0301", "fine")[n % 3])}, 60, {"repaired.trimmed_labels": 20}
     ),
     "an empty label": accepted({"a.csv": GOOD + b"more,\n"}, 60, {"dropped.without_label": 1, "read": 61}),
     "no label in any row": refused({"a.csv": labelled(lambda _: "")}, "gives no rows", "60 without label"),
@@ -271,11 +254,11 @@ SPLITS = {
         {"train.csv": GOOD, "test.csv": csv_of(ROWS[:2])}, 60, {"dropped.in_another_split": 2, "test.rows": 2}
     ),
     "too few rows": refused({"a.csv": csv_of(ROWS[:4])}, "a split would be empty", "rows in every split"),
-    "no share for the test": refused({"a.csv": GOOD}, "a split would be empty", "test: 0", prepare__test_fraction=0.0),
+    "no share for the test": refused({"a.csv": GOOD}, "a split would be empty", "test: 0", test_fraction=0.0),
     "nothing kept": refused(
         {"a.csv": GOOD},
         "a.csv gives no rows with 'x' in the column 'text'",
-        prepare__keep={"column": "text", "value": "x"},
+        keep={"column": "text", "value": "x"},
     ),
     "a shard missing": refused(
         {f"train-0000{n}-of-00003.csv": GOOD for n in (0, 2)}, "do not belong together", "-00002-of-00003"
@@ -302,7 +285,7 @@ TASKS = {
         63,
         {"train.without_any_label": 15, "train.per_label.new": 30, "test.per_label.new": 1},
         task="multi_label",
-        prepare__label_separator="|",
+        label_separator="|",
     ),
     "lists of labels": accepted(
         {"a.jsonl": jsonl_of([(text, [label, "all"]) for text, label in ROWS])}, 60, {"read": 60}, task="multi_label"
@@ -334,14 +317,14 @@ TASKS = {
         60,
         {"dropped.without_text": 2},
         task="pair",
-        prepare__second_text_column="second",
+        second_text_column="second",
     ),
     "pairs without the second column": refused(
         {"a.csv": GOOD},
         "no column 'second'",
         "prepare.second_text_column",
         task="pair",
-        prepare__second_text_column="second",
+        second_text_column="second",
     ),
 }
 CASES = {

@@ -1,0 +1,115 @@
+"""From the values of a raw row to a clean row; what is repaired, left out or malformed is counted."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..config import Params
+from ..errors import UserError
+from ..tables import Column, MalformedRow
+from ..tables.files import iconv
+from ..tables.rows import kind_of
+from ..text.cleaning import CONTROL, MANGLED, clean
+from .labels import LabelReader
+from .sorting import Row
+
+SHOWN = 5
+
+
+class RowParser:
+    """Parses the rows of one data set, in any order."""
+
+    def __init__(self, params: Params) -> None:
+        prepare = params.prepare
+        self.accepted = 0
+        self.repaired = Counter({"mangled_characters": 0, "control_characters": 0})
+        self.dropped = Counter({"without_text": 0, "without_label": 0})
+        self._labels = LabelReader(params.task, prepare.label_separator)
+        self._keep = prepare.keep
+        self._pair = params.task == "pair"
+        names = {
+            "text_column": prepare.text_column,
+            "label_column": prepare.label_column,
+            "second_text_column": prepare.second_text_column,
+            "keep.column": prepare.keep.column if prepare.keep else None,
+        }
+        self.columns = [Column(name, f"prepare.{key} in params.yaml") for key, name in names.items() if name]
+
+    def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
+        """The clean row, or None for one that is left out. Raises ValueError for a malformed one."""
+        if self._keep and _as_text(more[-1]) != self._keep.value:
+            return None
+        cleaned = _cleaned(text)
+        second = _cleaned(more[0]) if self._pair else None
+        target = self._labels.read(label)
+        if not cleaned or second == "":
+            self.dropped["without_text"] += 1
+            return None
+        if target is None:
+            self.dropped["without_label"] += 1
+            return None
+        raw = f"{text}{more[0]}" if self._pair else text
+        if raw != cleaned and not raw.isprintable():
+            self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
+            self.repaired["control_characters"] += bool(CONTROL.search(raw))
+        self.accepted += 1
+        return cleaned, second, target
+
+    def all_repaired(self) -> dict[str, int]:
+        """How many rows were repaired, by what was wrong."""
+        return {**self.repaired, **self._labels.repaired}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _cleaned(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, found {kind_of(value)}")
+    return clean(value)
+
+
+class MalformedRows:
+    """The malformed rows of all files: written to `path` as JSON Lines or, where there is none, counted and refused."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._first: list[tuple[Path, MalformedRow]] = []
+        self._file = path.open("w", encoding="utf-8", newline="\n") if path else None
+
+    def __enter__(self) -> "MalformedRows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def add(self, path: Path, row: MalformedRow) -> None:
+        """Count a malformed row of a file, by the part of its reason that all rows of its kind share."""
+        self.counts[row.reason.partition(", found")[0]] += 1
+        if self._file:
+            record = {"file": path.name, "line": row.line, "reason": row.reason, "content": row.content}
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        elif len(self._first) < SHOWN:
+            self._first.append((path, row))
+
+    def refuse(self) -> None:
+        """Raise UserError if there are malformed rows and they were not written."""
+        if not self._first:
+            return
+        total = self.counts.total()
+        lines = [f"\n    {path}, line {row.line}: {row.reason}" for path, row in self._first]
+        more = f"\n    and {total - len(lines)} more" if total > len(lines) else ""
+        broken = next((path for path, row in self._first if row.reason.startswith("expected UTF-8")), None)
+        hint = f"; if all of the file is in another encoding: {iconv(broken)}" if broken else ""
+        raise UserError(
+            f"{total} row{'s' if total > 1 else ''} cannot be read",
+            expected="a text and a label in every row, as task and prepare in params.yaml say",
+            found="".join(lines) + more,
+            fix=f"correct the lines{hint}; or set prepare.malformed_rows: quarantine in params.yaml: they are then"
+            " kept apart in data/processed/quarantine.jsonl and counted",
+        )

@@ -1,0 +1,62 @@
+"""Parquet. A damaged file is refused as a whole: it has no lines that could be corrected."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import UserError
+from .rows import Column, MalformedRow, require
+
+ROWS_PER_READ = 4096
+# Some damaged files make polars end its process instead of raising, so a process of its own reads every file first.
+_READ_ALL = """
+import sys
+import polars as pl
+path, size, *columns = sys.argv[1:]
+table = pl.scan_parquet(path, glob=False)
+columns = [name for name in table.collect_schema().names() if name in columns]
+for start in range(0, table.select(pl.len()).collect().item(), int(size)):
+    table.select(columns).slice(start, int(size)).collect()
+"""
+
+Row = TypeVar("Row")
+
+
+def read_parquet(
+    path: Path, columns: Sequence[Column], parse: Callable[..., Row | None]
+) -> Iterator[Row | MalformedRow]:
+    """What `parse` makes of the rows."""
+    import polars as pl
+
+    names = [column.name for column in columns]
+    wanted = list(dict.fromkeys(names))
+    _check(path, wanted)
+    table = pl.scan_parquet(path, glob=False)
+    require(columns, table.collect_schema().names(), path)
+    for start in range(0, table.select(pl.len()).collect().item(), ROWS_PER_READ):
+        part = table.select(wanted).slice(start, ROWS_PER_READ).collect()
+        for number, values in enumerate(zip(*(part[name].to_list() for name in names), strict=True), start + 1):
+            try:
+                parsed = parse(*values)
+                if parsed is not None:
+                    yield parsed
+            except ValueError as error:
+                content = dict(zip(names, values, strict=True))
+                yield MalformedRow(number, str(error), json.dumps(content, ensure_ascii=False, default=repr))
+
+
+def _check(path: Path, columns: list[str]) -> None:
+    """Refuse a file that polars cannot read to its end."""
+    command = [sys.executable, "-c", _READ_ALL, str(path), str(ROWS_PER_READ), *columns]
+    tried = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if tried.returncode:
+        errors = [line for line in tried.stderr.splitlines() if "Error: " in line]
+        raise UserError(
+            f"{path} cannot be read",
+            expected="a whole file of Parquet",
+            found=errors[-1].partition("Error: ")[2] if errors else "damaged data",
+            fix="make or fetch the file again",
+        )

@@ -1,0 +1,84 @@
+"""A base model or a tokenizer that cannot be used is refused with a message."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers import T5Config, T5Model, ViTConfig, ViTModel
+
+from {{ cookiecutter.package_name }}.config import Source, Text
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.modeling.classifier import load_base
+from {{ cookiecutter.package_name }}.stages import fetch
+from {{ cookiecutter.package_name }}.text.tokenization import load_tokenizer
+
+pytestmark = pytest.mark.slow
+
+
+def config_with(**values: object) -> Callable[[Path], object]:
+    """Change the base model's configuration."""
+
+    def change(model: Path) -> None:
+        path = model / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+    return change
+
+
+def weights_as(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """Change the base model's weights."""
+    return lambda model: (model / "model.safetensors").write_bytes(change((model / "model.safetensors").read_bytes()))
+
+
+SMALL_T5 = T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+SMALL_VIT = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
+MODELS = {
+    "no weights": (lambda model: (model / "model.safetensors").unlink(), "no file named model.safetensors"),
+    "truncated weights": (weights_as(lambda weights: weights[:1000]), "header"),
+    "empty weights": (weights_as(lambda _: b""), "header too small"),
+    "a pickle": (weights_as(lambda _: pickle.dumps({"weight": [1.0] * 100})), "header too large"),
+    "no configuration": (lambda model: (model / "config.json").unlink(), "model_type"),
+    "a broken configuration": (lambda model: (model / "config.json").write_text("{"), "not a valid JSON"),
+    "an unknown model": (config_with(model_type="nobody-knows"), "nobody-knows"),
+    "another architecture": (config_with(model_type="distilbert"), "no weights for"),
+    "an encoder and a decoder": (lambda model: T5Model(SMALL_T5).save_pretrained(model), "T5Model"),
+    "a model of pictures": (lambda model: ViTModel(SMALL_VIT).save_pretrained(model), "ViTModel"),
+    "more layers than weights": (config_with(num_hidden_layers=3), "no weights for encoder.layer.2"),
+    "another hidden size": (config_with(hidden_size=128), "ignore_mismatched_sizes"),
+    "a hidden size in words": (config_with(hidden_size="wide"), "hidden_size"),
+}
+
+
+@pytest.mark.parametrize(("change", "found"), MODELS.values(), ids=MODELS)
+def test_a_model_that_cannot_be_used_is_refused(
+    base_model: Path, tmp_path: Path, change: Callable[[Path], object], found: str
+) -> None:
+    model = shutil.copytree(base_model, tmp_path / "model")
+    change(model)
+    with pytest.raises(UserError, match="does not hold a transformer encoder") as refused:
+        load_base(model, 2, Text(max_length=32, pooling="mean"), "single_label")
+    assert found in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe\0", b"[" * 10_000])
+def test_a_tokenizer_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(UserError, match="holds no tokenizer"):
+        load_tokenizer(tmp_path / "tokenizer.json", 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "words"),
+    [("config.json", "f" * 64, "does not hold what params.yaml says"), ("missing.json", "f" * 64, "cannot fetch")],
+)
+def test_another_model_than_params_say_is_refused(
+    tmp_path: Path, base_model: Path, name: str, digest: str, words: str
+) -> None:
+    source = Source(uri=str(base_model), sha256={name: digest})
+    with pytest.raises(UserError, match=words):
+        fetch.fetch_source(source, tmp_path / "models/base", key="fetch.model")
+    assert not list(tmp_path.glob("models/*"))
