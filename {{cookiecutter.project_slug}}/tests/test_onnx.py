@@ -36,8 +36,8 @@ from {{ cookiecutter.package_name }}.inference.classifier import (
 from {{ cookiecutter.package_name }}.modeling.classifier import (
     Classifier,
     load_fine_tuned,
-    run_over,
 )
+from {{ cookiecutter.package_name }}.modeling.forward import Padded, run_over
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -93,13 +93,13 @@ def test_every_layer_has_one_operator_for_attention(shipped: onnx.ModelProto) ->
 def test_without_fusing_the_graph_says_the_same(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
-    before = run_over(model, sequences, 32, output="logits")
+    before = run_over(Padded(model), sequences, output="logits")
     plain = graph.export(model, 20, fused=False)
     assert graph.operators(plain)["MultiHeadAttention"] == 0
     assert graph.operators(plain)["Softmax"] == 2
     logits = [run_graph(made, tmp_path / "model.onnx", sequences) for made in (plain, shipped)]
     assert logits[0] == pytest.approx(logits[1], abs=1e-5)
-    assert run_over(model, sequences, 32, output="logits").tobytes() == before.tobytes()
+    assert run_over(Padded(model), sequences, output="logits").tobytes() == before.tobytes()
 
 
 def test_a_model_that_does_not_fit_is_not_fused(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_a_model_that_does_not_fit_is_not_fused(model: Classifier, monkeypatch: 
 def test_another_model_is_told_with_its_worst_rows(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
-    expected = run_over(model, sequences, 32, output="logits")
+    expected = run_over(Padded(model), sequences, output="logits")
     texts = [*TEXTS, *HARD_TEXTS]
     distance, relabelled, _ = differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
     require_parity(distance, relabelled, texts, 1e-4)
@@ -129,7 +129,7 @@ def test_another_model_is_told_with_its_worst_rows(
 def test_a_model_that_sees_the_padding_is_told(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
-    expected = run_over(model, sequences, 32, output="logits")
+    expected = run_over(Padded(model), sequences, output="logits")
     other = onnx.ModelProto()
     other.CopyFrom(shipped)
     for node in other.graph.node:
