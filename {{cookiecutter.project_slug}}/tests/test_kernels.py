@@ -1,10 +1,12 @@
 """Every kernel computes what torch and transformers compute, and `plain` runs without any."""
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,9 +45,9 @@ from {{ cookiecutter.package_name }}.text import tokenization
 
 FAST = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", kernels="fast")
 PLAIN = FAST.model_copy(update={"kernels": "plain"})
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+SMALL: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 WITH_PAD = SMALL | {"vocab_size": 400, "max_position_embeddings": 80, "pad_token_id": 1}
-SPECIAL = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+SPECIAL: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
 BERT, ROBERTA, MPNET = BertConfig(**WITH_PAD), RobertaConfig(**WITH_PAD), MPNetConfig(**WITH_PAD)
 DISTILBERT = DistilBertConfig(vocab_size=400, dim=64, n_layers=2, n_heads=4, hidden_dim=128, pad_token_id=0)
 MODERNBERT = ModernBertConfig(**WITH_PAD, **SPECIAL, local_attention=8)
@@ -99,7 +101,9 @@ from {PACKAGE}.stages import embeddings, evaluate, export_onnx, fine_tune
 print([name for name in sys.modules if name.startswith("{PACKAGE}.kernels.")])
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
