@@ -8,12 +8,16 @@ In the project's root, its src on PYTHONPATH. Importing, loading and a few texts
 import argparse
 import importlib
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from machine import peak
+from stage import SPIN
+
+ONNXRUNTIMES_SPIN = "-1"  # its default
 
 
 def main() -> None:
@@ -28,6 +32,8 @@ def main() -> None:
     parser.add_argument("--drop", action="store_true", help="do not keep the answers: only memory and time count")
     arguments = parser.parse_args()
     inference = importlib.import_module(f"{arguments.package}.inference")
+    if SPIN in os.environ:
+        importlib.import_module(f"{arguments.package}.inference.classifier").SPIN_MICROSECONDS = ONNXRUNTIMES_SPIN
     classifier = inference.OnnxClassifier(Path("models/onnx"), arguments.model, arguments.threads)
     list(classifier.predict(["A few", "texts to", "warm up with."]))
     start, before = time.perf_counter(), time.process_time()

@@ -195,8 +195,12 @@ def example(project: Path, folder: Path, *options: object) -> dict[str, Any]:
 
 def size_of(project: Path) -> str:
     """How many rows the project holds."""
-    heights = [pl.read_parquet(project / f"data/processed/{split}.parquet").height for split in ("train", "validation")]
-    return f"{heights[0]} training and {heights[1]} validation rows"
+    return f"{rows_of(project, 'train')} training and {rows_of(project, 'validation')} validation rows"
+
+
+def rows_of(project: Path, split: str) -> int:
+    """How many rows a split holds."""
+    return pl.read_parquet(project / f"data/processed/{split}.parquet").height
 
 
 def both(rounds: list[dict[str, Any]]) -> str:

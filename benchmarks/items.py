@@ -5,6 +5,8 @@ SCRIPTS = {
     "embeddings": "embeddings.py",
     "fine-tune": "fine_tune.py",
     "growth": "scaling.py",
+    "kernels": "kernels.py",
+    "neighbours": "neighbours.py",
     "predict": "pipeline.py",
     "prepare": "preparing.py",
     "start": "start.py",
@@ -13,6 +15,7 @@ SCRIPTS = {
 ITEMS = """
 embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
+kernels neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
 growth-prepare growth-embeddings growth-predict whole
 """.split()
@@ -20,6 +23,7 @@ growth-prepare growth-embeddings growth-predict whole
 RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
+kernels neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
 growth-prepare growth-embeddings growth-predict whole
 """.split()

@@ -10,6 +10,7 @@ calls by name (one may call another); `peak`, the largest resident memory in MB.
 import functools
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from types import FunctionType
 from typing import Any
 
 from machine import peak
+
+SPIN = "BENCH_SPIN"  # set: threads that wait spin, as OpenMP and onnxruntime let them by default
 
 
 def main() -> None:
@@ -40,6 +43,8 @@ def loaded(package: str, stage: str) -> tuple[Any, Any]:
     """The parameters, and the stage's module in the process environment that the launcher gives it."""
     params = importlib.import_module(f"{package}.config").load_params()
     importlib.import_module(f"{package}.common.process").set_up_process(params.compute)
+    if SPIN in os.environ:
+        del os.environ["OMP_WAIT_POLICY"]
     return params, importlib.import_module(f"{package}.stages.{stage}")
 
 

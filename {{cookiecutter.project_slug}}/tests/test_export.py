@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from contextlib import suppress
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,15 @@ from {{ cookiecutter.package_name }}.export.text_graph import TEXT_MODEL
 from {{ cookiecutter.package_name }}.inference.classifier import (
     MODELS,
     OnnxClassifier,
-    cores,
     open_session,
+    run_batch,
     run_in_order,
 )
 from {{ cookiecutter.package_name }}.modeling.classifier import (
     Classifier,
     load_fine_tuned,
-    run_over,
 )
+from {{ cookiecutter.package_name }}.modeling.forward import Padded, run_over
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -106,13 +106,13 @@ def test_every_layer_has_one_operator_for_attention(shipped: onnx.ModelProto) ->
 def test_without_fusing_the_logits_are_the_same(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
-    before = run_over(model, sequences, 32, output="logits")
+    before = run_over(Padded(model), sequences, output="logits")
     plain = graph.export(model, 20, fused=False)
     assert graph.operators(plain)["MultiHeadAttention"] == 0
     assert graph.operators(plain)["Softmax"] == 2
     logits = [run_graph(made, tmp_path / "model.onnx", sequences) for made in (plain, shipped)]
     assert logits[0] == pytest.approx(logits[1], abs=1e-5)
-    assert run_over(model, sequences, 32, output="logits").tobytes() == before.tobytes()
+    assert run_over(Padded(model), sequences, output="logits").tobytes() == before.tobytes()
 
 
 def test_a_model_that_does_not_fit_is_not_fused(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_a_model_that_does_not_fit_is_not_fused(model: Classifier, monkeypatch: 
 def test_another_model_is_refused_with_its_worst_rows(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
-    expected = run_over(model, sequences, 32, output="logits")
+    expected = run_over(Padded(model), sequences, output="logits")
     texts = [*TEXTS, *parity.HARD_TEXTS]
     distance, relabelled, _ = parity.differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
     parity.require_parity(distance, relabelled, texts, 1e-4)
@@ -142,7 +142,7 @@ def test_another_model_is_refused_with_its_worst_rows(
 def test_a_model_that_sees_the_padding_differs(
     model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
 ) -> None:
-    expected = run_over(model, sequences, 32, output="logits")
+    expected = run_over(Padded(model), sequences, output="logits")
     other = onnx.ModelProto()
     other.CopyFrom(shipped)
     for node in other.graph.node:
@@ -154,26 +154,22 @@ def test_a_model_that_sees_the_padding_differs(
     assert distance.max() > 1e-4
 
 
-def test_threads_spin_only_where_they_keep_nobody_from_a_core(
-    shipped: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graph.save(shipped, tmp_path / "model.onnx")
-
-    def spins(threads: int | None) -> bool:
-        options = open_session(tmp_path / "model.onnx", threads).get_session_options()
-        with suppress(RuntimeError):  # it was not set, and the default is to spin
-            return options.get_session_config_entry("session.intra_op.allow_spinning") != "0"
-        return True
-
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert (spins(None), spins(cores()), spins(cores() + 1)) == (True, True, False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    assert (spins(None), spins(cores())) == (False, False)
+def test_threads_that_wait_yield_their_core(shipped: onnx.ModelProto, tmp_path: Path) -> None:
+    """What the workers of the thread pool spend while there is nothing to do, after a run."""
+    session = session_of(shipped, tmp_path, threads=4)
+    ids = np.ones((1, 32), dtype=np.int64)
+    spent = []
+    for _ in range(20):
+        run_batch(session, ids, ids)
+        before = time.process_time()
+        time.sleep(0.01)
+        spent.append(time.process_time() - before)
+    assert sorted(spent)[10] < 0.001
 
 
-def session_of(made: onnx.ModelProto, folder: Path) -> onnxruntime.InferenceSession:
+def session_of(made: onnx.ModelProto, folder: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     graph.save(made, folder / "model.onnx")
-    return open_session(folder / "model.onnx", 1)
+    return open_session(folder / "model.onnx", threads)
 
 
 def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(

@@ -40,6 +40,7 @@ class Compute(Block):
     precision: Literal["fp32", "bf16"]
     threads: Annotated[int, Field(ge=1, le=256)]
     determinism: Literal["machine", "portable"]
+    kernels: Literal["fast", "plain"]
 
     @model_validator(mode="after")
     def _portable_means_fp32_on_a_cpu(self) -> "Compute":
@@ -146,7 +147,6 @@ class FineTune(Block):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_fraction: Fraction
     max_grad_norm: Positive
-    sharded: bool
 
 
 class ExportOnnx(Block):

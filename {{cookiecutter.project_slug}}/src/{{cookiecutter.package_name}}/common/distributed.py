@@ -1,6 +1,6 @@
-"""The processes that run one stage together, where `launcher` starts several, as torchrun does.
+"""The processes (ranks) that run one stage together, where `launcher` starts several, as torchrun does.
 
-Each is told its rank by its environment. Started by `python`, a stage is one process, and nobody is waited for.
+Each finds its rank in its environment. Started by `python`, a stage is one process of rank 0, and waits for nobody.
 """
 
 import ctypes
@@ -18,12 +18,12 @@ from torch import Tensor, distributed
 from ..config import Compute
 from ..errors import UserError
 
-PATIENCE = timedelta(hours=2)  # how long one may wait for another, which may be reading a large table
+TIMEOUT = timedelta(hours=2)  # how long a rank may wait for another, which may be reading a large table
 _PR_SET_PDEATHSIG = 1
 
 
 def join(compute: Compute) -> torch.device:
-    """Meet the other processes of this stage, if a launcher started any; the device of this one.
+    """Join the process group of this stage, if a launcher started several; the device of this rank.
 
     Raises UserError when there are more processes than GPUs.
     """
@@ -31,22 +31,22 @@ def join(compute: Compute) -> torch.device:
         return torch.device(compute.device)
     _end_with_the_launcher()
     if compute.device == "cpu":
-        distributed.init_process_group("gloo", timeout=PATIENCE)
+        distributed.init_process_group("gloo", timeout=TIMEOUT)
         return torch.device("cpu")
-    place, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if place >= cards:
+    local_rank, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local_rank >= cards:
         raise UserError(
             "more processes than GPUs",
             expected=f"at most {cards} on this machine, one for each GPU",
             found=os.environ["LOCAL_WORLD_SIZE"],
             fix="lower --nproc-per-node in launcher in params.yaml",
         )
-    torch.cuda.set_device(place)
-    distributed.init_process_group("nccl", timeout=PATIENCE)
-    return torch.device("cuda", place)
+    torch.cuda.set_device(local_rank)
+    distributed.init_process_group("nccl", timeout=TIMEOUT)
+    return torch.device("cuda", local_rank)
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes run this stage."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
@@ -56,62 +56,66 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes what all share: outs, reports, marks."""
+def on_rank_0() -> bool:
+    """Whether this process writes what all share: outs, reports, caches."""
     return rank() == 0
 
 
-def wait() -> None:
-    """Wait until every process is here."""
+def barrier() -> None:
+    """Wait until every rank is here."""
     if distributed.is_initialized():
         distributed.barrier()
 
 
 @contextmanager
-def first_goes_ahead() -> Iterator[None]:
-    """Let the first process end the block before the others begin it: they find what it wrote."""
-    if not is_first():
-        wait()
+def rank_0_first() -> Iterator[None]:
+    """Let rank 0 finish the block before the others begin it: they find what it wrote."""
+    if not on_rank_0():
+        barrier()
     yield
-    if is_first():
-        wait()
+    if on_rank_0():
+        barrier()
 
 
-def as_the_first(value: bool) -> bool:
-    """The value of the first process, in all of them."""
-    said = [value]
+def broadcast(value: bool) -> bool:
+    """The value of rank 0, on every rank."""
+    values = [value]
     if distributed.is_initialized():
-        distributed.broadcast_object_list(said)
-    return said[0]
+        distributed.broadcast_object_list(values)
+    return values[0]
 
 
-def mean(value: Tensor) -> Tensor:
-    """The mean of all processes' values."""
+def all_reduce_mean(value: Tensor) -> Tensor:
+    """The mean of the values of all ranks, in place."""
     if distributed.is_initialized():
         distributed.all_reduce(value)
-        value /= count()
+        value /= world_size()
     return value
 
 
 def gather(values: list[Any]) -> list[Any] | None:
-    """All processes' values under each other, for the first process; None for the others."""
+    """The values of all ranks in one list, on rank 0; None on the others."""
     if not distributed.is_initialized():
         return values
-    found: list[Any] | None = [None] * count() if is_first() else None
+    found: list[Any] | None = [None] * world_size() if on_rank_0() else None
     distributed.gather_object(values, found)
     return None if found is None else [value for own in found for value in own]
 
 
-def share_of_batch(batch_size: int) -> int:
-    """The rows of a batch that fall to each process. Raises UserError when they cannot be shared equally."""
-    if batch_size % count():
+def require_divisible(batch_size: int) -> None:
+    """Raise UserError when a batch cannot be divided equally among the ranks."""
+    if batch_size % world_size():
         raise UserError(
-            "a batch cannot be shared equally",
-            expected=f"fine_tune.batch_size to be a multiple of {count()}, the number of processes",
+            "a batch cannot be divided equally",
+            expected=f"fine_tune.batch_size to be a multiple of {world_size()}, the number of processes",
             found=str(batch_size),
             fix="change fine_tune.batch_size or launcher in params.yaml",
         )
-    return batch_size // count()
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there; the copy to a GPU does not block."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _end_with_the_launcher() -> None:

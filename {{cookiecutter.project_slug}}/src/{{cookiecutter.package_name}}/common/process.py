@@ -1,6 +1,7 @@
 """Set up the process of a stage before torch and numpy load: what decides bits, and what only saves time."""
 
 import ctypes
+import os
 import sys
 
 from ..config import Compute
@@ -10,8 +11,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 
 
 def set_up_process(compute: Compute) -> None:
-    """Set the environment that decides bits, and keep freed memory."""
+    """Set the environment that decides bits, give idle cores away, and keep freed memory."""
     set_environment(compute)
+    # OpenMP's threads would spin while they wait; beside another process they then wait for each other's time slices.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     keep_freed_memory()
 
 

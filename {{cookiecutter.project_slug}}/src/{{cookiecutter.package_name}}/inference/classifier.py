@@ -1,7 +1,5 @@
 """Load and run the shipped ONNX model: onnxruntime, tokenizers and numpy, nothing else."""
 
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +18,7 @@ from .outputs import Answer, Answers
 TOKENIZER = "tokenizer.json"
 MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 BATCH_TOKENS = 1024
+SPIN_MICROSECONDS = "10"  # long enough between the operators of one text; a thread that waits longer yields its core
 WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the rest
 
 Model = Literal["fp32", "int8"]
@@ -68,16 +67,9 @@ def open_session(model: Path | bytes, threads: int | None = None, *, operators: 
         options.register_custom_ops_library(operators)
     if threads is not None:
         options.intra_op_num_threads = threads
-    # Those that wait may spin only where they keep nobody from a core.
-    if (threads or 0) > cores() or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
     source = model if isinstance(model, bytes) else str(model)
     return InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

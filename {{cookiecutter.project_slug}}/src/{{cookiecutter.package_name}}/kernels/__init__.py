@@ -1,1 +1,75 @@
-"""Faster CPU kernels behind one entry."""
+"""Faster kernels behind one entry, `accelerate`. The project works without this room: `compute.kernels: plain`.
+
+A kernel is imported where it is asked for: `plain` must not depend on what only one version of a library has.
+README.md says what each kernel replaces, what it gains, and how to delete it.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ..config import Compute
+
+if TYPE_CHECKING:
+    from ..text.tokenization import Sequences
+    from .packing import Encodes, Packed
+
+PRIVATE_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
+
+
+@cache
+def fast(compute: Compute) -> bool:
+    """Whether the kernels are used. Prints one line when the parameters ask for them and this torch lacks them."""
+    if compute.kernels == "plain":
+        return False
+    missing = [name for name in PRIVATE_OPERATORS if not hasattr(torch.ops.mkldnn, name)]
+    if compute.device == "cpu" and missing:
+        print(
+            f"compute.kernels: plain instead of fast, because torch {torch.__version__} lacks mkldnn.{missing[0]}",
+            file=sys.stderr,
+        )
+        return False
+    return True
+
+
+def accelerate(model: nn.Module, compute: Compute, *, training: bool) -> None:
+    """Replace layers of a model on a CPU by faster ones.
+
+    For training, weights and their names stay. Otherwise the weights are prepacked: they cannot be saved any more.
+    """
+    if not fast(compute) or compute.device != "cpu":
+        return
+    from . import layers, onednn
+
+    if training:
+        layers.replace(model)
+        onednn.replace_linear(model, compute)
+    else:
+        onednn.prepack(model)
+
+
+def pack(model: "Encodes", compute: Compute, longest: int) -> "Packed | None":
+    """The model over packed texts of at most `longest` tokens; None where batches are to be padded."""
+    if not fast(compute):
+        return None
+    from .packing import Packed
+
+    return Packed.of(model, longest)
+
+
+def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Path, Path], object]:
+    """Train only the token embeddings that these texts use.
+
+    The result writes a file of the trained weights as one with the whole vocabulary: `write(trained, whole)`.
+    """
+    if not fast(compute):
+        return shutil.copyfile
+    from .vocabulary import trim
+
+    return trim(model, *texts).restore

@@ -1,7 +1,9 @@
-"""Linear layers through oneDNN: its products are a tenth faster than MKL's on an AMD CPU, and the same on all CPUs.
+"""Linear layers through oneDNN.
 
-MKL gives the same bits on CPUs of every maker only with its slowest kernels (MKL_CBWR=COMPATIBLE: about 0.4 of its
-speed). oneDNN's AVX2 kernels give them at full speed, so the linear layers, which are nearly all of the work, go there.
+MKL gives the same bits on CPUs of every maker only with its slowest kernels (MKL_CBWR=COMPATIBLE). oneDNN's AVX2
+kernels give them at full speed, so the linear layers, which are nearly all of the work, go there.
+
+The operators are those that torch's own compiler emits. They have no public names, so `__init__.py` looks for them.
 """
 
 from typing import Any
@@ -13,44 +15,41 @@ from transformers.activations import GELUActivation
 from ..config import Compute
 
 
-def use_onednn(model: nn.Module, compute: Compute) -> None:
-    """Send every linear layer through oneDNN if they are for a CPU in float32; the weights and their names stay."""
-    if compute.device != "cpu" or compute.precision != "fp32" or not torch.backends.mkldnn.is_available():
+def replace_linear(model: nn.Module, compute: Compute) -> None:
+    """Send every linear layer of a model that trains in float32 through oneDNN; weights and their names stay."""
+    if compute.precision != "fp32":
         return
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = _Linear
 
 
-def freeze(model: nn.Module, compute: Compute) -> None:
-    """For a model on a CPU that learns no more: keep its weights in oneDNN's own order, and fuse GELU with its product.
+def prepack(model: nn.Module) -> None:
+    """For prediction: keep the weights in oneDNN's own layout, and fuse GELU with its product.
 
-    In float32 the bits were those of `use_onednn` wherever both were compared; nothing relies on it. The weights cannot
-    be read or saved any more.
+    The weights cannot be read or saved any more.
     """
-    if compute.device != "cpu" or not torch.backends.mkldnn.is_available():
-        return
     for module in model.modules():
-        if type(module) is nn.Linear and _reads(module.weight.dtype):
+        if type(module) is nn.Linear and _supported(module.weight.dtype):
             module.weight = nn.Parameter(torch.ops.mkldnn._reorder_linear_weight(module.weight.detach()), False)
-            module.__class__ = _Frozen
+            module.__class__ = _Prepacked
     for module in model.modules():
         # As BERT and its kin name them.
         first, then = getattr(module, "dense", None), getattr(module, "intermediate_act_fn", None)
-        if isinstance(first, _Frozen) and type(then) is GELUActivation:
-            first.then = "gelu"
+        if isinstance(first, _Prepacked) and type(then) is GELUActivation:
+            first.activation = "gelu"
             module.intermediate_act_fn = nn.Identity()
 
 
-def _reads(dtype: torch.dtype) -> bool:
+def _supported(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-class _Frozen(nn.Linear):
-    then = "none"  # what is done with the product
+class _Prepacked(nn.Linear):
+    activation = "none"
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the name that torch gives it
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, self.then, [], "none")
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, self.activation, [], "none")
 
 
 class _Linear(nn.Linear):
@@ -74,5 +73,4 @@ class _Product(torch.autograd.Function):
 
 
 def _multiply(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    # The operator that torch's own compiler emits; it has no public name, and torch's version is pinned.
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")

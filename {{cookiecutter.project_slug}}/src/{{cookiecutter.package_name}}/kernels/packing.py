@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from ..text.tokenization import Sequences
+from ..common.distributed import to_device
+from ..text.tokenization import TOKENS_PER_BATCH, Sequences
 from .attention import attend
 
 Groups = list[tuple[int, int]]
@@ -24,9 +25,27 @@ Groups = list[tuple[int, int]]
 TOLERANCE = 1e-3
 
 
+class Encodes(Protocol):
+    """What packing needs of a model: a transformer encoder, and what comes before and after it."""
+
+    encoder: nn.Module
+
+    def eval(self) -> Self:
+        """The model, without dropout."""
+        ...
+
+    def token_types(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """Further inputs of the encoder, each rows x length, that follow from the ids of a text."""
+        ...
+
+    def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector (rows x hidden size) of the states of a text's tokens (rows x length x hidden size)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Pack:
-    """One row of texts: `rows` (n) are their places in the input, `ids` and `positions` 1 x length, int64.
+    """One row of texts: `rows` (n) are their indices, `ids` and `positions` 1 x length, int64.
 
     groups: how many texts of which length follow each other; the last ones may be filling, texts of one token.
     """
@@ -35,6 +54,39 @@ class Pack:
     ids: np.ndarray
     positions: np.ndarray
     groups: Groups
+
+
+class Packed:
+    """A model over packed texts; `first_position` is that of a text's first token."""
+
+    def __init__(self, model: Any, length: int, first_position: int) -> None:
+        self.model = model
+        self.length = length
+        self.first_position = first_position
+
+    @classmethod
+    def of(cls, model: Encodes, longest: int) -> Self | None:
+        """The model over packed texts of at most `longest` tokens; None when its encoder cannot read them."""
+        first = first_position(model.eval().encoder, longest)
+        if first is None:
+            return None
+        device = next(model.encoder.parameters()).device
+        return cls(model, max(longest, TOKENS_PER_BATCH[device.type]), first)
+
+    def batches(self, sequences: Sequences) -> Iterator[Pack]:
+        """The sequences, the longest first."""
+        return packs(sequences, self.length, self.first_position)
+
+    def embed(self, batch: Pack) -> Tensor:
+        """One vector per text, and then those of the filling: at least as many as the batch has rows x hidden size."""
+        device = next(self.model.encoder.parameters()).device
+        ids, positions = (to_device(torch.from_numpy(values), device) for values in (batch.ids, batch.positions))
+        types = [self.model.token_types(part) for part in split(ids[0], batch.groups)]
+        named = {name: torch.cat([found[name].flatten() for found in types])[None] for name in types[0]}
+        with packed_attention(self.model.encoder):
+            states = self.model.encoder(input_ids=ids, position_ids=positions, groups=batch.groups, **named)
+        by_group = split(states.last_hidden_state[0].float(), batch.groups)
+        return torch.cat([self.model.pool(part, torch.ones(part.shape[:2], device=device)) for part in by_group])
 
 
 def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
@@ -70,7 +122,7 @@ def split(values: Tensor, groups: Groups) -> Iterator[Tensor]:
 
 @contextmanager
 def packed_attention(encoder: nn.Module) -> Iterator[None]:
-    """While it lasts, each token of the encoder sees those of its own text; the encoder is given `groups`."""
+    """Within it, each token of the encoder attends to those of its own text; the encoder is called with `groups`."""
     config: Any = encoder.config
     before = config._attn_implementation
     config._attn_implementation = "packed"
@@ -84,7 +136,7 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
     """The position that the encoder gives to a text's first token; None when it cannot read packed texts.
 
     It is tried out: a long and a short text must have the same states in a row as alone. That finds every encoder whose
-    tokens also look at anything but the tokens of their text and their positions.
+    tokens also depend on anything but the tokens of their text and their positions.
     """
     config: Any = encoder.config
     if "position_ids" not in inspect.signature(encoder.forward).parameters:
@@ -111,8 +163,8 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
 def states_of(encoder: nn.Module, **inputs: Any) -> Tensor:
     """The last states of the encoder: rows x length x hidden size."""
     device = next(encoder.parameters()).device
-    placed = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    return encoder(**placed).last_hidden_state
+    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    return encoder(**moved).last_hidden_state
 
 
 def _attend(

@@ -14,35 +14,34 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..modeling.classifier import Classifier
 from ..text.tokenization import Sequences
 
 
 @dataclass(frozen=True)
 class WholeTable:
-    """The table as it was (vocabulary x size), the ids whose rows are trained, and its name among the weights."""
+    """The table as it was (vocabulary x hidden size), the ids of the trained rows, and its name among the weights."""
 
     rows: Tensor
     used: Tensor
     name: str
 
-    def put_back(self, narrowed: Path, whole: Path) -> None:
-        """Write weights whose table has only the used rows with all of them; the others are as they were."""
-        weights = load_file(narrowed)
+    def restore(self, trimmed: Path, whole: Path) -> None:
+        """Write weights with a trimmed table as weights with the whole one; the unused rows are as they were."""
+        weights = load_file(trimmed)
         weights[self.name] = self.rows.index_copy(0, self.used, weights[self.name])
         save_file(weights, whole, metadata={"format": "pt"})
 
 
-def narrow(model: Classifier, *texts: Sequences) -> WholeTable:
-    """Leave in the model only those rows of its table that these texts use; it still reads the same ids."""
-    encoder: Any = model.encoder
+def trim(model: nn.Module, *texts: Sequences) -> WholeTable:
+    """Keep in the model only those rows of its table that these texts use; it still takes the same ids."""
+    encoder: Any = model.get_submodule("encoder")
     table = encoder.get_input_embeddings()
     name = next(name for name, module in model.named_modules() if module is table)
     whole = WholeTable(table.weight.detach(), torch.from_numpy(ids_in(texts, len(table.weight))), f"{name}.weight")
-    places = torch.zeros(len(whole.rows), dtype=torch.int64)
-    places[whole.used] = torch.arange(len(whole.used))
-    table.register_buffer("places", places, persistent=False)
-    table.register_forward_pre_hook(_find_places)
+    index = torch.zeros(len(whole.rows), dtype=torch.int64)
+    index[whole.used] = torch.arange(len(whole.used))
+    table.register_buffer("index", index, persistent=False)
+    table.register_forward_pre_hook(_to_index)
     table.weight = nn.Parameter(whole.rows[whole.used])
     table.num_embeddings = len(whole.used)
     table.padding_idx = None  # the mask keeps every gradient from the padding
@@ -58,6 +57,6 @@ def ids_in(texts: tuple[Sequences, ...], size: int) -> np.ndarray:
     return np.flatnonzero(found)
 
 
-def _find_places(table: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _to_index(table: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     (ids,) = inputs
-    return (table.get_buffer("places")[ids],)
+    return (table.get_buffer("index")[ids],)

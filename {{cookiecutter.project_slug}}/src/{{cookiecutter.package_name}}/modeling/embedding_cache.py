@@ -40,28 +40,28 @@ def embed_new(sequences: Sequences, kept: Path, embed: Callable[[Sequences], Emb
     """Bring `kept` up to date; the row of each sequence's vector in it, to be read with `read_rows`.
 
     kept: a directory of this identity; afterwards it holds exactly the vectors of these sequences.
-    embed: is asked for those that `kept` does not hold, and gives this process's share of them in batches: their places
-    among those asked for, and rows x size, float32.
+    embed: called with those that `kept` does not hold; yields this rank's part of them in batches: their indices among
+    those, and rows x size, float32.
     """
     keys = np.array([_key_of(sequences[row]) for row in range(len(sequences))], dtype=_KEY)
-    unique, first, place = np.unique(keys, return_index=True, return_inverse=True)
+    unique, first, index = np.unique(keys, return_index=True, return_inverse=True)
     old = np.load(kept / KEYS) if (kept / VECTORS).exists() else np.empty(0, dtype=_KEY)
     at = np.searchsorted(old, unique)
     known = np.isin(unique, old, assume_unique=True)
     if not np.array_equal(unique, old):
         new = np.flatnonzero(~known)
         if len(new):
-            _write_share(embed(Chosen(sequences, first[new])), kept, len(new))
-        distributed.wait()
-        if distributed.is_first():
+            _write_own(embed(Chosen(sequences, first[new])), kept, len(new))
+        distributed.barrier()
+        if distributed.on_rank_0():
             with new_directory(kept) as directory:
                 np.save(directory / KEYS, unique)
-                for rows, vectors in _read_shares(kept) if len(new) else ():
+                for rows, vectors in _read_all(kept) if len(new) else ():
                     _put(directory / VECTORS, new[rows], vectors, len(unique))
                 for rows in _blocks(np.flatnonzero(known)):
                     _put(directory / VECTORS, rows, read_rows(kept / VECTORS, at[rows]), len(unique))
-        distributed.wait()
-    return place
+        distributed.barrier()
+    return index
 
 
 def read_rows(path: Path, rows: np.ndarray | slice) -> np.ndarray:
@@ -88,15 +88,15 @@ def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + ROWS_AT_ONCE]
 
 
-def _write_share(batches: Embedded, kept: Path, asked: int) -> None:
-    """Write this process's vectors one after another, and the places where they belong."""
+def _write_own(batches: Embedded, kept: Path, total: int) -> None:
+    """Write this rank's vectors one after another, and their indices."""
     bar = tqdm(
-        total=asked // distributed.count(),
+        total=total // distributed.world_size(),
         desc="vectors",
         unit="text",
-        disable=None if distributed.is_first() else True,
+        disable=None if distributed.on_rank_0() else True,
     )
-    rows_file, vectors_file = _share(kept, distributed.rank())
+    rows_file, vectors_file = _files(kept, distributed.rank())
     with rows_file.open("wb") as rows_out, vectors_file.open("wb") as vectors_out, bar:
         for rows, vectors in batches:
             rows_out.write(rows.astype(np.int64).tobytes())
@@ -104,10 +104,10 @@ def _write_share(batches: Embedded, kept: Path, asked: int) -> None:
             bar.update(len(rows))
 
 
-def _read_shares(kept: Path) -> Embedded:
-    """What all processes wrote."""
-    for rank in range(distributed.count()):
-        rows_file, vectors_file = _share(kept, rank)
+def _read_all(kept: Path) -> Embedded:
+    """What all ranks wrote."""
+    for rank in range(distributed.world_size()):
+        rows_file, vectors_file = _files(kept, rank)
         rows = np.fromfile(rows_file, dtype=np.int64)
         with vectors_file.open("rb") as file:
             for some in _blocks(rows):
@@ -115,7 +115,7 @@ def _read_shares(kept: Path) -> Embedded:
                 yield some, np.fromfile(file, dtype=np.float32, count=count).reshape(len(some), -1)
 
 
-def _share(kept: Path, rank: int) -> tuple[Path, Path]:
+def _files(kept: Path, rank: int) -> tuple[Path, Path]:
     return kept / f"rows-{rank}.int64", kept / f"vectors-{rank}.float32"
 
 

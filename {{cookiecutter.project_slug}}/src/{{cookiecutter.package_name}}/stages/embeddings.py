@@ -1,7 +1,6 @@
 """Embed every text with the frozen base model, and learn from the vectors: a linear probe, and near-duplicates."""
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,10 @@ from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
 from ..common.tasks import targets_of
 from ..config import Params
-from ..kernels.onednn import freeze
-from ..modeling.classifier import batches_of, load_base, run_batches
+from ..kernels import accelerate
+from ..modeling.classifier import load_base
 from ..modeling.embedding_cache import VECTORS, Embedded, copy_rows, embed_new
+from ..modeling.forward import batched, run_batches
 from ..modeling.near_duplicates import near_duplicates
 from ..modeling.probe import Labelled, choose_probe, save_probe
 from ..text.token_store import open_store
@@ -30,12 +30,12 @@ def run(params: Params) -> None:
     device = distributed.join(params.compute)
     store = open_store(params.text.max_length)
     kept = kept_vectors(params)
-    place = embed_new(store.all, kept, embedder(params, device))
-    if not distributed.is_first():
+    index = embed_new(store.all, kept, embedder(params, device))
+    if not distributed.on_rank_0():
         return
     with new_directory(paths.EMBEDDINGS) as new:
         for split in paths.SPLITS:
-            copy_rows(kept / VECTORS, place[slice(*store.span(split))], new / paths.split_embeddings(split).name)
+            copy_rows(kept / VECTORS, index[slice(*store.span(split))], new / paths.split_embeddings(split).name)
     learn(params)
     files = {split: paths.split_embeddings(split) for split in paths.SPLITS}
     write_json(paths.NEAR_DUPLICATES, near_duplicates(files, params.embeddings.near_duplicate_cosine))
@@ -43,23 +43,22 @@ def run(params: Params) -> None:
 
 def kept_vectors(params: Params) -> Path:
     """Where the vectors of this model, these parameters and this code are kept."""
-    knobs = params.model_dump(include={"task", "compute", "text"})
-    with distributed.first_goes_ahead():
-        name = fingerprint(Path(__file__), sorted(paths.BASE_MODEL.iterdir()), knobs)
+    settings = params.model_dump(include={"task", "compute", "text"})
+    with distributed.rank_0_first():
+        name = fingerprint(Path(__file__), sorted(paths.BASE_MODEL.iterdir()), settings)
         return cache_directory(paths.VECTORS, name)
 
 
 def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embedded]:
-    """What embeds this process's share: every n-th batch of what all processes have to do."""
+    """What embeds this rank's part of the texts."""
 
     def embed(sequences: Sequences) -> Embedded:
         model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
-        batches = batches_of(model, sequences, params.text.max_length)
+        over = batched(model, params.compute, params.text.max_length)
         if params.compute.precision == "bf16":
             model.to(torch.bfloat16)
-        freeze(model, params.compute)
-        share = islice(batches, distributed.rank(), None, distributed.count())
-        return run_batches(model, share, output="vectors")
+        accelerate(model, params.compute, training=False)
+        return run_batches(over, sequences, output="vectors")
 
     return embed
 

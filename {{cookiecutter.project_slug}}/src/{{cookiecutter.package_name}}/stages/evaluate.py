@@ -18,8 +18,9 @@ from ..evaluation.metrics import calibration_table, per_class_table, summary
 from ..evaluation.predictions import predictions
 from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier
-from ..kernels.onednn import freeze
-from ..modeling.classifier import load_fine_tuned, run_over
+from ..kernels import accelerate
+from ..modeling.classifier import load_fine_tuned
+from ..modeling.forward import batched, run_over
 from ..modeling.probe import load_probe
 from ..modeling.scores import DECIMALS
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
@@ -99,9 +100,10 @@ def values_of_models(texts: Sequence[Text], names: list[str], params: Params) ->
     task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))
     model = load_fine_tuned(paths.FINE_TUNED, output_size(task, len(names)), params.text.pooling, task)
-    freeze(model, params.compute)
+    accelerate(model, params.compute, training=False)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
-    logits = run_over(model, encode(tokenizer, texts), params.text.max_length, output="logits")
+    over = batched(model, params.compute, params.text.max_length)
+    logits = run_over(over, encode(tokenizer, texts), output="logits")
     return {
         "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
         "torch": values_of(task, logits.astype(np.float64)),

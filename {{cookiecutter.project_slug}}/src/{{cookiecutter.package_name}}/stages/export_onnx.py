@@ -19,7 +19,8 @@ from ..export import graph
 from ..export.parity import differences, hard_texts, report, require_parity
 from ..export.quantization import quantize
 from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
-from ..modeling.classifier import load_fine_tuned, run_over
+from ..modeling.classifier import load_fine_tuned
+from ..modeling.forward import batched, run_over
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
 CALIBRATION_ROWS = 256
@@ -36,7 +37,8 @@ def run(params: Params) -> None:
     sequences = encode(tokenizer, texts)
     outputs = output_size(params.task, labels)
     model = load_fine_tuned(paths.FINE_TUNED, outputs, params.text.pooling, params.task)
-    expected = run_over(model, sequences, params.text.max_length, output="logits")
+    over = batched(model, params.compute, params.text.max_length)
+    expected = run_over(over, sequences, output="logits")
     with new_directory(paths.ONNX) as new:
         exported = graph.export(model, params.export_onnx.opset, fused=params.export_onnx.fused)
         graph.save(exported, new / MODELS["fp32"])

@@ -12,9 +12,7 @@ from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..config import Params
-from ..kernels.cpu_training import speed_up
-from ..kernels.onednn import use_onednn
-from ..kernels.vocabulary import narrow
+from ..kernels import accelerate, trim
 from ..modeling.classifier import Classifier, load_base
 from ..modeling.probe import load_probe
 from ..text.token_store import open_store
@@ -29,21 +27,21 @@ def run(params: Params) -> None:
     device = distributed.join(params.compute)
     store = open_store(params.text.max_length)
     rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
-    with distributed.first_goes_ahead():
-        name = fingerprint(Path(__file__), inputs(), knobs(params))
+    with distributed.rank_0_first():
+        name = fingerprint(Path(__file__), inputs(), settings(params))
         directory = cache_directory(paths.CHECKPOINTS, name)
-    model = start_model(params)
-    table = narrow(model, rows.sequences, validation.sequences)
+    model = initial_model(params)
+    write_whole = trim(model, params.compute, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
-    if not distributed.is_first():
+    if not distributed.on_rank_0():
         return
     with new_directory(paths.FINE_TUNED) as new:
-        table.put_back(directory / checkpoints.BEST, new / "model.safetensors")
+        write_whole(directory / checkpoints.BEST, new / "model.safetensors")
         for name in ("config.json", "tokenizer.json"):
             shutil.copyfile(paths.BASE_MODEL / name, new / name)
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
         write_manifest(
-            new, {"inputs": {path.as_posix(): sha256_of(path) for path in inputs()}, "parameters": knobs(params)}
+            new, {"inputs": {path.as_posix(): sha256_of(path) for path in inputs()}, "parameters": settings(params)}
         )
     write_text(paths.TRAINING_CURVE, (directory / CURVE).read_text(encoding="utf-8"))
     shutil.rmtree(paths.CHECKPOINTS)
@@ -55,19 +53,17 @@ def inputs() -> list[Path]:
     return [*tables, paths.PROBE_FILE, *sorted(paths.BASE_MODEL.iterdir())]
 
 
-def knobs(params: Params) -> dict[str, object]:
-    """The parameters that decide it, and how many processes share each batch: sums are split among them."""
+def settings(params: Params) -> dict[str, object]:
+    """The parameters that decide it, and the number of processes: sums are divided among them."""
     blocks = {"task", "seed", "compute", "text", "fine_tune"}
-    return params.model_dump(include=blocks) | {"processes": distributed.count()}
+    return params.model_dump(include=blocks) | {"processes": distributed.world_size()}
 
 
-def start_model(params: Params) -> Classifier:
+def initial_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
-    use_onednn(model, params.compute)
-    if params.compute.device == "cpu":
-        speed_up(model.encoder)
+    accelerate(model, params.compute, training=True)
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(probe.weight))
         model.head.bias.copy_(torch.from_numpy(probe.bias))

@@ -61,10 +61,10 @@ class TokenStore:
 
 
 def open_store(max_length: int) -> TokenStore:
-    """The token ids of `data/processed`; the first process writes them where they are not there yet."""
+    """The token ids of `data/processed`; rank 0 writes them where they are not there yet."""
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
-    with distributed.first_goes_ahead():
+    with distributed.rank_0_first():
         name = fingerprint(Path(__file__), [tokenizer, *tables], {"max_length": max_length})
         directory = cache_directory(paths.TOKENS, name)
         if not (directory / ROWS).exists():

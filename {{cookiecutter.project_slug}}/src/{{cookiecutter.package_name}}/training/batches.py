@@ -16,7 +16,7 @@ BATCHES_SORTED_TOGETHER = 50
 
 
 class Rows:
-    """The rows of one split: their token ids are read from the disk as they are asked for."""
+    """The rows of one split; token ids are read from the disk batch by batch."""
 
     def __init__(self, split: str, store: TokenStore, task: Task) -> None:
         self.sequences = store.split(split)
@@ -28,7 +28,7 @@ class Rows:
         return len(self.sequences)
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
-        """What the model is to say of these rows, see `tasks.targets_of`."""
+        """The targets of these rows, see `tasks.targets_of`."""
         return targets_of(self.column.gather(rows), self.task, self.labels)
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,14 +39,14 @@ class Rows:
 
 
 def order_of(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """Rows in a drawn order of batches; the rows of a batch are of about one length, so that little is padded.
+    """The row indices in a shuffled order of batches; the rows of a batch are of similar length, to pad little.
 
-    It follows from seed and epoch alone: the same in every process, and after a kill.
+    It follows from seed and epoch alone: the same on every rank, and after a kill.
     """
     generator = np.random.default_rng([seed, epoch])
-    drawn = generator.permutation(len(lengths))
+    shuffled = generator.permutation(len(lengths))
     together = batch_size * BATCHES_SORTED_TOGETHER
-    parts = [drawn[start : start + together] for start in range(0, len(drawn), together)]
+    parts = [shuffled[start : start + together] for start in range(0, len(shuffled), together)]
     by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
     *whole, last = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-    return np.concatenate([*(whole[place] for place in generator.permutation(len(whole))), last])
+    return np.concatenate([*(whole[index] for index in generator.permutation(len(whole))), last])

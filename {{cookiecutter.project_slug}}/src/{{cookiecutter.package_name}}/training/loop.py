@@ -1,18 +1,18 @@
 """The training loop. A step is a function of the weights before it and of its number, so a kill changes no byte.
 
 It is plain torch, not the Trainer of transformers: that draws the order of the rows from a generator that a resumed
-run does not restore, starts five seconds later, and spends more time between the steps.
+run does not restore, takes longer to import, and spends more time between the steps.
 """
 
 import math
 import sys
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from ..common import distributed
@@ -20,18 +20,18 @@ from ..common.io import write_text
 from ..common.tasks import MAIN_SCORE, values_of
 from ..config import FineTune, Params
 from ..errors import UserError
-from ..modeling.classifier import LOSSES, Classifier, batches_of, run_batches, to_device
+from ..modeling.classifier import LOSSES, Classifier
+from ..modeling.forward import batched, run_batches
 from ..modeling.scores import DECIMALS, main_score
 from . import checkpoints
 from .batches import Rows, order_of
 from .checkpoints import Pace, Progress
-from .sharing import Copies, Parts, share
 
 POINTS_PER_RUN = 24
 CURVE = "curve.csv"
 
-# Token ids, mask and targets, and what their mean loss counts: over all processes every row counts alike.
-Part = tuple[tuple[Tensor, Tensor, Tensor], float]
+# Token ids, mask and targets of this rank's rows, and the weight of their mean loss: all rows of a batch count alike.
+RankBatch = tuple[tuple[Tensor, Tensor, Tensor], float]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Plan:
     windows: int
 
     @classmethod
-    def of(cls, knobs: FineTune, rows: int) -> "Plan":
+    def of(cls, settings: FineTune, rows: int) -> "Plan":
         """The plan for so many rows."""
-        epoch = math.ceil(rows / knobs.batch_size)
-        return cls(epoch, knobs.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / knobs.epochs)))
+        epoch = math.ceil(rows / settings.batch_size)
+        return cls(epoch, settings.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / settings.epochs)))
 
     def stops_at(self, step: int) -> bool:
         """Whether a window ends after so many steps."""
@@ -64,17 +64,19 @@ def train(
     The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
     """
     plan = Plan.of(params.fine_tune, len(rows))
-    shared = share(model, device, sharded=params.fine_tune.sharded)
+    parallel = data_parallel(model.to(device))
     optimizer = adamw(model, params.fine_tune)
-    progress = resume(shared, optimizer, directory)
+    progress = checkpoints.load_last(directory, model, optimizer)
+    if progress.step and distributed.on_rank_0():
+        print(f"going on from step {progress.step}", file=sys.stderr)
     batches = Batches(rows, params)
     losses: list[Tensor] = []
     pace = Pace()
     with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
         for step in range(progress.step, plan.steps):
             seed_step(params.seed, step)
-            set_rate(optimizer, params.fine_tune.learning_rate * share_of_rate(step, plan, params.fine_tune))
-            losses.append(train_step(shared.in_training, optimizer, batches.of_step(step, plan), params))
+            set_learning_rate(optimizer, params.fine_tune.learning_rate * schedule(step, plan, params.fine_tune))
+            losses.append(train_step(parallel, optimizer, batches.of_step(step, plan), params))
             bar.update()
             if plan.stops_at(step + 1):
                 progress.step = step + 1
@@ -82,84 +84,72 @@ def train(
                 losses.clear()
                 ends_epoch = progress.step % plan.epoch == 0
                 if ends_epoch:
-                    with shared.whole() as whole:
-                        end_epoch(whole, validation, params, directory, progress)
+                    end_epoch(model, validation, params, directory, progress)
                 due = progress.step < plan.steps and (ends_epoch or pace.is_due())  # after the last, nothing goes on
-                if distributed.as_the_first(due):
+                if distributed.broadcast(due) and distributed.on_rank_0():
                     with pace.measured():
-                        save(shared, optimizer, progress, directory)
+                        checkpoints.save(directory, progress, model, optimizer)
 
 
-def resume(shared: Copies | Parts, optimizer: torch.optim.Optimizer, directory: Path) -> Progress:
-    """Put the last checkpoint into model and optimizer; how far that run was."""
-    found = checkpoints.load_last(directory)
-    if found is None:
-        return Progress()
-    progress, state = found
-    shared.load(optimizer, state)
-    if distributed.is_first():
-        print(f"going on from step {progress.step}", file=sys.stderr)
-    return progress
-
-
-def save(shared: Copies | Parts, optimizer: torch.optim.Optimizer, progress: Progress, directory: Path) -> None:
-    """Write a checkpoint; all processes take part in it."""
-    state = shared.state(optimizer)
-    if distributed.is_first():
-        checkpoints.save(directory, progress, state)
+def data_parallel(model: nn.Module) -> nn.Module:
+    """The model as every rank trains a copy of it: the backward pass averages the gradients over all ranks (DDP)."""
+    if not torch.distributed.is_initialized():
+        return model
+    # Buckets that are never rebuilt keep the order in which gradients are summed, after a kill too.
+    return DistributedDataParallel(model, find_unused_parameters=True)
 
 
 class Batches:
-    """This process's part of the batch of any step."""
+    """This rank's part of the batch of any step."""
 
     def __init__(self, rows: Rows, params: Params) -> None:
-        distributed.share_of_batch(params.fine_tune.batch_size)
+        distributed.require_divisible(params.fine_tune.batch_size)
         self.rows = rows
         self.size, self.seed = params.fine_tune.batch_size, params.seed
         self.lengths = rows.sequences.lengths()
         self.order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=int))
 
-    def of_step(self, step: int, plan: Plan) -> Part:
-        """This process's rows of the step's batch; at least one, which then counts nothing."""
-        epoch, place = divmod(step, plan.epoch)
+    def of_step(self, step: int, plan: Plan) -> RankBatch:
+        """This rank's rows of the step's batch; at least one row, whose weight is then 0."""
+        epoch, index = divmod(step, plan.epoch)
         if self.order[0] != epoch:
             self.order = epoch, order_of(self.lengths, self.size, self.seed, epoch)
-        whole = self.order[1][place * self.size : (place + 1) * self.size]
-        own = whole[distributed.rank() :: distributed.count()]
-        weight = len(own) * distributed.count() / len(whole)
-        return self.rows.batch(own if len(own) else whole[:1]), weight
+        batch = self.order[1][index * self.size : (index + 1) * self.size]
+        own = batch[distributed.rank() :: distributed.world_size()]
+        weight = len(own) * distributed.world_size() / len(batch)
+        return self.rows.batch(own if len(own) else batch[:1]), weight
 
 
-def adamw(model: nn.Module, knobs: FineTune) -> torch.optim.Optimizer:
-    """AdamW; only matrices decay, not biases and the weights of norms."""
+def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
+    """AdamW with weight decay for matrices, not for biases and the weights of norms."""
     matrices = [weights for weights in model.parameters() if weights.ndim > 1]
     others = [weights for weights in model.parameters() if weights.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": knobs.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=knobs.learning_rate, fused=True)
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
-def share_of_rate(step: int, plan: Plan, knobs: FineTune) -> float:
-    """The learning rate of a step, as a part of the highest: up for the warm-up, then down to 0, both straight."""
-    warmup = math.ceil(knobs.warmup_fraction * plan.steps)
+def schedule(step: int, plan: Plan, settings: FineTune) -> float:
+    """The learning rate of a step, as a part of the highest: linear warm-up, then linear decay to 0."""
+    warmup = math.ceil(settings.warmup_fraction * plan.steps)
     return step / warmup if step < warmup else (plan.steps - step) / (plan.steps - warmup)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seed what dropout draws from, anew for each step; each process drops out other units."""
+    """Seed the generator of dropout for this step; each rank drops other units."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1)[0]))
 
 
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, part: Part, params: Params) -> Tensor:
-    """One step; the loss of this process's rows, weighted."""
-    values, weight = part
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBatch, params: Params) -> Tensor:
+    """One step; the weighted loss of this rank's rows."""
+    values, weight = batch
     device = next(model.parameters()).device
-    ids, mask, targets = (to_device(value, device) for value in values)
+    ids, mask, targets = (distributed.to_device(value, device) for value in values)
     model.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
         logits = model(ids, mask)
@@ -172,11 +162,11 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, part: Part, p
 
 
 def mean_of(losses: list[Tensor]) -> float:
-    """The mean loss of these steps over all processes. Raises UserError when it is no number any more."""
-    mean = distributed.mean(torch.stack(losses).mean()).item()
+    """The mean loss of these steps over all ranks. Raises UserError when it is NaN or infinite."""
+    mean = distributed.all_reduce_mean(torch.stack(losses).mean()).item()
     if not math.isfinite(mean):
         raise UserError(
-            "the training loss is no number any more",
+            "the training loss is NaN or infinite",
             expected="a loss that falls",
             found=str(mean),
             fix="lower fine_tune.learning_rate or fine_tune.max_grad_norm in params.yaml",
@@ -198,15 +188,14 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
 
 
 def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:
-    """The logits of all rows in their order, for the first process; each runs over its share of the batches."""
-    batches = batches_of(model, rows.sequences, params.text.max_length)
-    share = islice(batches, distributed.rank(), None, distributed.count())
-    own = list(run_batches(model, share, output="logits", bf16=params.compute.precision == "bf16"))
+    """The logits of all rows in their order, on rank 0; each rank computes its part of the batches."""
+    over = batched(model, params.compute, params.text.max_length)
+    own = list(run_batches(over, rows.sequences, output="logits", bf16=params.compute.precision == "bf16"))
     found = distributed.gather(own)
     if found is None:
         return None
-    places = np.concatenate([place for place, _ in found])
-    return np.concatenate([values for _, values in found])[np.argsort(places)]
+    indices = np.concatenate([index for index, _ in found])
+    return np.concatenate([values for _, values in found])[np.argsort(indices)]
 
 
 def curve_as_csv(curve: list[dict[str, float]], score: str) -> str:

@@ -1,0 +1,69 @@
+"""Run a model over many texts."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..common import distributed
+from ..config import Compute
+from ..kernels import pack
+from ..text.tokenization import Batch, Sequences, fixed_shape_batches
+from .classifier import Classifier
+
+if TYPE_CHECKING:
+    from ..kernels.packing import Packed
+
+
+class Padded:
+    """A model over padded batches of fixed shapes, in which no text's vector depends on its neighbours."""
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = model
+
+    def batches(self, sequences: Sequences) -> Iterator[Batch]:
+        """The sequences, the longest first."""
+        return fixed_shape_batches(sequences, next(self.model.parameters()).device.type)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """One vector per text, and then those of the filling: at least as many as the batch has rows x hidden size."""
+        device = next(self.model.parameters()).device
+        ids, mask = (distributed.to_device(torch.from_numpy(values), device) for values in (batch.ids, batch.mask))
+        return self.model.embed(ids, mask)
+
+
+def batched(model: Classifier, compute: Compute, longest: int) -> "Padded | Packed":
+    """The model over batches of texts of at most `longest` tokens."""
+    return pack(model, compute, longest) or Padded(model)
+
+
+@torch.inference_mode()
+def run_batches(
+    batched: Any, sequences: Sequences, *, output: Literal["vectors", "logits"], bf16: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Vectors or logits (rows x size, float32) of this rank's batches, every n-th, with the indices of their texts."""
+    model = batched.model.eval()
+    device = next(model.parameters()).device
+    for batch in islice(batched.batches(sequences), distributed.rank(), None, distributed.world_size()):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            vectors = batched.embed(batch)
+            values = vectors if output == "vectors" else model.classify(vectors)
+        yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
+
+
+def run_over(batched: "Padded | Packed", sequences: Sequences, *, output: Literal["vectors", "logits"]) -> np.ndarray:
+    """Vectors or logits of every text, float32, in the order given; for a stage of one process."""
+    result: np.ndarray | None = None
+    with tqdm(total=len(sequences), desc=output, unit="text", disable=None) as bar:
+        for rows, values in run_batches(batched, sequences, output=output):
+            if result is None:
+                result = np.empty((len(sequences), values.shape[1]), dtype=np.float32)
+            result[rows] = values
+            bar.update(len(rows))
+    if result is None:
+        raise ValueError("no texts")
+    return result

@@ -1,0 +1,102 @@
+"""Several processes: the same vectors as one, the same weights twice, and what happens when one of them dies."""
+
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from small_project import ROOT, before_fine_tune, bytes_of, checkpoints_of, run_stage, start_stage, write_params
+
+from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.common import distributed
+from {{ cookiecutter.package_name }}.config import load_params
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.stages.fine_tune import settings
+
+TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
+SECONDS_TO_END = 60
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained project, fine-tuned anew by two processes; read only."""
+    project = before_fine_tune(trained, tmp_path_factory.mktemp("two") / "project")
+    done = run_stage(project, "fine_tune", TWO)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def kill_one_in_the_second_epoch(project: Path, which: str) -> None:
+    """Start `fine_tune` with two processes and kill the launcher or its last worker; all must be gone soon."""
+    launcher = start_stage(project, "fine_tune", TWO)
+    while max(checkpoints_of(project), default=0) < 15:  # the end of the first epoch
+        assert launcher.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    workers = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(workers) == 2
+    (workers[-1] if which == "worker" else psutil.Process(launcher.pid)).send_signal(signal.SIGKILL)
+    assert launcher.wait(timeout=SECONDS_TO_END) != 0
+    _, left = psutil.wait_procs(workers, timeout=SECONDS_TO_END)
+    assert left == []
+    assert not (project / "models/fine_tuned").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["machine", "portable"])
+def test_two_processes_embed_as_one_does(trained: Path, base_model: Path, tmp_path: Path, mode: str) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(trained, project)
+    write_params(project / "params.yaml", base_model, compute__determinism=mode)
+    found = []
+    for prefix in ((), TWO) if mode == "portable" else (TWO,):
+        shutil.rmtree(project / paths.VECTORS)
+        shutil.rmtree(project / paths.EMBEDDINGS)
+        done = run_stage(project, "embeddings", prefix)
+        assert done.returncode == 0, done.stderr
+        found.append(bytes_of(project))
+    assert found[-1] == (found[0] if mode == "portable" else bytes_of(trained))
+
+
+@pytest.mark.slow
+def test_the_death_of_a_worker_ends_the_stage_and_costs_no_bytes(
+    trained: Path, trained_by_two: Path, tmp_path: Path
+) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    kill_one_in_the_second_epoch(project, "worker")
+    done = run_stage(project, "fine_tune", TWO)
+    assert "going on from step " in done.stderr
+    assert bytes_of(project) == bytes_of(trained_by_two)
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_its_launcher(trained: Path, tmp_path: Path) -> None:
+    kill_one_in_the_second_epoch(before_fine_tune(trained, tmp_path / "project"), "launcher")
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_much_as_one(trained: Path, trained_by_two: Path) -> None:
+    last = [
+        (project / paths.TRAINING_CURVE).read_text(encoding="utf-8").splitlines()[-1].split(",")
+        for project in (trained, trained_by_two)
+    ]
+    assert last[0][0] == last[1][0]  # the same number of steps
+    assert float(last[1][3]) == pytest.approx(float(last[0][3]), abs=0.05)
+
+
+def test_one_process_does_not_resume_what_two_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(ROOT / "params.yaml")
+    alone = settings(params)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    assert settings(params) != alone
+    other = params.model_copy(update={"launcher": "torchrun"})
+    assert settings(other) == settings(params)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    distributed.require_divisible(33)
+    with pytest.raises(UserError, match="multiple of 3"):
+        distributed.require_divisible(32)

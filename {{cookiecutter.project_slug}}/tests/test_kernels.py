@@ -1,0 +1,322 @@
+"""Every kernel computes what torch and transformers compute, and `plain` runs without any."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_model
+from small_project import PACKAGE, ROOT, report, run_stage, sentences, write_params
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DistilBertConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
+
+from {{ cookiecutter.package_name }} import kernels, paths
+from {{ cookiecutter.package_name }}.config import Compute, Text
+from {{ cookiecutter.package_name }}.kernels import layers, onednn, vocabulary
+from {{ cookiecutter.package_name }}.kernels.packing import (
+    Packed,
+    first_position,
+    packs,
+)
+from {{ cookiecutter.package_name }}.modeling.classifier import (
+    Classifier,
+    load_base,
+)
+from {{ cookiecutter.package_name }}.modeling.forward import (
+    Padded,
+    batched,
+    run_batches,
+    run_over,
+)
+from {{ cookiecutter.package_name }}.text import tokenization
+
+FAST = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", kernels="fast")
+PLAIN = FAST.model_copy(update={"kernels": "plain"})
+SMALL: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+WITH_PAD = SMALL | {"vocab_size": 400, "max_position_embeddings": 80, "pad_token_id": 1}
+SPECIAL: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+BERT, ROBERTA, MPNET = BertConfig(**WITH_PAD), RobertaConfig(**WITH_PAD), MPNetConfig(**WITH_PAD)
+DISTILBERT = DistilBertConfig(vocab_size=400, dim=64, n_layers=2, n_heads=4, hidden_dim=128, pad_token_id=0)
+MODERNBERT = ModernBertConfig(**WITH_PAD, **SPECIAL, local_attention=8)
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    kernels.fast.cache_clear()
+    yield
+    kernels.fast.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def sequences(base_model: Path) -> list[list[int]]:
+    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
+    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+
+
+def base(base_model: Path) -> Classifier:
+    return load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
+
+
+def random_model(config: PretrainedConfig) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(AutoModel.from_config(config), 2, "mean", "single_label").eval()
+
+
+def classes_of(model: torch.nn.Module) -> list[type]:
+    return [type(module) for module in model.modules()]
+
+
+def test_plain_leaves_the_model_alone(base_model: Path, tmp_path: Path) -> None:
+    model = base(base_model)
+    before, attention = classes_of(model), model.encoder.config._attn_implementation
+    for training in (True, False):
+        kernels.accelerate(model, PLAIN, training=training)
+    assert classes_of(model) == before
+    assert model.encoder.config._attn_implementation == attention
+    assert isinstance(batched(model, PLAIN, 32), Padded)
+    (tmp_path / "trained").write_bytes(b"weights")
+    kernels.trim(model, PLAIN, [[2, 3]])(tmp_path / "trained", tmp_path / "whole")
+    assert (tmp_path / "whole").read_bytes() == b"weights"
+
+
+def test_plain_does_not_import_a_kernel() -> None:
+    """What only some versions of torch and transformers have stays in the modules of the kernels."""
+    code = f"""
+import sys
+from {PACKAGE}.stages import embeddings, evaluate, export_onnx, fine_tune
+print([name for name in sys.modules if name.startswith("{PACKAGE}.kernels.")])
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_torch_without_a_private_operator_gets_plain_and_one_line(
+    base_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernels, "PRIVATE_OPERATORS", ("_linear_pointwise", "_removed_by_torch"))
+    model = base(base_model)
+    before = classes_of(model)
+    kernels.accelerate(model, FAST, training=False)
+    assert classes_of(model) == before
+    assert isinstance(batched(model, FAST, 32), Padded)
+    assert kernels.trim(model, FAST, [[2, 3]]) is shutil.copyfile
+    expected = (
+        f"compute.kernels: plain instead of fast, because torch {torch.__version__} lacks mkldnn._removed_by_torch"
+    )
+    assert capsys.readouterr().err.splitlines() == [expected]
+
+
+def test_this_torch_has_the_operators(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kernels.fast(FAST)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_plain_runs_the_pipeline_and_learns_as_much(trained: Path, base_model: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    for made in (paths.VECTORS, paths.EMBEDDINGS, paths.FINE_TUNED, paths.ONNX):
+        shutil.rmtree(project / made)
+    write_params(project / "params.yaml", base_model, compute__kernels="plain")
+    for stage in ("embeddings", "fine_tune", "export_onnx", "evaluate"):
+        done = run_stage(project, stage)
+        assert done.returncode == 0, done.stderr
+    vectors = [np.load(folder / paths.split_embeddings("train")) for folder in (trained, project)]
+    assert vectors[0] == pytest.approx(vectors[1], abs=1e-5)
+    weights = [(folder / paths.FINE_TUNED / "model.safetensors").read_bytes() for folder in (trained, project)]
+    assert weights[0] != weights[1]
+    accuracy = [report(folder, "metrics.json")["onnx_fp32"]["accuracy"] for folder in (trained, project)]
+    assert accuracy[1] == pytest.approx(accuracy[0], abs=0.05)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("training", [None, True, False], ids=["plain", "training", "prepacked"])
+def test_a_vector_does_not_depend_on_its_neighbours(
+    base_model: Path, sequences: list[list[int]], training: bool | None, packed: bool
+) -> None:
+    model = base(base_model)
+    if training is not None:
+        kernels.accelerate(model, FAST, training=training)
+    over = batched(model, FAST, 32) if packed else Padded(model)
+    assert isinstance(over, Packed) == packed
+    together = run_over(over, sequences, output="vectors")
+    backwards = run_over(over, sequences[::-1], output="vectors")[::-1]
+    alone = np.concatenate([run_over(over, [sequence], output="vectors") for sequence in sequences[:20]])
+    assert together.tobytes() == np.ascontiguousarray(backwards).tobytes()
+    assert together[:20].tobytes() == alone.tobytes()
+
+
+def test_vectors_in_bf16_are_near(base_model: Path, sequences: list[list[int]]) -> None:
+    model = base(base_model)
+    over = batched(model, FAST, 32)
+    exact = run_over(over, sequences, output="vectors")
+    model.to(torch.bfloat16)
+    kernels.accelerate(model, FAST.model_copy(update={"precision": "bf16"}), training=False)
+    for rows, found in run_batches(over, sequences, output="vectors"):
+        assert found.dtype == np.float32
+        assert found == pytest.approx(exact[rows], abs=0.05)
+        assert not np.array_equal(found, exact[rows])
+
+
+@pytest.mark.parametrize("batches", [tokenization.fixed_shape_batches, lambda texts: packs(texts, 64, 0)])
+def test_every_text_is_in_one_batch(sequences: list[list[int]], batches: Callable) -> None:
+    rows = np.concatenate([batch.rows for batch in batches(sequences)])
+    assert sorted(rows) == list(range(len(sequences)))
+
+
+def test_packed_texts_leave_no_gap(sequences: list[list[int]]) -> None:
+    for pack in packs(sequences, 64, 2):
+        together = np.concatenate([sequences[row] for row in pack.rows])
+        assert pack.ids.shape == pack.positions.shape == (1, 64)
+        assert pack.ids[0, : len(together)].tolist() == together.tolist()
+        assert sum(texts * length for texts, length in pack.groups) == 64
+        starts = np.flatnonzero(pack.positions[0, : len(together)] == 2)
+        assert len(starts) == len(pack.rows)
+
+
+@pytest.mark.parametrize(
+    ("config", "first"),
+    [(BERT, 0), (ROBERTA, 2), (DISTILBERT, 0), (MODERNBERT, None), (MPNET, None)],
+    ids=lambda value: getattr(value, "model_type", str(value)),
+)
+def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConfig, first: int | None) -> None:
+    model = random_model(config)
+    assert first_position(model.encoder, 64) == first
+    texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
+    found = run_over(batched(model, FAST, 64), texts, output="vectors")
+    for text, vector in zip(texts, found, strict=True):
+        ids = torch.tensor([text])
+        with torch.inference_mode():
+            assert vector == pytest.approx(model.embed(ids, torch.ones_like(ids))[0].numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("config", [BERT, DISTILBERT])
+def test_a_prepacked_model_predicts_the_same(config: PretrainedConfig) -> None:
+    model = random_model(config)
+    texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
+    expected = run_over(Padded(model), texts, output="logits")
+    kernels.accelerate(model, FAST, training=False)
+    assert torch.nn.Linear not in classes_of(model)
+    assert run_over(Padded(model), texts, output="logits") == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_through_onednn_have_the_same_outputs_and_gradients(bias: bool) -> None:
+    torch.manual_seed(0)
+    plain, other = (torch.nn.Linear(48, 24, bias=bias) for _ in range(2))
+    other.load_state_dict(plain.state_dict())
+    onednn.replace_linear(other, FAST)
+    assert type(other) is not torch.nn.Linear
+    inputs = [torch.randn(4, 7, 48, requires_grad=True) for _ in range(2)]
+    inputs[1].data = inputs[0].data.clone()
+    for layer, values in zip((plain, other), inputs, strict=True):
+        layer(values).square().sum().backward()
+    for a, b in zip([*plain.parameters(), inputs[0]], [*other.parameters(), inputs[1]], strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_dropout_drops_independently_and_keeps_the_expected_sum() -> None:
+    probability = 0.1
+    torch.manual_seed(0)
+    values = torch.full((1001, 1001), 2.0)
+    found = layers.drop(values, probability)
+    dropped = (found == 0).float()
+    spread = (probability * (1 - probability) / values.numel()) ** 0.5
+    assert dropped.mean().item() == pytest.approx(probability, abs=4 * spread + 2**-16)
+    for neighbour in (dropped[1:] * dropped[:-1], dropped[:, 1:] * dropped[:, :-1]):
+        assert neighbour.mean().item() == pytest.approx(probability**2, rel=0.05)
+    assert found.unique().tolist() == pytest.approx([0, 2 / (1 - probability)], rel=1e-4)
+    assert not torch.equal(layers.drop(values, probability), found)
+    torch.manual_seed(0)
+    assert torch.equal(layers.drop(values, probability), found)
+
+
+def vectors_and_gradients(base_model: Path, *, fast: bool, bf16: bool) -> list[torch.Tensor]:
+    """The vectors of four padded texts, and the gradients of a matrix and of a norm."""
+    ids = torch.randint(5, 100, (4, 20), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(20) < torch.tensor([[20], [13], [7], [1]])).long()
+    model = base(base_model).eval()
+    layer = model.encoder.get_submodule("encoder.layer.0")
+    torch.nn.init.normal_(layer.get_parameter("output.LayerNorm.bias"), generator=torch.Generator().manual_seed(1))
+    if fast:
+        layers.replace(model)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        vectors = model.embed(ids, mask)
+    vectors.square().sum().backward()
+    gradients = [layer.get_parameter(f"{name}.weight").grad for name in ("attention.self.query", "output.LayerNorm")]
+    assert all(gradient is not None for gradient in gradients)
+    return [vectors.detach(), *(gradient for gradient in gradients if gradient is not None)]
+
+
+def test_without_dropout_vectors_and_gradients_are_the_same(base_model: Path) -> None:
+    plain, replaced = (vectors_and_gradients(base_model, fast=fast, bf16=False) for fast in (False, True))
+    torch.testing.assert_close(replaced, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_in_bf16_they_are_nearly_the_same(base_model: Path) -> None:
+    plain, replaced = (vectors_and_gradients(base_model, fast=fast, bf16=True) for fast in (False, True))
+    for one, other in zip(plain, replaced, strict=True):
+        assert other.dtype == torch.float32
+        assert (other - one).norm() <= 0.02 * one.norm()
+
+
+def test_dropout_is_for_training_alone(base_model: Path) -> None:
+    model = base(base_model)
+    layers.replace(model)
+    ids, mask = torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
+    assert not torch.equal(model.train().embed(ids, mask), model.embed(ids, mask))
+    assert torch.equal(model.eval().embed(ids, mask), model.embed(ids, mask))
+
+
+def step(model: Classifier) -> float:
+    """One step on two texts, the shorter one padded; the loss before it."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    ids = torch.tensor([[2, 70, 300, 70, 11, 3], [2, 12, 3, 0, 0, 0]])
+    mask = torch.tensor([[1] * 6, [1] * 3 + [0] * 3])
+    loss = torch.nn.functional.cross_entropy(model(ids, mask), torch.tensor([0, 1]))
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def test_the_ids_of_all_texts_are_found() -> None:
+    assert vocabulary.ids_in(([[2, 9, 3]], [[2, 4, 4, 3], [7]]), 12).tolist() == [2, 3, 4, 7, 9]
+
+
+@pytest.mark.parametrize("config", [BERT, ROBERTA, MPNET, MODERNBERT, DISTILBERT], ids=lambda config: config.model_type)
+def test_used_embeddings_train_the_same_and_the_others_stay(config: PretrainedConfig, tmp_path: Path) -> None:
+    used = [2, 3, 11, 12, 70, 300]
+    texts = [[2, 70, 300, 70, 11, 3], [2, 12, 3]]
+    whole, trimmed = random_model(config), random_model(config)
+    table = vocabulary.trim(trimmed, texts[:1], texts[1:])
+    before = table.rows.clone()
+    assert table.used.tolist() == used
+    sizes = [sum(weights.numel() for weights in model.parameters()) for model in (whole, trimmed)]
+    assert sizes[0] - sizes[1] == (400 - len(used)) * 64
+    assert step(trimmed) == step(whole)
+
+    save_model(trimmed, str(tmp_path / "trimmed.safetensors"))
+    table.restore(tmp_path / "trimmed.safetensors", tmp_path / "whole.safetensors")
+    found, expected = load_file(tmp_path / "whole.safetensors"), whole.state_dict()
+    assert found.keys() == expected.keys()
+    learnt, as_expected = found.pop(table.name), expected.pop(table.name)
+    torch.testing.assert_close(found, dict(expected))
+    torch.testing.assert_close(learnt[used], as_expected[used])
+    assert (learnt != before).any(dim=1).nonzero().flatten().tolist() == used

@@ -1,0 +1,229 @@
+"""The training loop: its batches, learning rate, optimizer, seeds and checkpoints; kills are in test_sameness.py."""
+
+import math
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from small_project import ROOT
+from transformers import get_linear_schedule_with_warmup
+from transformers.trainer_pt_utils import get_parameter_names
+
+from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.common import distributed
+from {{ cookiecutter.package_name }}.common.io import write_json
+from {{ cookiecutter.package_name }}.config import (
+    FineTune,
+    Params,
+    Task,
+    Text,
+    load_params,
+)
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.modeling.classifier import (
+    Classifier,
+    load_base,
+)
+from {{ cookiecutter.package_name }}.text import token_store
+from {{ cookiecutter.package_name }}.text.tokenization import (
+    encode,
+    load_tokenizer,
+)
+from {{ cookiecutter.package_name }}.training import checkpoints, loop
+from {{ cookiecutter.package_name }}.training.batches import Rows, order_of
+from {{ cookiecutter.package_name }}.training.checkpoints import Pace
+from {{ cookiecutter.package_name }}.training.loop import Plan
+
+
+@pytest.fixture
+def store(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> token_store.TokenStore:
+    """The store of three small tables, written some rows at a time; the working directory holds them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(token_store, "ROWS_AT_ONCE", 4)
+    shutil.copytree(base_model, paths.BASE_MODEL)
+    paths.PROCESSED.mkdir(parents=True)
+    write_json(paths.LABELS, ["bad", "fair", "good"])
+    for split, count in {"train": 10, "validation": 3, "test": 1}.items():
+        texts = [" ".join(["a warm film"] * (row + 1)) for row in range(count)]
+        table = {"text": texts, "label": [row % 3 for row in range(count)]}
+        pl.DataFrame(table, schema_overrides={"label": pl.UInt32}).write_parquet(paths.split_table(split))
+    return token_store.open_store(max_length=16)
+
+
+def test_the_store_gives_back_every_text(store: token_store.TokenStore) -> None:
+    tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 16)
+    for split in paths.SPLITS:
+        texts = pl.read_parquet(paths.split_table(split))["text"].to_list()
+        assert [row.tolist() for row in store.split(split)] == encode(tokenizer, texts)
+    assert store.span("validation") == (10, 13)
+    assert len(store.all) == 14
+    again = token_store.open_store(max_length=16)
+    assert [row.tolist() for row in again.all] == [row.tolist() for row in store.all]
+    assert len(list(paths.TOKENS.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "kind", "expected"),
+    [
+        ("single_label", [2, 0, 1], pl.UInt32, [2, 0, 1]),
+        ("regression", [0.5, -1.0, 3.0], pl.Float64, [0.5, -1.0, 3.0]),
+        ("multi_label", [[0, 2], [], [1]], pl.List(pl.UInt32), [[1, 0, 1], [0, 0, 0], [0, 1, 0]]),
+    ],
+)
+def test_a_batch_holds_the_targets_of_its_rows(
+    store: token_store.TokenStore, task: Task, labels: list, kind: pl.DataType, expected: list
+) -> None:
+    texts = pl.read_parquet(paths.split_table("validation"))["text"]
+    table = pl.DataFrame({"text": texts, "label": pl.Series(labels, dtype=kind)})
+    table.write_parquet(paths.split_table("validation"))
+    rows = Rows("validation", store, task)
+    ids, mask, targets = rows.batch(np.array([2, 0]))
+    assert targets.tolist() == [expected[2], expected[0]]
+    assert str(targets.dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
+    lengths = [len(rows.sequences[2]), len(rows.sequences[0])]
+    assert ids.shape == mask.shape == (2, max(lengths))
+    assert mask.sum(dim=1).tolist() == lengths
+
+
+def test_the_order_of_the_rows_follows_from_seed_and_epoch() -> None:
+    lengths = np.arange(1000) % 37
+    first = order_of(lengths, 32, seed=42, epoch=0).tolist()
+    assert order_of(lengths, 32, seed=42, epoch=0).tolist() == first
+    assert sorted(first) == list(range(1000))
+    assert order_of(lengths, 32, seed=42, epoch=1).tolist() != first
+    assert order_of(lengths, 32, seed=43, epoch=0).tolist() != first
+    spread = [np.ptp(lengths[first[start : start + 32]]) for start in range(0, 1000, 32)]
+    assert np.median(spread) < 3
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
+    pace = Pace()
+    assert pace.is_due()
+    for seconds in (2.0, 0.5):
+        with pace.measured():
+            now += seconds
+        now += 18.9 * seconds
+        assert not pace.is_due()
+        now += 0.2 * seconds
+        assert pace.is_due()
+
+
+def params_of(**changes: object) -> Params:
+    """The parameters of this project for training on the CPU, with other ones of `fine_tune`."""
+    params = load_params(ROOT / "params.yaml")
+    compute = params.compute.model_copy(update={"device": "cpu", "precision": "fp32", "kernels": "plain"})
+    fine_tune = params.fine_tune.model_copy(update={"batch_size": 4, "epochs": 3} | changes)
+    return params.model_copy(update={"task": "single_label", "compute": compute, "fine_tune": fine_tune})
+
+
+def model_of(base_model: Path) -> Classifier:
+    return load_base(base_model, 3, Text(max_length=16, pooling="mean"), "single_label")
+
+
+def steps_of(
+    store: token_store.TokenStore, params: Params, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[list[float], int]]:
+    """Train; the learning rates of all groups and the seed of the generator at each step."""
+    steps: list[tuple[list[float], int]] = []
+    usual = loop.train_step
+
+    def train_step(model: Any, optimizer: torch.optim.Optimizer, *more: Any) -> torch.Tensor:
+        steps.append(([group["lr"] for group in optimizer.param_groups], torch.initial_seed()))
+        return usual(model, optimizer, *more)
+
+    monkeypatch.setattr(loop, "train_step", train_step)
+    rows, validation = (Rows(split, store, "single_label") for split in ("train", "validation"))
+    directory.mkdir()
+    loop.train(model_of(paths.BASE_MODEL), torch.device("cpu"), rows, validation, params, directory)
+    return steps
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
+def test_the_learning_rate_is_that_of_the_scheduler_of_transformers(
+    store: token_store.TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warmup: float
+) -> None:
+    found = steps_of(store, params_of(warmup_fraction=warmup), tmp_path / "run", monkeypatch)
+    assert len(found) == 9  # 10 rows in batches of 4, three times
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=params_of().fine_tune.learning_rate)
+    scheduler = get_linear_schedule_with_warmup(optimizer, math.ceil(warmup * 9), 9)
+    for rates, _ in found:
+        assert rates == pytest.approx(scheduler.get_last_lr() * 2)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_every_step_has_a_seed_of_its_own(
+    store: token_store.TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = params_of()
+    seeds = [seed for _, seed in steps_of(store, params, tmp_path / "run", monkeypatch)]
+    assert len(set(seeds)) == len(seeds)
+    again = [seed for _, seed in steps_of(store, params, tmp_path / "again", monkeypatch)]
+    assert again[: len(seeds)] == seeds
+
+
+def test_the_seed_of_a_step_follows_from_seed_step_and_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(seed: int, step: int, rank: int) -> list[float]:
+        monkeypatch.setattr(distributed, "rank", lambda: rank)
+        torch.rand(3)
+        loop.seed_step(seed, step)
+        return torch.rand(4).tolist()
+
+    cases = [(42, 7, 0), (43, 7, 0), (42, 8, 0), (42, 7, 1)]
+    first = [drawn(*case) for case in cases]
+    assert len({tuple(values) for values in first}) == len(cases)
+    assert [drawn(*case) for case in reversed(cases)] == first[::-1]
+
+
+def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path) -> None:
+    model = model_of(base_model)
+    optimizer = loop.adamw(model, params_of(weight_decay=0.25, learning_rate=0.5).fine_tune)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    names = {weights: name for name, weights in model.named_parameters()}
+    found = {group["weight_decay"]: {names[one] for one in group["params"]} for group in optimizer.param_groups}
+    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], ["bias"]))
+    assert found == {0.25: decayed, 0.0: set(names.values()) - decayed}
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5}
+
+
+def test_a_step_is_that_of_plain_torch(base_model: Path) -> None:
+    """The loss is the weighted mean of the rows, and its gradients are clipped before the step."""
+    params = params_of(max_grad_norm=0.01, learning_rate=0.1, weight_decay=0.0)
+    ids, targets = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]), torch.tensor([0, 2])
+    mask = (ids != 0).long()
+    ours, theirs = model_of(base_model), model_of(base_model)
+    theirs.load_state_dict(ours.state_dict())
+    torch.manual_seed(0)
+    loss = loop.train_step(ours, torch.optim.SGD(ours.parameters(), lr=0.1), ((ids, mask, targets), 0.5), params)
+    torch.manual_seed(0)
+    expected = torch.nn.CrossEntropyLoss()(theirs.train()(ids, mask), targets) / 2
+    expected.backward()
+    norm = torch.stack([one.grad.norm() for one in theirs.parameters() if one.grad is not None]).norm()
+    assert loss.item() == pytest.approx(expected.item())
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        if other.grad is not None:
+            torch.testing.assert_close(one.data, other.data - 0.1 * 0.01 / norm * other.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_training(loss: float) -> None:
+    assert loop.mean_of([torch.tensor(1.0), torch.tensor(2.0)]) == 1.5
+    with pytest.raises(UserError, match="NaN or infinite"):
+        loop.mean_of([torch.tensor(1.0), torch.tensor(loss)])
+
+
+@pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])
+def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epochs: int) -> None:
+    plan = Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1)), rows=epoch)
+    stops = [step for step in range(1, plan.steps + 1) if plan.stops_at(step)]
+    lengths = np.diff([0, *stops])
+    assert lengths.max() - lengths.min() <= 1
+    assert {n * epoch for n in range(1, epochs + 1)} <= set(stops)  # every epoch ends with a point
+    assert len(stops) >= min(24, plan.steps)
