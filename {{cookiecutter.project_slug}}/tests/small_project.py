@@ -87,7 +87,7 @@ def write_params(path: Path, base_model: Path, **changes: object) -> None:
     params["fetch"] = {"data": None, "model": {"uri": str(base_model), "sha256": digests(base_model, files)}}
     params["prepare"] |= {"keep": None, "text_column": "text", "label_column": "label"}
     params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
-    params["export_onnx"] |= {"text_graph": True, "max_int8_drop": 0.1}
+    params["export_onnx"] |= {"max_int8_drop": 0.1}
     for key, value in changes.items():
         block, _, name = key.partition("__")
         target = params[block] if name else params
