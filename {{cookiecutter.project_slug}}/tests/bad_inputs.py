@@ -7,24 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-from ruamel.yaml import YAML
-from small_project import ROOT
+from small_project import values_with
 
 from {{ cookiecutter.package_name }}.config import Params
 
-SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ROWS = [(f"text number {number}", "good" if number % 2 else "bad") for number in range(60)]
 LONG = "word " * 200_000
 
 
 def params_with(**changes: object) -> Params:
-    """The shipped parameters for tables with the columns text and label, changed."""
-    values = YAML(typ="safe").load(SHIPPED)
-    values["prepare"] |= {"keep": None}
-    for key, value in changes.items():
-        block, _, name = key.partition("__")
-        (values[block] if name else values)[name or block] = value
-    return Params.model_validate(values)
+    """The parameters of the small project, changed and validated."""
+    return Params.model_validate(values_with(**changes))  # a missing one belongs into PARAMS of small_project.py
 
 
 def csv_of(rows: Sequence[tuple[object, ...]], header: str = "text,label", delimiter: str = ",") -> bytes:

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bad_inputs import CASES, GOOD, ROWS, SHIPPED, Accepted, Case, csv_of, params_with
-from ruamel.yaml import YAML
-from small_project import PACKAGE, ROOT
+from bad_inputs import CASES, GOOD, ROWS, Accepted, Case, csv_of, params_with
+from small_project import PACKAGE, PARAMS, ROOT
 from transformers import T5Config, T5Model, ViTConfig, ViTModel
 
 from {{ cookiecutter.package_name }}.config import Text
@@ -149,14 +148,11 @@ def run_prepare(project: Path, *prefix: str) -> subprocess.CompletedProcess[str]
 
 def test_the_command_says_the_same(project: Path) -> None:
     put(project, {"a.csv": GOOD.replace(b"\n", b"\n\xff\n")})
-    (project / "params.yaml").write_text(SHIPPED.replace("seed: 42", "seed: .nan"), encoding="utf-8")
+    (project / "params.yaml").write_text(PARAMS.replace("seed: 42", "seed: .nan"), encoding="utf-8")
     done = run_prepare(project)
     assert (done.returncode, done.stderr.count("Traceback")) == (1, 0)
     assert "seed: Input should be" in done.stderr
-    values = YAML(typ="safe").load(SHIPPED)
-    values["prepare"]["keep"] = None
-    with (project / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(values, file)
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     done = run_prepare(project)
     assert (done.returncode, done.stderr.count("Traceback")) == (1, 0)
     assert done.stderr.startswith("error: data/raw/a.csv is not in UTF-8\n  expected:")
@@ -168,10 +164,7 @@ def test_the_command_says_the_same(project: Path) -> None:
 
 
 def test_a_full_disk_is_told(project: Path) -> None:
-    shown = YAML(typ="safe").load(SHIPPED)
-    shown["prepare"]["keep"] = None
-    with (project / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(shown, file)
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     put(project, {"a.csv": csv_of([(f"{number} {'word ' * 50}", number % 2) for number in range(20_000)])})
     raw = project / "raw"
     (project / "data/raw").rename(raw)

@@ -1,4 +1,4 @@
-"""`dvc.yaml` against the code: what a stage imports, reads from params.yaml and writes is what DVC is told."""
+"""`dvc.yaml` against the code: the dependencies, parameters and outs of each stage."""
 
 import ast
 from pathlib import Path
@@ -7,16 +7,17 @@ import pytest
 from ruamel.yaml import YAML
 from small_project import PACKAGE, ROOT, STAGES
 
-# These only refuse or report; no byte of an out can depend on them. A new knob must not make every stage run again.
+from {{ cookiecutter.package_name }}.config import Block, Params, Source
+
+# No byte of an out depends on these. A new parameter must not make every stage run again.
 DECIDE_NO_BYTES = {"__init__.py", "config.py", "errors.py"}
 SHARED_BLOCKS = {"compute", "text"}
 READ_BY_TOOLS = {"gate", "search"}
-# It is part of a command, and so reruns the stages that it starts, and no others.
+# Part of a command, so it reruns the stages that it starts.
 LAUNCHER = "compute.launcher"
 HEAVY = {"embeddings", "fine_tune"}
 SOURCE = ROOT / "src" / PACKAGE
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 def imported_by(path: Path) -> set[Path]:
@@ -42,10 +43,18 @@ def leaves(stage: str) -> set[str]:
     return set(PIPELINE["stages"][stage].get("params", []))
 
 
+def keys_of(block: str) -> set[str]:
+    """The parameters of a block, as `dvc.yaml` lists them."""
+    annotation = Params.model_fields[block].annotation
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, Block)
+    return {f"{block}.{key}" for key in annotation.model_fields}
+
+
 def test_the_stages_are_the_files_and_the_blocks() -> None:
     assert list(PIPELINE["stages"]) == list(STAGES)
     assert {path.stem for path in (SOURCE / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
-    assert set(STAGES) | SHARED_BLOCKS | READ_BY_TOOLS | {"seed", "task"} == set(PARAMS)
+    assert set(STAGES) | SHARED_BLOCKS | READ_BY_TOOLS | {"seed", "task"} == set(Params.model_fields)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -55,12 +64,13 @@ def test_a_stage_depends_on_the_code_it_imports(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_every_knob_of_its_block(stage: str) -> None:
-    block = PARAMS[stage]
-    if stage == "fetch":
-        expected = {f"fetch.{name}.{key}" for name in block if block[name] for key in block[name]}
-    else:
-        expected = {f"{stage}.{key}" for key in block}
+def test_a_stage_depends_on_every_parameter_of_its_block(stage: str) -> None:
+    expected = keys_of(stage)
+    if stage == "fetch":  # by the address and the digests of what it fetches
+        fetched = {"fetch.data": "data/raw", "fetch.model": "models/base"}
+        assert expected == fetched.keys()
+        outs = PIPELINE["stages"]["fetch"]["outs"]
+        expected = {f"{name}.{key}" for name, out in fetched.items() if out in outs for key in Source.model_fields}
     assert {leaf for leaf in leaves(stage) if leaf.startswith(stage)} == expected
 
 
@@ -70,10 +80,10 @@ def test_a_stage_depends_on_the_shared_blocks_it_uses(stage: str) -> None:
     text = "\n".join(code)
     for block in SHARED_BLOCKS:
         listed = {leaf for leaf in leaves(stage) if leaf.startswith(block)}
-        used = {f"{block}.{key}" for key in PARAMS[block]} - {LAUNCHER}
+        used = keys_of(block) - {LAUNCHER}
         assert listed == (used if f"params.{block}" in text else set())
-    for knob in ("seed", "task"):
-        assert (knob in leaves(stage)) == (f"params.{knob}" in text)
+    for parameter in ("seed", "task"):
+        assert (parameter in leaves(stage)) == (f"params.{parameter}" in text)
 
 
 @pytest.mark.parametrize("stage", STAGES)

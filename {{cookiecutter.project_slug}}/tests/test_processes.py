@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 import psutil
 import pytest
-from small_project import ROOT, before_fine_tune, bytes_of, checkpoints_of, run_stage, start_stage, write_params
+from bad_inputs import params_with
+from small_project import before_fine_tune, bytes_of, checkpoints_of, run_stage, start_stage, write_params
 
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.common import distributed
 from {{ cookiecutter.package_name }}.common.io import write_json
-from {{ cookiecutter.package_name }}.config import Task, load_params
+from {{ cookiecutter.package_name }}.config import Task
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.stages.fine_tune import knobs
 from {{ cookiecutter.package_name }}.text import token_store
@@ -106,7 +107,7 @@ def test_two_processes_learn_as_much_as_one(trained: Path, trained_by_two: Path)
 
 
 def test_one_process_does_not_go_on_where_two_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = load_params(ROOT / "params.yaml")
+    params = params_with()
     alone = knobs(params)
     monkeypatch.setattr(distributed, "count", lambda: 2)
     assert knobs(params) != alone
