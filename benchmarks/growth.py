@@ -49,7 +49,7 @@ def measure(project: Path, folder: Path, rows: int) -> dict[str, tuple[float, fl
     names = runpy.run_path(str(project / "tests/small_project.py"))
     names["write_base_model"](folder / "model")
     names["write_table"](folder / "data/raw/table.csv", names["sentences"](rows, seed=1))
-    names["write_params"](folder / "params.yaml", folder / "model", fine_tune__epochs=1, export_onnx__text_graph=False)
+    names["write_params"](folder / "params.yaml", folder / "model", fine_tune__epochs=1)
     return {stage: run(project, folder, stage) for stage in STAGES}
 
 

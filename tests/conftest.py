@@ -44,8 +44,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = grow(folder, data_source="files")
     make = runpy.run_path(str(project.path / "tests/small_project.py"))
     make["write_base_model"](folder / "model")
-    cheap = {"compute__threads": 1, "export_onnx__text_graph": False}
-    make["write_params"](project.path / "params.yaml", folder / "model", **cheap)
+    make["write_params"](project.path / "params.yaml", folder / "model", compute__threads=1)
     draw = random.Random(3)
     rows = [(text, label if draw.random() < 0.75 else "good") for text, label in make["sentences"](300, seed=1)]
     make["write_table"](project.path / "data/raw/table.csv", rows)

@@ -62,7 +62,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    limits = {"export_onnx__text_graph": task == "multi_label", "export_onnx__max_int8_drop": 0.2}
+    limits = {"export_onnx__max_int8_drop": 0.2}
     # The small model is too small to be faster in int8, and not trained long enough to be calibrated.
     limits |= {"gate__max_int8_loss": 0.2, "gate__max_latency_ratio": 100.0, "gate__max_calibration_error": 0.9}
     small["write_params"](grown.path / "params.yaml", folder / "model", task=task, **limits, **CASES[task][0])
@@ -115,6 +115,18 @@ def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
     compared = project.run("make", "compare", "A=HEAD", "B=workspace")
     assert f"\n{score}; rows on which" in compared
     assert "workspace: no difference shown; p = 1.0000" in compared
+
+
+def test_a_text_graph_is_for_one_text_and_its_labels(project: Project) -> None:
+    task = task_of(project)
+    done = project.try_to("make", "--silent", "text-graph")
+    if task == "multi_label":
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"the labels of the fp32 model on all \d+ test rows", done.stdout)
+        assert project.run("git", "status", "--porcelain") == ""
+    else:
+        assert done.returncode != 0
+        assert f"found:    task {task}\n" in done.stderr
 
 
 def test_the_answers_are_those_of_the_task(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""A small project in which all six stages ran once."""
+"""The small project at three points: before any stage, after `prepare`, after all stages."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from small_project import STAGES, USER, run_stage, sentences, write_base_model, write_params, write_table
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("patient", deadline=None)  # time depends on the machine
 settings.load_profile("patient")
 
 
@@ -21,7 +21,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Path:
-    """A project with data and parameters in which nothing has run; copy it before you change it."""
+    """The project with data and parameters, before any stage; tests that write work on a copy."""
     project = tmp_path_factory.mktemp("untrained")
     write_params(project / "params.yaml", base_model)
     write_table(project / "data/raw/table.csv", sentences(600, seed=1))
@@ -30,7 +30,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The same project after `prepare`; read only."""
+    """The project after `prepare`; read only."""
     project = tmp_path_factory.mktemp("prepared") / "project"
     shutil.copytree(untrained, project)
     done = run_stage(project, "prepare")
@@ -40,7 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The same project after all six stages, run by a user of a rare name; read only."""
+    """The project after all six stages, run under a user name that the outs must not hold; read only."""
     project = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(untrained, project)
     for stage in STAGES:

@@ -1,4 +1,7 @@
-"""What a small project is made of: invented sentences, and a seeded model of two layers."""
+"""The project that the tests train: generated sentences, a seeded model of two layers, parameters of its own.
+
+No test reads the parameters of `params.yaml` in the project's root, so every valid one passes.
+"""
 
 import json
 import os
@@ -7,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import torch
@@ -24,25 +27,83 @@ USER = "quaint-user-name"
 OUTS = ("data/processed", "embeddings", "models", "reports")
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
+# Every parameter of config.Params; test_params.py names those that are missing.
+PARAMS = """\
+task: single_label
+seed: 42
+launcher: python
+compute:
+  device: cpu
+  precision: fp32
+  threads: 2
+  determinism: machine
+  kernels: fast
+text:
+  max_length: 32
+  pooling: mean
+fetch:
+  model:
+    into: models/base
+    uri: model
+    sha256:
+      config.json: null
+      model.safetensors: null
+      tokenizer.json: null
+prepare:
+  text_column: text
+  second_text_column: null
+  label_column: label
+  label_separator: ","
+  label_names: null
+  keep: null
+  malformed_rows: fail
+  split_seed: 42
+  validation_fraction: 0.125
+  test_fraction: 0.125
+embeddings:
+  probe_c: [0.01, 0.1, 1.0, 10.0]
+  near_duplicate_cosine: 0.95
+fine_tune:
+  learning_rate: 0.001
+  epochs: 2
+  batch_size: 32
+  weight_decay: 0.01
+  warmup_fraction: 0.1
+  max_grad_norm: 1.0
+export_onnx:
+  opset: 20
+  fused: true
+  max_logit_difference: 0.0001
+  max_int8_drop: 0.1
+evaluate:
+  bootstrap_samples: 2000
+  calibration_bins: 15
+  typing_errors: 0.05
+  dropped_words: 0.2
+  kept_share: 0.5
+gate:  # `make gate`
+  min_score: 0.5
+  alpha: 0.05
+  max_megabytes: 500
+  max_int8_loss: 0.02
+  max_latency_ratio: 0.9
+  max_calibration_error: 0.1
+search:  # `make search`
+  fine_tune.learning_rate: {low: 0.00001, high: 0.0005, log: true}
+  fine_tune.epochs: [1, 2, 3]
+  fine_tune.batch_size: [16, 32, 64]
+  fine_tune.weight_decay: {low: 0.0, high: 0.1, log: false}
+"""
+
 WORDS = {
     "good": ["warm", "funny", "tender", "bright", "clever", "moving"],
     "bad": ["dull", "loud", "hollow", "clumsy", "stale", "tired"],
     "none": ["the", "film", "a", "story", "an", "actor", "this", "scene", "and", "but", "plot", "is", "of", "with"],
 }
-# Whatever the user has set: tables with the columns text and label.
-PREPARE = {
-    "text_column": "text",
-    "second_text_column": None,
-    "label_column": "label",
-    "label_separator": ",",
-    "label_names": None,
-    "keep": None,
-    "malformed_rows": "fail",
-}
 
 
 def sentences(count: int, seed: int) -> list[tuple[str, str]]:
-    """Sentences with their label: mostly filler, with words that tell, some of them the wrong way."""
+    """Sentences with their label: mostly filler, three words of the label, sometimes one of the other label."""
     draw = random.Random(seed)
     rows = []
     for _ in range(count):
@@ -86,43 +147,38 @@ def write_base_model(directory: Path) -> None:
 
 
 def checkpoints_of(project: Path) -> list[int]:
-    """The steps of the checkpoints there, the last one at the end."""
+    """The steps of the checkpoints of a project, in ascending order."""
     return sorted(int(path.stem.removeprefix("step-")) for path in project.glob(".checkpoints/*/step-*.pt"))
 
 
-def params_with(**changes: object) -> "Params":
-    """The shipped parameters for tables with the columns text and label; changed: the task, or keys of `prepare`."""
+def values_with(**changes: object) -> dict[str, Any]:
+    """The values of PARAMS, changed by dotted key, the dot written as two underscores: `fine_tune__epochs=1`."""
+    values = YAML(typ="safe").load(PARAMS)
+    for key, value in changes.items():
+        block, _, name = key.partition("__")
+        (values[block] if name else values)[name or block] = value
+    return values
+
+
+def params_with(task: str = "single_label", **prepare: Any) -> "Params":
+    """The parameters of the small project, validated, with another task or other values of its block `prepare`."""
     from {{ cookiecutter.package_name }}.config import Params
 
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values |= {"task": changes.pop("task", "single_label"), "prepare": values["prepare"] | PREPARE | changes}
-    values["export_onnx"]["text_graph"] = False
-    return Params.model_validate(values)
+    return Params.model_validate(values_with(task=task, **{f"prepare__{key}": prepare[key] for key in prepare}))
 
 
 def write_params(path: Path, base_model: Path, **changes: object) -> None:
-    """Write this project's params.yaml for the small model; changes by dotted key, dots written as two underscores."""
+    """Write `params.yaml` of a small project that takes its base model from this directory."""
+    files = dict.fromkeys(("config.json", "model.safetensors", "tokenizer.json"))
+    model = {"into": "models/base", "uri": str(base_model), "sha256": digests(base_model, files)}
     yaml = YAML()
     yaml.width = 4096
-    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    files = dict.fromkeys(("config.json", "model.safetensors", "tokenizer.json"))
-    params["compute"] |= {"device": "cpu", "precision": "fp32"}
-    params["text"]["max_length"] = 32
-    source = {"into": "models/base", "uri": str(base_model), "sha256": digests(base_model, files)}
-    params["fetch"] = {"model": source}
-    params["prepare"] |= PREPARE
-    params["fine_tune"] |= {"epochs": 2, "learning_rate": 0.001}
-    params["export_onnx"] |= {"text_graph": True, "max_int8_drop": 0.1}
-    for key, value in changes.items():
-        block, _, name = key.partition("__")
-        target = params[block] if name else params
-        target[name or block] = value
     with path.open("w", encoding="utf-8") as file:
-        yaml.dump(params, file)
+        yaml.dump(values_with(**{"fetch__model": model} | changes), file)
 
 
 def digests(directory: Path, names: dict[str, None]) -> dict[str, str]:
-    """The sha256 of the named files, by an independent program."""
+    """The sha256 of the named files, computed by another program."""
     return {
         name: subprocess.run(["sha256sum", directory / name], capture_output=True, text=True, check=True).stdout[:64]
         for name in names
@@ -132,7 +188,7 @@ def digests(directory: Path, names: dict[str, None]) -> dict[str, str]:
 def run_stage(
     project: Path, stage: str, prefix: tuple[str, ...] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one stage in a project as DVC does; `prefix` is a command that starts it, such as `taskset -c 0`."""
+    """Run one stage in a project as DVC does; prefix: a command before it, such as `taskset -c 0`."""
     return subprocess.run(
         [*prefix, sys.executable, "-m", PACKAGE, stage],
         cwd=project,
@@ -144,7 +200,7 @@ def run_stage(
 
 
 def start_stage(project: Path, stage: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """Start one stage in a session of its own and do not wait for it."""
+    """Start one stage in a session of its own, without waiting for it."""
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", PACKAGE, stage],
         cwd=project,
@@ -156,7 +212,7 @@ def start_stage(project: Path, stage: str, prefix: tuple[str, ...] = ()) -> subp
 
 
 def bytes_of(project: Path) -> dict[str, bytes]:
-    """Every file of every out."""
+    """The content of every file of every out, by its path."""
     files = [path for folder in OUTS for path in (project / folder).rglob("*") if path.is_file()]
     return {path.relative_to(project).as_posix(): path.read_bytes() for path in files}
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small_project import ROOT, before_fine_tune, bytes_of, checkpoints_of, run_stage, start_stage, write_params
+from small_project import before_fine_tune, bytes_of, checkpoints_of, params_with, run_stage, start_stage, write_params
 
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.common import distributed
-from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.stages.fine_tune import settings
 
@@ -87,7 +86,7 @@ def test_two_processes_learn_as_much_as_one(trained: Path, trained_by_two: Path)
 
 
 def test_one_process_does_not_resume_what_two_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = load_params(ROOT / "params.yaml")
+    params = params_with()
     alone = settings(params)
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     assert settings(params) != alone

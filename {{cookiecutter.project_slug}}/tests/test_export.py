@@ -15,7 +15,6 @@ from small_project import report, sentences
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
-from {{ cookiecutter.package_name }}.export.text_graph import TEXT_MODEL
 from {{ cookiecutter.package_name }}.inference.classifier import (
     MODELS,
     OnnxClassifier,
@@ -189,7 +188,7 @@ def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
     assert logits[0].tobytes() == logits[1].tobytes()
 
 
-@pytest.mark.parametrize("name", [*MODELS.values(), TEXT_MODEL, "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("name", [*MODELS.values(), "tokenizer.json", "manifest.json"])
 def test_a_flipped_bit_in_any_file_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
     directory = tmp_path / "onnx"
     shutil.copytree(trained / "models/onnx", directory)

@@ -82,11 +82,12 @@ def classes_of(model: torch.nn.Module) -> list[type]:
 
 def test_plain_leaves_the_model_alone(base_model: Path, tmp_path: Path) -> None:
     model = base(base_model)
-    before, attention = classes_of(model), model.encoder.config._attn_implementation
+    config: Any = model.encoder.config
+    before, attention = classes_of(model), config._attn_implementation
     for training in (True, False):
         kernels.accelerate(model, PLAIN, training=training)
     assert classes_of(model) == before
-    assert model.encoder.config._attn_implementation == attention
+    assert config._attn_implementation == attention
     assert isinstance(batched(model, PLAIN, 32), Padded)
     (tmp_path / "trained").write_bytes(b"weights")
     kernels.trim(model, PLAIN, [[2, 3]])(tmp_path / "trained", tmp_path / "whole")

@@ -3,23 +3,29 @@
 from pathlib import Path
 
 import pytest
-from small_project import ROOT
+from small_project import PARAMS, ROOT
 
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
 
-SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
-
 
 def changed(tmp_path: Path, old: str, new: str) -> Path:
-    assert old in SHIPPED
+    assert old in PARAMS
     path = tmp_path / "params.yaml"
-    path.write_text(SHIPPED.replace(old, new, 1), encoding="utf-8")
+    path.write_text(PARAMS.replace(old, new, 1), encoding="utf-8")
     return path
 
 
-def test_the_file_is_valid() -> None:
+def test_the_file_of_the_project_is_valid() -> None:
     assert load_params(ROOT / "params.yaml").fine_tune.batch_size > 0
+
+
+def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    try:
+        load_params(tmp_path / "params.yaml")
+    except UserError as refusal:
+        pytest.fail(f"PARAMS in tests/small_project.py must hold every parameter of config.Params:\n{refusal}")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,7 @@ def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str)
     assert f"\n  {line}" in str(refusal.value)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     path = changed(tmp_path, "  epochs: ", "  epoch: ")
     path.write_text(path.read_text(encoding="utf-8").replace("  opset: ", "  opset: 5  # "), encoding="utf-8")
     with pytest.raises(UserError) as refusal:
@@ -76,6 +82,6 @@ def test_what_is_not_yaml_is_refused(tmp_path: Path, text: str) -> None:
         load_params(path)
 
 
-def test_a_missing_file_names_the_place(tmp_path: Path) -> None:
+def test_a_missing_file_names_the_directory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="project's root"):
         load_params(tmp_path / "params.yaml")

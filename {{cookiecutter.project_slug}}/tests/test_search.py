@@ -6,11 +6,9 @@ optuna = pytest.importorskip("optuna", reason="optuna is not installed: make sea
 
 import search  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
-from small_project import ROOT  # noqa: E402
+from small_project import params_with  # noqa: E402
 
-from {{ cookiecutter.package_name }}.config import load_params  # noqa: E402
-
-PARAMS = load_params(ROOT / "params.yaml")
+PARAMS = params_with()
 
 
 def study_with(*curves: list[float]) -> optuna.Study:

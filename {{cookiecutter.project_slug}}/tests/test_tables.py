@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_project import params_with, run_stage, write_params
@@ -16,7 +17,7 @@ CSV = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
 JSON = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS)
 NUMBERED = "".join(f"text number {number},{number % 2}.0\n" for number in range(60))
 # The file, its content, parameters, and what the message must hold.
-REFUSED: dict[str, tuple[str, str | bytes, dict[str, object], list[str]]] = {
+REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "UTF-16": ("a.csv", CSV.encode("utf-16"), {}, ["not in UTF-8", "iconv -f UTF-16 -t UTF-8"]),
     "Latin-1": ("a.csv", CSV.replace("x", "é").encode("latin-1"), {}, ["iconv -f WINDOWS-1252 -t UTF-8"]),
     "one broken line": (
@@ -59,7 +60,7 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, object], list[str]]] = {
     ),
 }
 # The file, its content, parameters, rows that are kept, and what the data profile must hold.
-ACCEPTED: dict[str, tuple[str, str | bytes, dict[str, object], int, dict[str, object]]] = {
+ACCEPTED: dict[str, tuple[str, str | bytes, dict[str, Any], int, dict[str, object]]] = {
     "byte order mark": ("a.csv", b"\xef\xbb\xbf" + CSV.encode(), {}, 60, {"repaired.byte_order_marks": 1}),
     "mangled characters": ("a.csv", CSV + "it\u0092s,good\n", {}, 61, {"repaired.mangled_characters": 1}),
     "control characters": ("a.csv", CSV + "a\0b,good\n", {}, 61, {"repaired.control_characters": 1}),
@@ -97,7 +98,7 @@ def put(project: Path, name: str, content: str | bytes) -> None:
     (project / "data/raw" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def refusal(project: Path, **changes: object) -> str:
+def refusal(project: Path, **changes: Any) -> str:
     """The message that `prepare` ends with; what an earlier run left is untouched."""
     with pytest.raises(UserError) as refused:
         prepare.run(params_with(**changes))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from small_project import ROOT
+from small_project import params_with
 from transformers import get_linear_schedule_with_warmup
 from transformers.trainer_pt_utils import get_parameter_names
 
@@ -22,7 +22,6 @@ from {{ cookiecutter.package_name }}.config import (
     Params,
     Task,
     Text,
-    load_params,
 )
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.modeling.classifier import (
@@ -117,7 +116,7 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.Mo
 
 def params_of(**changes: object) -> Params:
     """The parameters of this project for training on the CPU, with other ones of `fine_tune`."""
-    params = load_params(ROOT / "params.yaml")
+    params = params_with()
     compute = params.compute.model_copy(update={"device": "cpu", "precision": "fp32", "kernels": "plain"})
     fine_tune = params.fine_tune.model_copy(update={"batch_size": 4, "epochs": 3} | changes)
     return params.model_copy(update={"task": "single_label", "compute": compute, "fine_tune": fine_tune})

@@ -16,11 +16,12 @@ from {{ cookiecutter.package_name }}.errors import UserError
 # The packages that compute or write what a stage puts out; the others only start, check or carry.
 DECIDE = {
     **dict.fromkeys(("numpy", "scipy", "scikit-learn", "torch", "transformers", "triton"), "computes numbers"),
-    **dict.fromkeys(("onnxruntime", "onnxruntime-extensions"), "computes the scores of the ONNX models"),
     **dict.fromkeys(("onnx", "onnx-ir", "onnxscript", "ml-dtypes", "protobuf"), "writes the ONNX models"),
     **dict.fromkeys(("polars", "polars-runtime-32"), "writes the tables"),
+    "onnxruntime": "computes the scores of the ONNX models",
     "tokenizers": "turns texts into tokens",
     "safetensors": "writes the weights",
+    "jinja2": "writes the model card",
     "joblib": "writes the probe",
 }
 GPU_LIBRARIES = "nvidia-"

@@ -154,7 +154,6 @@ class ExportOnnx(Block):
 
     opset: Annotated[int, Field(ge=18, le=23)]
     fused: bool
-    text_graph: bool
     max_logit_difference: Positive
     max_int8_drop: Fraction
 
@@ -222,12 +221,6 @@ class Params(Block):
     def _a_pair_has_two_columns(self) -> "Params":
         if (self.task == "pair") != (self.prepare.second_text_column is not None):
             raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
-        return self
-
-    @model_validator(mode="after")
-    def _a_text_graph_reads_one_text_and_gives_probabilities(self) -> "Params":
-        if self.export_onnx.text_graph and self.task in ("pair", "regression"):
-            raise ValueError(f"export_onnx.text_graph: true does not go with task: {self.task}")
         return self
 
     @model_validator(mode="after")

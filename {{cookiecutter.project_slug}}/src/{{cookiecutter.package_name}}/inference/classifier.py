@@ -58,13 +58,11 @@ def cleaned(text: Text) -> Text:
     return clean(text) if isinstance(text, str) else (clean(text[0]), clean(text[1]))
 
 
-def open_session(model: Path | bytes, threads: int | None = None, *, operators: str | None = None) -> InferenceSession:
-    """An onnxruntime session on the CPU; threads: None for all cores; operators: a library of more of them."""
+def open_session(model: Path | bytes, threads: int | None = None) -> InferenceSession:
+    """An onnxruntime session on the CPU; threads: None for all cores."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.use_deterministic_compute = True
-    if operators is not None:
-        options.register_custom_ops_library(operators)
     if threads is not None:
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)

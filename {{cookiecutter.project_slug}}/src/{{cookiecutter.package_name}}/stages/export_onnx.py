@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from onnx import ModelProto
 
 from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import label_disagreement, output_size, targets_of, values_of
+from ..common.tasks import output_size, targets_of
 from ..config import Params
 from ..export import graph
 from ..export.parity import differences, hard_texts, report, require_parity
@@ -49,23 +48,8 @@ def run(params: Params) -> None:
         shutil.copyfile(paths.FINE_TUNED / TOKENIZER, new / TOKENIZER)
         targets = targets_of(validation["label"], params.task, labels)
         parity = check(new, sequences, texts, expected, targets, params)
-        tokenized = add_text_graph(exported, new, texts, expected, params) if params.export_onnx.text_graph else {}
-        write_manifest(new, facts(params) | tokenized | {"operators": graph.operators(exported), "parity": parity})
+        write_manifest(new, facts(params) | {"operators": graph.operators(exported), "parity": parity})
     write_json(paths.PARITY, parity)
-
-
-def add_text_graph(
-    exported: ModelProto, new: Path, texts: list, expected: np.ndarray, params: Params
-) -> dict[str, object]:
-    """Write the fp32 model behind its tokenizer, compared too; which kinds of text it reads unlike `predict`."""
-    from ..export.text_graph import TEXT_MODEL, open_text_session, run_over_texts, tokenized_otherwise, with_tokenizer
-
-    length = params.text.max_length
-    graph.save(with_tokenizer(exported, new / TOKENIZER, length, params.task), new / TEXT_MODEL)
-    logits = run_over_texts(open_text_session(new / TEXT_MODEL, params.compute.threads), texts)
-    relabelled = label_disagreement(params.task, values_of(params.task, logits), values_of(params.task, expected))
-    require_parity(np.abs(logits - expected).max(axis=1), relabelled, texts, params.export_onnx.max_logit_difference)
-    return {"texts_tokenized_otherwise": tokenized_otherwise(new / TOKENIZER, length)}
 
 
 def check(

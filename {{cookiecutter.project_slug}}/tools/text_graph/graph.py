@@ -1,33 +1,25 @@
-"""One ONNX file from text to probabilities: the tokenizer inside the graph, for callers in any language.
+"""BERT's tokenizer as an ONNX graph, and a model behind it: from text to probabilities in one file.
 
-BERT's tokenizer treats a text character by character before it looks words up in the vocabulary: it drops control
-characters, strips accents, lower-cases, and sets punctuation apart. The operators of onnxruntime-extensions do the same
-by rules of their own, which differ in many scripts. So those steps are not described again here: the tokenizer itself,
-and `cleaning.clean` before it, are asked once for every character, and the answers become a table inside the graph.
+Before BERT's tokenizer looks words up in its vocabulary, it works character by character: it drops control characters,
+strips accents, lower-cases, and puts spaces around punctuation. The operators of onnxruntime-extensions follow other
+rules for many scripts. So the graph holds a table from character to text, filled by `cleaning.clean` and the tokenizer
+itself.
 """
 
 import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime import InferenceSession
-from onnxruntime_extensions import get_library_path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from ..config import Task
-from ..errors import UserError
-from ..inference.classifier import open_session
-from ..text.cleaning import clean
-from ..text.tokenization import encode, load_tokenizer
+from {{ cookiecutter.package_name }}.config import Task
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.text.cleaning import clean
 
-TEXT_MODEL = "model.text.onnx"
-
-# WordpieceTokenizer keeps the pieces before one that the vocabulary lacks, where the tokenizer makes the whole word
-# unknown; so words are told apart by marks, and of a failed one only the unknown token stays.
-# Padding is id 0, as in `tokens.pad`.
+# WordpieceTokenizer keeps the pieces before one that the vocabulary lacks; the tokenizer replaces the whole word by the
+# unknown token. So marks separate the words, and of a word with an unknown piece only that token is kept.
+# Padding is id 0, as in `tokenization.pad`.
 GRAPH = """
 <ir_version: 10, opset_import: ["": 18, "ai.onnx.ml": 4, "ai.onnx.contrib": 1, "com.microsoft": 1]>
 tokenizing (string[batch] text) => (int64[batch, sequence] input_ids, int64[batch, sequence] attention_mask)
@@ -62,77 +54,45 @@ tokenizing (string[batch] text) => (int64[batch, sequence] input_ids, int64[batc
     lengths = Min (all_lengths, most)
     longest = ReduceMax <keepdims = 0> (lengths)
     after_longest = Add (longest, one)
-    places = Range (minus_one, after_longest, one)
+    positions = Range (minus_one, after_longest, one)
     start = Unsqueeze (starts, axis)
     length = Unsqueeze (lengths, axis)
-    wanted = Add (start, places)
+    wanted = Add (start, positions)
     count = Size (ids)
     index = Clip (wanted, zero, count)
     ids_and_padding = Concat <axis = 0> (ids, padding)
     id = Gather (ids_and_padding, index)
 
-    is_first = Less (places, zero)
-    is_inside = Less (places, length)
-    is_last = Equal (places, length)
+    is_first = Less (positions, zero)
+    is_inside = Less (positions, length)
+    is_last = Equal (positions, length)
     last_or_padding = Where (is_last, last, zero)
     without_first = Where (is_inside, id, last_or_padding)
     input_ids = Where (is_first, first, without_first)
-    is_real = LessOrEqual (places, length)
+    is_real = LessOrEqual (positions, length)
     attention_mask = Cast <to = 7> (is_real)
 }
 """
-# The tokenizer drops both from texts. The first stands for any character that the vocabulary lacks.
+# The tokenizer drops both from texts. UNKNOWN stands for any character that the vocabulary lacks.
 UNKNOWN, MARK = "\ufffd", "\ue000"
 # Every plane that holds characters; the last two are private.
 CHARACTERS = (range(0xD800), range(0xE000, 0x40000), range(0xE0000, 0xE1000))
 
-KINDS = {
-    "plain": ["A warm, funny film.", "it's so-so -- at best"],
-    "empty": [""],
-    "white space": [" ", "a\u00a0b\u3000c \t d  e\u2003f"],
-    "line ends": ["a\r\nb\nc\u2028d\u0085e"],
-    "punctuation": ["“Wow” – it’s… «good», 100 % #1 @you $5 €5 a/b_c ^~`|¿¡§"],
-    "accents": ["Amélie Łódź Škoda naïve", "tiếng Việt", "ångström ÆØ"],
-    "combining accents": ["Ame\u0301lie nai\u0308ve", "x\u0323\u0302"],
-    "ligatures and fractions": ["ﬁlm Ⅷ ½ ㎏ Ǆ ™", "straße STRAẞE"],
-    "Turkish dotted I": ["İstanbul ılık"],
-    "Greek and Cyrillic": ["ΤΑΙΝΊΑ ταινίας", "Хороший ёлка"],
-    "Hebrew and Arabic": ["סֶרֶט", "فيلمٌ جميل"],
-    "Devanagari and Thai": ["फ़िल्म अच्छी", "สวัสดีครับ"],
-    "CJK": ["日本語の映画がいい", "中国電影", "ｶﾞ ゛Ａ", "豈 𠀀"],
-    "Hangul": ["한국어 영화", "\u1112\u1161\u11ab"],
-    "emoji": ["😀 good👍🏽!", "🇩🇪 ❤️"],
-    "zero-width joiner": ["👩\u200d👩\u200d👧", "na\u200dme"],
-    "zero-width space": ["na\u200bme \ufeffa\u00adb"],
-    "NUL": ["a\x00b", "\x00"],
-    "control characters": ["a\x07b \x1b[0m c\x7fd"],
-    "mangled Windows characters": ["\x93quoted\x94 it\x92s \x85"],
-    "special tokens": ["a [MASK] b[SEP]c", "[CLS] [PAD] [UNK] [mask]"],
-    "unknown characters in words": ["warmↀfilm", "abꙮ", "ꙮab cd"],
-    "replacement character": ["a\ufffdb", "\ufffd"],
-    "private use": ["a\ue000b \U000f0000c"],
-    "unassigned": ["a\u0378b \U0003fffd"],
-    "very long words": ["a" * 100, "a" * 101, "ab-" * 200],
-    "longer than the limit": ["a warm and funny film " * 400],
-}
 
+def with_tokenizer(model: onnx.ModelProto, tokenizer: Tokenizer, max_length: int, task: Task) -> onnx.ModelProto:
+    """The model behind its tokenizer: `text` (batch, string) to `probabilities` and `logits` (batch x labels, float32).
 
-def with_tokenizer(graph: onnx.ModelProto, tokenizer: Path, max_length: int, task: Task) -> onnx.ModelProto:
-    """The graph behind its tokenizer: `text` (batch, string) to `probabilities` and `logits` (batch x labels).
-
-    graph: `input_ids` and `attention_mask` to `logits`. Texts need no cleaning before; those of a batch are padded to
-    its longest, and one batch holds at least one text. The file needs the operators of onnxruntime-extensions.
-    Raises UserError when the tokenizer is not BERT's.
+    model: from `input_ids` and `attention_mask` to `logits`. Texts need no cleaning; a batch holds at least one, padded
+    to its longest. Sessions need the operators of onnxruntime-extensions. Raises UserError when the tokenizer is not
+    BERT's.
     """
-    front = onnx.compose.add_prefix(
-        tokenizing(load_tokenizer(tokenizer, max_length), max_length), "tokenizer/", rename_inputs=False
-    )
-    versions = {opset.domain: opset.version for opset in graph.opset_import}
+    front = onnx.compose.add_prefix(tokenizing(tokenizer, max_length), "tokenizer/", rename_inputs=False)
+    versions = {opset.domain: opset.version for opset in model.opset_import}
     for opset in front.opset_import:
         opset.version = versions.get(opset.domain, opset.version)
-    front.ir_version = graph.ir_version
+    front.ir_version = model.ir_version
     whole = onnx.compose.merge_models(
-        front, graph, [(f"tokenizer/{name}", name) for name in ("input_ids", "attention_mask")]
+        front, model, [(f"tokenizer/{name}", name) for name in ("input_ids", "attention_mask")]
     )
     whole.producer_name = ""
     whole.graph.name = "text_classifier"
@@ -188,22 +148,22 @@ def tokenizing(tokenizer: Tokenizer, max_length: int) -> onnx.ModelProto:
 
 
 def check(tokenizer: Tokenizer) -> None:
-    """Refuse what the graph cannot do."""
+    """Refuse a tokenizer that the graph cannot reproduce."""
     parts = (tokenizer.model, tokenizer.normalizer, tokenizer.pre_tokenizer)
     kinds = (models.WordPiece, normalizers.BertNormalizer, pre_tokenizers.BertPreTokenizer)
     if not all(map(isinstance, parts, kinds)) or len(tokenizer.encode("").ids) != 2:
         raise UserError(
-            "this tokenizer cannot be put into the graph",
-            expected="the tokenizer of BERT: WordPiece, with one token before the text and one after it",
+            "this tokenizer cannot become a graph",
+            expected="BERT's tokenizer: WordPiece, with one token before the text and one after it",
             found=", ".join(type(part).__name__ for part in parts),
-            fix="set export_onnx.text_graph: false",
+            fix="ship models/onnx as it is: its callers tokenize, as `predict` does",
         )
 
 
 def character_table(tokenizer: Tokenizer) -> dict[str, str]:
-    """What cleaning and the tokenizer make of each character, with spaces around what stands alone.
+    """The text that cleaning and the tokenizer make of each character, with spaces around a word of its own.
 
-    Left out are those that become one character that the vocabulary lacks: nothing can be told of them.
+    Without the characters that become a single one outside the vocabulary: they are unknown in any word.
     """
     known = set("".join(tokenizer.get_vocab())) | {" "}
     table = {}
@@ -220,30 +180,3 @@ def set_attributes(model: onnx.ModelProto, output: str, **attributes: object) ->
     """Add attributes to the node with this output."""
     node = next(node for node in model.graph.node if output in node.output)
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
-
-
-def open_text_session(graph: Path | bytes, threads: int | None = None) -> InferenceSession:
-    """A session that knows the operators of the tokenizer; threads: None for all cores."""
-    return open_session(graph, threads, operators=get_library_path())
-
-
-def run_over_texts(session: InferenceSession, texts: Sequence[str]) -> np.ndarray:
-    """Logits of every text, rows x labels, float32, in the order given."""
-    batches = [np.array(texts[start : start + 32], dtype=object) for start in range(0, len(texts), 32)]
-    return np.concatenate([np.asarray(session.run(["logits"], {"text": batch})[0]) for batch in batches])
-
-
-def tokenized_otherwise(tokenizer: Path, max_length: int) -> dict[str, bool]:
-    """For every kind of text, whether the graph makes other tokens of it than `predict` does."""
-    ours = load_tokenizer(tokenizer, max_length)
-    session = open_text_session(tokenizing(ours, max_length).SerializeToString())
-    return {
-        kind: [tokens_of(session, [text])[0] for text in texts] != encode(ours, [clean(text) for text in texts])
-        for kind, texts in KINDS.items()
-    }
-
-
-def tokens_of(session: InferenceSession, texts: Sequence[str]) -> list[list[int]]:
-    """The token ids that a tokenizing graph makes of a batch of texts."""
-    ids, mask = (np.asarray(value) for value in session.run(None, {"text": np.array(texts, dtype=object)}))
-    return [row[real == 1].tolist() for row, real in zip(ids, mask, strict=True)]
