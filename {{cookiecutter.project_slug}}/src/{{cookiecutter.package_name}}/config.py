@@ -159,7 +159,7 @@ class ExportOnnx(Block):
 
 
 class Evaluate(Block):
-    """How uncertainty and calibration are measured, and how texts are changed to see how the model bears it."""
+    """How uncertainty and calibration are measured, and how texts are perturbed to measure robustness."""
 
     bootstrap_samples: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2)]
@@ -257,7 +257,7 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="mend the line named above"
+            f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="correct the line named above"
         ) from None
     try:
         return Params.model_validate(values)

@@ -40,7 +40,7 @@ def environment(compute: Compute) -> dict[str, str]:
     variables = {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
-        # OpenBLAS starts no more threads than it has cores, whatever it is told; numpy's part of the work is small.
+        # OpenBLAS starts no more threads than it has cores, whatever is set; numpy's part of the work is small.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_DYNAMIC": "FALSE",
         "MKL_DYNAMIC": "FALSE",
