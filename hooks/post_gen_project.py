@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-for empty in (Path(".github/workflows"), Path(".github")):
-    if empty.is_dir() and not any(empty.iterdir()):
-        empty.rmdir()
+for folder in sorted(Path().rglob("*"), reverse=True):  # the deepest first
+    if folder.is_dir() and ".git" not in folder.parts and not any(folder.iterdir()):
+        folder.rmdir()
 
 if shutil.which("git") and not Path(".git").exists():
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], check=False)
