@@ -65,7 +65,10 @@ def mistakes():
     if bad("base_model", r"[\w.-]+(/[\w.-]+)?"):
         yield "base_model", "sentence-transformers/all-MiniLM-L6-v2 (its name on the hub)"
     if bad("dvc_remote", r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w./-]*)?|[\w./-]+"):
-        yield "dvc_remote", "../review-sentiment-storage (a directory: letters, digits and ./_-), or s3://my-bucket/path"
+        yield (
+            "dvc_remote",
+            "../review-sentiment-storage (a directory: letters, digits and ./_-), or s3://my-bucket/path",
+        )
     if answers["task"] == "pair" and answers["data_source"] == "sample":
         yield "task", "single_label (the sample has no second text; pairs need data_source files or hub)"
 

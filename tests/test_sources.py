@@ -113,7 +113,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def from_hub(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Project:
     """A project whose data and model come from the hub, pinned, run and committed."""
-    project = grow(tmp_path_factory.mktemp("from-hub"), data_source="hub", base_model="acme/small-bert")
+    project = grow(tmp_path_factory.mktemp("from-hub"), scope="team", data_source="hub", base_model="acme/small-bert")
     project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     text = project.text("params.yaml").replace("owner/name@main", "acme/reviews@main/data")
     (project.path / "params.yaml").write_text(text, encoding="utf-8")
@@ -189,7 +189,7 @@ def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
     shown = project.run("make", "small")
     assert "ONNX int8" in shown
     assert project.run("git", "status", "--porcelain") == ""
-    stages = YAML(typ="safe").load(project.text(".small/dvc.lock"))["stages"]
+    stages = YAML(typ="safe").load(project.text(".tools/small/dvc.lock"))["stages"]
     assert list(stages)[-1] == "evaluate"
 
 
