@@ -152,7 +152,8 @@ def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
     baked[0].run("make", "lint")
 
 
-# All of them once in each size. The other bakes differ in parameters and texts, which these two files of tests hold against the code.
+# All of them once in each size. The other bakes differ in parameters and texts, which two files of tests hold against
+# the code.
 @pytest.mark.parametrize(
     ("baked", "which"), [(b, ALL if b in ("files-local", "files-s3") else FEW) for b in BAKES], indirect=["baked"]
 )

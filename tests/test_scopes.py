@@ -1,4 +1,4 @@
-"""Three sizes: each holds the smaller one byte for byte and names nothing of a larger one; a project grows by a merge."""
+"""Three sizes: each holds the smaller one byte for byte and names nothing of a larger; a project grows by a merge."""
 
 import os
 import re
@@ -19,6 +19,11 @@ MOST = {
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
 README = TEMPLATE / "README.md"
+ABOUT = {
+    "lean": "one person, one model (the default) | pipeline, prediction, results, experiments, plots, tests, CI",
+    "team": "a model that others rely on | + evidence, audited remotes, environments, releases, supply chain",
+    "production": "a model that strangers call | equal to `team` for now",
+}
 
 
 @pytest.fixture(scope="module", params=ANSWERS)
@@ -116,27 +121,14 @@ def test_a_size_is_as_large_as_it_may_be(default: dict[str, Project], scope: str
 def test_the_table_of_sizes_is_what_is_grown(default: dict[str, Project]) -> None:
     start, end = "<!-- sizes: written by `make size-table` -->\n", "<!-- end -->"
     before, rest = README.read_text(encoding="utf-8").split(start)
-    table, after = rest.split(end, 1)
-    lines = [
-        "| scope | for | holds | files | lines |",
-        "|---|---|---|---|---|",
-        *(
-            f"| `{scope}` | {ABOUT[scope]} | {figures(default[scope])['files']} | {figures(default[scope])['lines']:,} |"
-            for scope in SCOPES
-        ),
-    ]
-    current = "\n".join(lines) + "\n"
+    known, after = rest.split(end, 1)
+    found = {scope: figures(default[scope]) for scope in SCOPES}
+    rows = [f"| `{one}` | {ABOUT[one]} | {found[one]['files']} | {found[one]['lines']:,} |\n" for one in SCOPES]
+    current = "| scope | for | holds | files | lines |\n|---|---|---|---|---|\n" + "".join(rows)
     if os.environ.get("WRITE_SIZE_TABLE"):
         README.write_text(before + start + current + end + after, encoding="utf-8")
     else:
-        assert table == current, "make size-table"
-
-
-ABOUT = {
-    "lean": "one person, one model (the default) | pipeline, prediction, results, experiments, plots, tests, CI",
-    "team": "a model that others rely on | + evidence, audited remotes, environments, releases, supply chain",
-    "production": "a model that strangers call | equal to `team` for now",
-}
+        assert known == current, "make size-table"
 
 
 def test_a_lean_project_grows_into_a_larger_one_by_a_merge(tmp_path: Path) -> None:
