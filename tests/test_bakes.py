@@ -50,7 +50,6 @@ BAKES = {
     },
 }
 
-
 ALL: list[str] = []
 FEW = ["tests/test_params.py", "tests/test_pipeline_file.py"]
 # In parts, which run side by side.

@@ -152,6 +152,18 @@ def test_what_the_hub_does_not_have_is_told(from_hub: Project) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_a_base_model_that_the_hub_has_not_is_named(tmp_path: Path) -> None:
+    project = grow(tmp_path, data_source="files", base_model="foo")
+    with hub_of({}) as address:
+        refused = project.try_to("make", "pin", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
+    offline = project.try_to("make", "pin")
+    assert refused.returncode != 0
+    assert "error: the hub has no model foo at main\n  expected: the name of a public model, such as" in refused.stderr
+    assert offline.returncode != 0
+    assert "error: the hub cannot be reached\n" in offline.stderr
+    assert "Traceback" not in refused.stderr + offline.stderr
+
+
 def test_a_clone_makes_the_same_bytes_and_a_change_of_one_character_is_found(from_hub: Project) -> None:
     name = "src/review_sentiment/modeling/probe.py"
     text = from_hub.text(name).replace("max_iter=2000", "max_iter=2")

@@ -1,7 +1,7 @@
 """Who owns which path: Git, Git LFS or DVC? Each path has one owner: `make owners`, part of `make lint`.
 
 Git keeps text; Git LFS the documentation pictures that `.gitattributes` names; DVC data and models. What goes wrong is
-told before it is committed. Git LFS need not be installed.
+reported before it is committed. Git LFS need not be installed.
 """
 
 import sys
