@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 DEMO := build/review-sentiment
 PROJECT := {{cookiecutter.project_slug}}
+TEAM := {% if cookiecutter.__team %}
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -48,6 +49,10 @@ test-fast: setup lint  ## Run the tests that train nothing on real data
 fault-table: setup  ## Write the table of docs/remotes.md anew from what the tests see
 	WRITE_FAULT_TABLE=1 pytest -q tests/test_remote.py
 
+.PHONY: size-table
+size-table: setup  ## Write the table of the three sizes in README.md anew from what is grown
+	WRITE_SIZE_TABLE=1 pytest -q -n 0 tests/test_scopes.py -k table
+
 $(DEMO)/reports/metrics.json:
 	$(MAKE) demo
 
@@ -63,10 +68,10 @@ lint: setup  ## Check the template's own Python
 .PHONY: lock
 lock: setup  ## Make both requirements.lock anew
 	rm -rf build/lock
-	cookiecutter --no-input --accept-hooks no --output-dir build/lock .
+	cookiecutter --no-input --accept-hooks no --output-dir build/lock . scope=team
 	$(MAKE) -C build/lock/review-sentiment lock
 	cp build/lock/review-sentiment/requirements.lock '$(PROJECT)/requirements.lock'
-	cp build/lock/review-sentiment/requirements-supply-chain.lock '$(PROJECT)/requirements-supply-chain.lock'
+	cp build/lock/review-sentiment/requirements-supply-chain.lock '$(PROJECT)/$(TEAM)requirements-supply-chain.lock{% endif %}'
 	pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --no-emit-trusted-host --constraint '$(PROJECT)/requirements.lock' \
 		--output-file requirements.lock requirements.in

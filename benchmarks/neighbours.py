@@ -58,7 +58,9 @@ def predict(arguments: Any, folder: Path) -> None:
     for name, texts, options in (("stream", arguments.texts, ()), ("one by one", arguments.single, ("--one-by-one",))):
         path = write_texts(project, folder / f"{texts}.jsonl", texts)
         found[name] = by_turns(four_sides(partial(ours, project, path, "int8", *options)), arguments.pairs)
-    what = f"ONNX int8, {arguments.texts} texts in a stream and {arguments.single} one by one; loading outside the clock"
+    what = (
+        f"ONNX int8, {arguments.texts} texts in a stream and {arguments.single} one by one; loading outside the clock"
+    )
     record("neighbours-predict", what, found, watch, "onnxruntime")
 
 

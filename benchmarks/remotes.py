@@ -87,7 +87,7 @@ def memory(project: Project) -> float:
     """The most memory that a deep audit takes, in MB."""
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
     code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    return int(project.run(sys.executable, "-c", code, sys.executable, "tools/audit.py", "--deep")) / 1024
+    return int(project.run(sys.executable, "-c", code, sys.executable, "-m", "tools.remotes.audit", "--deep")) / 1024
 
 
 def measure_push(server: Server, folder: Path, pairs: int) -> None:

@@ -4,9 +4,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-for empty in (Path(".github/workflows"), Path(".github")):
-    if empty.is_dir() and not any(empty.iterdir()):
-        empty.rmdir()
+# Folders of which this project has no file; the deepest first.
+for top in (".github", "make", "src", "tools"):
+    for folder in (*sorted(Path(top).rglob("*"), reverse=True), Path(top)):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 if shutil.which("git") and not Path(".git").exists():
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], check=False)
@@ -17,11 +19,13 @@ DATA = {
     "hub": ["# name your data set and its columns in params.yaml"],
 }
 from_hub = "{{ cookiecutter.data_source }}" == "hub" or "{{ cookiecutter.__default_model }}" == "False"
+on_s3 = "{{ cookiecutter.__on_s3 }}" == "yes"
 commands = [
     "cd {{ cookiecutter.project_slug }}",
     *([] if Path(".git").exists() else ["git init"]),
     "git add . && git commit -m 'Begin'",
     "make setup",
+    *(["# outside of AWS: .venv/bin/dvc remote modify storage endpointurl https://HOST:PORT"] if on_s3 else []),
     *DATA["{{ cookiecutter.data_source }}"],
     *(["make pin"] if from_hub else []),
     "make repro results",

@@ -9,7 +9,6 @@ answers = json.loads(r"""{{ cookiecutter | tojson }}""")  # tojson writes every 
 
 # What the generated project imports; a package of the same name would hide it.
 DEPENDENCIES = {
-    "audit",
     "botocore",
     "dvc",
     "dvc_s3",
@@ -18,7 +17,6 @@ DEPENDENCIES = {
     "huggingface_hub",
     "hypothesis",
     "joblib",
-    "lineage",
     "mlflow",
     "numpy",
     "onnx",
@@ -29,9 +27,6 @@ DEPENDENCIES = {
     "pydantic",
     "pyrefly",
     "pytest",
-    "registry",
-    "release",
-    "remote",
     "ruamel",
     "ruff",
     "s3fs",
@@ -69,13 +64,13 @@ def mistakes():
         yield "author_email", "ada@example.com"
     if bad("base_model", r"[\w.-]+(/[\w.-]+)?"):
         yield "base_model", "sentence-transformers/all-MiniLM-L6-v2 (its name on the hub)"
-    if answers["dvc_remote"] == "s3":
-        if bad("s3_bucket_url", r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?"):
-            yield "s3_bucket_url", "s3://my-bucket/review-sentiment"
-        if bad("s3_endpoint_url", r"|https?://[^\s/]+/?"):
-            yield "s3_endpoint_url", "https://minio.example.com:9000 (empty for AWS)"
-        if bad("s3_region", r"[\w-]+"):
-            yield "s3_region", "us-east-1"
+    if bad("dvc_remote", r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w./-]*)?|[\w./-]+"):
+        yield (
+            "dvc_remote",
+            "../review-sentiment-storage (a directory: letters, digits and ./_-), or s3://my-bucket/path",
+        )
+    if answers["task"] == "pair" and answers["data_source"] == "sample":
+        yield "task", "single_label (the sample has no second text; pairs need data_source files or hub)"
 
 
 found = list(mistakes())

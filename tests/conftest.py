@@ -41,7 +41,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a small model and labels that are hard to learn, run and committed; copy it before you commit."""
     folder = tmp_path_factory.mktemp("small")
-    project = grow(folder, data_source="files")
+    project = grow(folder, scope="team", data_source="files")
     make = runpy.run_path(str(project.path / "tests/small_project.py"))
     make["write_base_model"](folder / "model")
     make["write_params"](project.path / "params.yaml", folder / "model", compute__threads=1)

@@ -15,7 +15,7 @@ class Server:
     """A real S3 server with one bucket; projects get a folder each."""
 
     def __init__(self, folder: Path) -> None:
-        self.home = grow(folder)
+        self.home = grow(folder, scope="team")
         self.start()
 
     def start(self, *more: str) -> None:
@@ -23,7 +23,7 @@ class Server:
         if more:
             command = self.command
             self.process = psutil.Popen(
-                [*command, *more], cwd=self.home.path / ".s3", env=os.environ, start_new_session=True
+                [*command, *more], cwd=self.home.path / ".tools/s3", env=os.environ, start_new_session=True
             )
             return
         self.home.run("make", "s3")
@@ -42,7 +42,7 @@ class Server:
     @property
     def state(self) -> dict:
         """What it noted of itself: process, ports, keys."""
-        return json.loads(self.home.text(".s3/server.json"))
+        return json.loads(self.home.text(".tools/s3/server.json"))
 
     @property
     def endpoint(self) -> str:
@@ -72,7 +72,9 @@ class Server:
 
     def project(self, folder: Path, name: str) -> Project:
         """A new project that has this server as its remote, committed."""
-        project = grow(folder, dvc_remote="s3", s3_bucket_url=f"s3://dvc/{name}", s3_endpoint_url=self.endpoint)
+        project = grow(folder, scope="team", dvc_remote=f"s3://dvc/{name}")
+        for setting, value in {"endpointurl": self.endpoint, "region": "us-east-1"}.items():
+            project.run("dvc", "remote", "modify", "storage", setting, value)
         (project.path / "dvc.yaml").unlink()  # what never ran cannot be pulled
         self.let_in(project)
         project.commit("Begin")

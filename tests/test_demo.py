@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
-from workshop import Project
+from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
 
@@ -59,29 +59,42 @@ print(len(texts), sum(a != b for a, b in zip(found, encode(tokenizer, texts), st
 """
 
 
-def test_the_text_graph_reads_as_prediction_does(demo: Project) -> None:
-    shown = demo.run("make", "--silent", "text-graph")
-    report = json.loads(demo.text("models/text_graph/report.json"))
-    assert f"on all {json.loads(demo.text('reports/metrics.json'))['test_rows']} test rows" in shown
+@pytest.fixture(scope="module")
+def team(demo: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The default project in the size of a team, with the run of the lean one."""
+    project = grow(tmp_path_factory.mktemp("team"), scope="team")
+    project.take_run_of(demo)
+    return project
+
+
+def test_the_run_of_a_lean_project_is_that_of_a_larger_one(team: Project) -> None:
+    assert "up to date" in team.run("dvc", "status")
+
+
+def test_the_text_graph_reads_as_prediction_does(team: Project) -> None:
+    shown = team.run("make", "--silent", "text-graph")
+    report = json.loads(team.text("models/text_graph/report.json"))
+    assert f"on all {json.loads(team.text('reports/metrics.json'))['test_rows']} test rows" in shown
     assert not any(report["tokenized_unlike_predict"].values())
     assert report["largest_difference"] < 1e-4
-    assert demo.run("python", "-c", TOKENS).split()[-2:] == ["8530", "0"]
-    assert demo.run("git", "status", "--porcelain") == ""
+    assert team.run("python", "-c", TOKENS).split()[-2:] == ["8530", "0"]
+    assert team.run("git", "status", "--porcelain") == ""
 
 
 def test_the_results_are_one_table(demo: Project) -> None:
     lines = demo.run("make", "--silent", "results").splitlines()
+    assert "test rows; in brackets" in lines[0]
     assert [line[:17].strip() for line in lines[3:]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
     assert all((demo.path / line.split()[-1]).exists() for line in lines[3:])
 
 
-def test_the_gate_lets_the_model_pass_and_tells_the_job(demo: Project, tmp_path: Path) -> None:
+def test_the_gate_lets_the_model_pass_and_tells_the_job(team: Project, tmp_path: Path) -> None:
     """As the workflow calls it, in a pull request: the base in the environment, the summary's file on the line."""
     summary = tmp_path / "summary.md"
-    demo.run("sh", "-c", 'make gate SUMMARY="$GITHUB_STEP_SUMMARY"', BASE="HEAD", GITHUB_STEP_SUMMARY=str(summary))
+    team.run("sh", "-c", 'make gate SUMMARY="$GITHUB_STEP_SUMMARY"', BASE="HEAD", GITHUB_STEP_SUMMARY=str(summary))
     assert summary.read_text(encoding="utf-8").endswith("\n8 passed, 0 failed, 0 not checked\n")
     clone = Project(tmp_path / "clone", tmp_path / "home")
-    demo.run("git", "clone", "--quiet", str(demo.path), str(clone.path))
+    team.run("git", "clone", "--quiet", str(team.path), str(clone.path))
     assert "4 passed, 0 failed, 4 not checked" in clone.run("make", "gate")
 
 
@@ -124,6 +137,25 @@ def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
     }
     assert "calibration_error" in differences[0]
     assert "evaluate.calibration_bins" in differences[1]
+
+
+def test_what_is_stale_is_called_stale(demo: Project) -> None:
+    """As after a run that failed half-way: some reports are gone, others are of the run before."""
+    curve = demo.path / "reports/training_curve.csv"
+    curve.unlink()
+    demo.set_params(fine_tune__learning_rate=3e-5)
+    shown = demo.run("make", "--silent", "results")
+    drawn = demo.try_to("make", "plots")
+    (demo.path / "reports/metrics.json").unlink()
+    nothing = demo.try_to("make", "results")
+    demo.run("git", "restore", ".")
+    assert shown.startswith("STALE: the scores of an earlier run; changed since: evaluate, fine_tune (make repro)\n")
+    assert drawn.returncode != 0
+    assert "error: the results are stale\n" in drawn.stderr
+    assert nothing.returncode != 0
+    assert "no reports/metrics.json" in nothing.stderr
+    assert "Traceback" not in drawn.stderr + nothing.stderr
+    assert "STALE" not in demo.run("make", "results")
 
 
 def test_a_wrong_parameter_stops_before_any_work(demo: Project) -> None:
@@ -182,6 +214,8 @@ def test_a_clone_pulls_and_predicts_with_no_training(demo: Project, tmp_path: Pa
     clone.run("make", "pull")
     said = json.loads(clone.run("make", "--silent", "predict", "TEXT=A warm, funny and moving film."))
     assert said["label"] == "positive"
+    for text in ("It cost $5, $(HOME) and $$ `more`", "He said: 'no'"):
+        assert json.loads(clone.run("make", "--silent", "predict", f"TEXT={text}"))["text"] == text
     assert changed(clone) == []
     for model in ("models/onnx/model.onnx", "models/fine_tuned/model.safetensors"):
         assert sha256(clone.path / model) == sha256(demo.path / model)

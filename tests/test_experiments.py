@@ -37,13 +37,15 @@ def test_a_queued_grid_runs_beside_the_workspace(project: Project) -> None:
     assert not [folder for folder in workers if folder.startswith(str(project.path))]
 
 
-def test_the_table_has_what_differs(project: Project) -> None:
-    shown = project.run("make", "--silent", "exp", COLUMNS="300")
-    assert "evaluate.calibration_bins" in shown
-    assert "fine_tune.learning_rate" not in shown
-    assert "src/" not in shown
-    for name in experiments(project).values():
-        assert name in shown
+def test_the_table_has_scores_and_what_differs(project: Project) -> None:
+    header, workspace, *rows = project.run("make", "--silent", "exp").splitlines()
+    assert header.split() == ["experiment", "accuracy", "macro_f1", "changed", "parameters"]
+    shipped = json.loads(project.text("reports/metrics.json"))["onnx_int8"]
+    scores = [f"{shipped[name]:.4f}" for name in ("accuracy", "macro_f1")]
+    assert workspace.split() == ["workspace", *scores, "-"]
+    changed = {name: ["evaluate.calibration_bins=" + bins] for bins, name in experiments(project).items()}
+    assert {row.split()[0]: row.split()[3:] for row in rows} == changed
+    assert all(row.split()[1:3] == scores for row in rows)
 
 
 def test_an_experiment_becomes_a_branch(project: Project) -> None:

@@ -13,7 +13,7 @@ POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\ns
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with hooks and a commit."""
-    project = grow(tmp_path_factory.mktemp("hooks"))
+    project = grow(tmp_path_factory.mktemp("hooks"), scope="team")
     project.run("make", "hooks")
     project.commit("Begin")
     return project

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import importlib.metadata
 import os
-import shutil
 import socket
 import time
 import urllib.request
@@ -58,13 +57,7 @@ def answers(address: str) -> bool:
 def tracked(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with MLflow that has the outs of the one without."""
     project = grow(tmp_path_factory.mktemp("tracked"), data_source="files", tracking="mlflow")
-    for name in ("params.yaml", "dvc.lock", "data/raw.dvc"):
-        (project.path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(small.path / name, project.path / name)
-    shutil.copytree(small.path / "reports", project.path / "reports")
-    project.run("dvc", "cache", "dir", "--local", str(small.path / ".dvc/cache"))
-    project.run("dvc", "checkout", "--quiet")
-    project.commit("Take the run of the project without MLflow")
+    project.take_run_of(small)
     return project
 
 

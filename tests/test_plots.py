@@ -47,7 +47,9 @@ def test_every_plot_is_a_picture(drawn: Path) -> None:
         assert Image.open(drawn / f"{name}.png").size > (400, 200)
     assert pixels(drawn / "training_curve.png") > 500
     assert pixels(drawn / "per_class.png") > 10_000
-    shown = json.loads(re.search(r"of Object.entries\((.*)\)\) vegaEmbed", (drawn / "index.html").read_text("utf-8"))[1])
+    shown = json.loads(
+        re.search(r"of Object.entries\((.*)\)\) vegaEmbed", (drawn / "index.html").read_text("utf-8"))[1]
+    )
     assert {"name": "showValues", "value": True}.items() <= shown["confusion_matrix"]["params"][0].items()
 
 

@@ -32,7 +32,7 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
         project.run("dvc", "remote", "modify", "storage", setting, value)
     server.let_in(project)
     # A model as small as this may be slower in int8, and is not well calibrated.
-    project.set_params(gate__max_latency_ratio=100.0, gate__max_calibration_error=0.5)
+    project.set_params("gate.yaml", max_latency_ratio=100.0, max_calibration_error=0.5)
     project.commit("Move to a bucket")
     project.run("git", "clone", "--quiet", "--bare", ".", "../origin.git")
     project.run("git", "remote", "add", "origin", "../origin.git")
@@ -43,7 +43,7 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
 def another_model(project: Project) -> None:
     """Leave fp32 out of the shipped model, as its manifest allows, and commit that as a run would."""
     (project.path / "models/onnx/model.onnx").unlink()
-    manifest = "from pathlib import Path as P; from review_sentiment import manifest as m; d = P('models/onnx');"
+    manifest = "from pathlib import Path as P; from review_sentiment.common import manifest as m; d = P('models/onnx');"
     rewrite = "f = m.verified_manifest(d); (d / 'manifest.json').unlink(); del f['files']; m.write_manifest(d, f)"
     project.run("python", "-c", f"{manifest} {rewrite}")
     project.run("dvc", "commit", "--force", "--quiet")

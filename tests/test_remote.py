@@ -364,7 +364,7 @@ def test_two_pushes_at_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_directory_is_audited_too(tmp_path: Path) -> None:
-    project = grow(tmp_path)
+    project = grow(tmp_path, scope="team")
     (project.path / "dvc.yaml").unlink()
     project.commit("Begin")
     assert "mkdir -p" in fails_soon(project, "make", "pull")

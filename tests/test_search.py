@@ -10,9 +10,8 @@ from workshop import Project
 
 pytestmark = pytest.mark.slow
 
-SPACE = """search:
-  fine_tune.learning_rate: {low: 0.00001, high: 0.1, log: true}
-  fine_tune.epochs: [2, 3]
+SPACE = """fine_tune.learning_rate: {low: 0.00001, high: 0.1, log: true}
+fine_tune.epochs: [2, 3]
 """
 TRIALS = 8
 SEED = 8  # draws a learning rate of 0.09 for trial 4, after three that are better
@@ -24,7 +23,8 @@ def project(small: Project, tmp_path: Path) -> Project:
     """The small project with a space of its own to search in."""
     project = small.copy(tmp_path)
     text = project.text("params.yaml").replace("seed: 42", f"seed: {SEED}", 1)
-    (project.path / "params.yaml").write_text(text[: text.index("search:")] + SPACE, encoding="utf-8")
+    (project.path / "params.yaml").write_text(text, encoding="utf-8")
+    (project.path / "search.yaml").write_text(SPACE, encoding="utf-8")
     project.commit("Search in another space")
     return project
 
@@ -34,8 +34,8 @@ def kill_in_trial(project: Project, number: int) -> None:
     process = subprocess.Popen(["make", "search", f"TRIALS={TRIALS}"], cwd=project.path, env=project.env)
     deadline = time.monotonic() + SECONDS
     while not (
-        list((project.path / ".search").glob(f"*-{number:02}.log"))
-        and list((project.path / ".search/clone/.checkpoints").glob("*/*"))
+        list((project.path / ".tools/search").glob(f"*-{number:02}.log"))
+        and list((project.path / ".tools/search/clone/.checkpoints").glob("*/*"))
     ):
         assert time.monotonic() < deadline
         assert process.poll() is None

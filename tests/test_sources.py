@@ -113,7 +113,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def from_hub(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Project:
     """A project whose data and model come from the hub, pinned, run and committed."""
-    project = grow(tmp_path_factory.mktemp("from-hub"), data_source="hub", base_model="acme/small-bert")
+    project = grow(tmp_path_factory.mktemp("from-hub"), scope="team", data_source="hub", base_model="acme/small-bert")
     project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     text = project.text("params.yaml").replace("owner/name@main", "acme/reviews@main/data")
     (project.path / "params.yaml").write_text(text, encoding="utf-8")
@@ -150,6 +150,18 @@ def test_what_the_hub_does_not_have_is_told(from_hub: Project) -> None:
     assert refused.returncode != 0
     assert "cannot fetch hf://datasets/acme/gone" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_base_model_that_the_hub_has_not_is_named(tmp_path: Path) -> None:
+    project = grow(tmp_path, data_source="files", base_model="foo")
+    with hub_of({}) as address:
+        refused = project.try_to("make", "pin", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
+    offline = project.try_to("make", "pin")
+    assert refused.returncode != 0
+    assert "error: the hub has no model foo at main\n  expected: the name of a public model, such as" in refused.stderr
+    assert offline.returncode != 0
+    assert "error: the hub cannot be reached\n" in offline.stderr
+    assert "Traceback" not in refused.stderr + offline.stderr
 
 
 def test_a_clone_makes_the_same_bytes_and_a_change_of_one_character_is_found(from_hub: Project) -> None:
@@ -189,7 +201,7 @@ def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
     shown = project.run("make", "small")
     assert "ONNX int8" in shown
     assert project.run("git", "status", "--porcelain") == ""
-    stages = YAML(typ="safe").load(project.text(".small/dvc.lock"))["stages"]
+    stages = YAML(typ="safe").load(project.text(".tools/small/dvc.lock"))["stages"]
     assert list(stages)[-1] == "evaluate"
 
 

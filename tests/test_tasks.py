@@ -51,7 +51,7 @@ CASES = {
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project of each task, run and committed."""
     task, folder = request.param, tmp_path_factory.mktemp(request.param)
-    grown = grow(folder, data_source="files")
+    grown = grow(folder, scope="team", data_source="files", task=task)
     small = runpy.run_path(str(grown.path / "tests/small_project.py"))
     small["write_base_model"](folder / "model")
     draw = random.Random(7)
@@ -64,7 +64,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         writer.writerows(rows)
     limits = {"export_onnx__max_int8_drop": 0.2}
     # The small model is too small to be faster in int8, and not trained long enough to be calibrated.
-    limits |= {"gate__max_int8_loss": 0.2, "gate__max_latency_ratio": 100.0, "gate__max_calibration_error": 0.9}
+    grown.set_params("gate.yaml", max_int8_loss=0.2, max_latency_ratio=100.0, max_calibration_error=0.9)
     small["write_params"](grown.path / "params.yaml", folder / "model", task=task, **limits, **CASES[task][0])
     grown.run("dvc", "add", "data/raw")
     grown.run("make", "repro")
@@ -106,9 +106,9 @@ def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
     table = summary.read_text(encoding="utf-8")
     assert "| against HEAD | not worse with p < 0.05 | " in table
     assert len(re.findall(r"^\|.*\| (passed|not checked) \|$", table, re.MULTILINE)) == 8
-    project.set_params(gate__min_score=1.5)
+    project.set_params("gate.yaml", min_score=1.5)
     failed = project.try_to("make", "gate", "BASE=HEAD")
-    project.run("git", "restore", "params.yaml")
+    project.run("git", "restore", "gate.yaml")
     assert failed.returncode != 0
     assert re.search(rf"^{CASES[task_of(project)][1]} .* FAILED$", failed.stdout, re.MULTILINE)
     score = {"multi_label": "exact match", "regression": "mean absolute error", "pair": "accuracy"}[task_of(project)]

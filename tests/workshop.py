@@ -63,12 +63,12 @@ class Project:
 
     def copy(self, folder: Path) -> "Project":
         """The same project in another place, with the same commits and the same cache of DVC."""
-        ignored = shutil.ignore_patterns("tmp", "exps", ".search")
+        ignored = shutil.ignore_patterns("tmp", "exps", ".tools")
         return Project(shutil.copytree(self.path, folder / self.path.name, ignore=ignored), folder / "home")
 
-    def set_params(self, **changes: object) -> None:
-        """Edit params.yaml as a user does: `block__key=value` changes one line and leaves the others alone."""
-        path = self.path / "params.yaml"
+    def set_params(self, file: str = "params.yaml", /, **changes: object) -> None:
+        """Edit settings as a user does: `block__key=value` changes one line and leaves the others alone."""
+        path = self.path / file
         lines = path.read_text(encoding="utf-8").splitlines()
         for change, value in changes.items():
             block, _, key = change.partition("__")
@@ -77,6 +77,15 @@ class Project:
             place = next(number for number in range(start, len(lines)) if lines[number].startswith(wanted))
             lines[place] = f"{wanted} {value}"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def take_run_of(self, other: "Project") -> None:
+        """Take over what the run of another project wrote and committed; both share a cache of DVC from now on."""
+        for name in other.run("git", "ls-files", "params.yaml", "dvc.lock", "*.dvc", "reports").splitlines():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(other.path / name, self.path / name)
+        self.run("dvc", "cache", "dir", "--local", str(other.path / ".dvc/cache"))
+        self.run("dvc", "checkout", "--quiet")
+        self.commit("Take the run of another project")
 
     def text(self, name: str) -> str:
         """The text of a file."""

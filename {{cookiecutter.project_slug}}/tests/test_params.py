@@ -48,10 +48,6 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
         ("  label_column: ", "  label_column: text  # ", "prepare: Value error, text_column, second_text_column and"),
         ("  label_column: ", "  label_column: 5  # ", "prepare.label_column: Input should be a valid string"),
         ("  test_fraction: ", "  test_fraction: 0.9  # ", "prepare: Value error, validation_fraction + test_fraction"),
-        ("search: ", "search:\n  fine_tune.lr: [1]  # ", "the file: Value error, search.fine_tune.lr: no such"),
-        ("  fine_tune.epochs: [", "  fine_tune.epochs: [0, ", "the file: Value error, search.fine_tune.epochs: 0"),
-        ("{low: 0.00001,", "{low: 1,", "search.fine_tune.learning_rate.range: Value error, low must be less"),
-        ("log: true", "log: 1", "search.fine_tune.learning_rate.range.log: Input should be a valid boolean"),
     ],
 )
 def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str) -> None:

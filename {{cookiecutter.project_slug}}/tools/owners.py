@@ -1,10 +1,9 @@
 """Who owns which path: Git, Git LFS or DVC? Each path has one owner: `make owners`, part of `make lint`.
 
 Git keeps text; Git LFS the documentation pictures that `.gitattributes` names; DVC data and models. What goes wrong is
-told before it is committed. Git LFS need not be installed.
+reported before it is committed. Git LFS need not be installed.
 """
 
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
+
+from tools.shared import git
 
 LARGEST = 1_000_000
 POINTER = "version https://git-lfs.github.com/spec/v1"
@@ -43,11 +44,6 @@ def main() -> int:
     for mistake in mistakes:
         print(f"error: {mistake}", file=sys.stderr)
     return 1 if mistakes else 0
-
-
-def git(*command: str, given: str | None = None, may_fail: bool = False) -> str:
-    """What Git prints; `git grep` fails where it finds nothing."""
-    return subprocess.run(["git", *command], input=given, capture_output=True, text=True, check=not may_fail).stdout
 
 
 def tracked_by_git() -> dict[str, int]:

@@ -12,6 +12,8 @@ from string import Template
 
 import vl_convert
 
+from tools.shared import changed_stages, run, stale, stale_stages
+
 PLOTS = Path("plots")
 PIXELS_PER_UNIT = 2
 PAGE = Template("""<!DOCTYPE html>
@@ -32,14 +34,18 @@ for (const [name, spec] of Object.entries($specs)) vegaEmbed(document.getElement
 
 
 def main() -> int:
-    """Write `plots/index.html` and one PNG for each plot; 0 when that is done."""
-    revisions = sys.argv[1:]
+    """Write `plots/index.html` and one PNG for each plot; 0 when that is done and they are those of the last run."""
+    return run(lambda: draw(sys.argv[1:]))
+
+
+def draw(revisions: list[str]) -> None:
+    """Draw the workspace, beside it the revisions. Raises UserError where the workspace is of an earlier run."""
+    changed = stale_stages(changed_stages())
     command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    specs = specs_in(json.loads(run.stdout)) if run.returncode == 0 else {}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    specs = specs_in(json.loads(done.stdout)) if done.returncode == 0 else {}
     if not specs:
-        print("error: DVC found nothing to draw\n  fix:      make repro", file=sys.stderr)
-        return 1
+        raise stale(f"nothing to draw; changed: {', '.join(changed) or 'nothing'}")
     PLOTS.mkdir(exist_ok=True)
     for name, spec in specs.items():
         picture = PLOTS / f"{name}.png"
@@ -48,7 +54,8 @@ def main() -> int:
     index = PLOTS / "index.html"
     index.write_text(page(specs), encoding="utf-8")
     print(index)
-    return 0
+    if changed:
+        raise stale(f"plots of an earlier run; changed since: {', '.join(changed)}")
 
 
 def specs_in(shown: dict) -> dict[str, dict]:

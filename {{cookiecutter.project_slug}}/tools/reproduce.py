@@ -2,7 +2,7 @@
 
 The commit is cloned into a directory with another path length, with its own DVC cache, another home, user, locale,
 time zone, umask and hash seed. There `dvc repro --force` runs, and the hashes of all outs are compared. What was found
-of the current dvc.lock is written to reports/reproduce.json, which `make maturity` reads and Git may keep.
+of the current dvc.lock is written to reports/reproduce.json, which Git may keep.
 """
 
 import argparse

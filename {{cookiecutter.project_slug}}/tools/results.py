@@ -1,7 +1,11 @@
 """Show the four models side by side: `make results`."""
 
-import json
+import sys
 from pathlib import Path
+
+from {{ cookiecutter.package_name }}.common.io import read_json
+from {{ cookiecutter.package_name }}.paths import METRICS
+from tools.shared import changed_stages, missing, run, stale, stale_stages, table
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -12,16 +16,25 @@ MODELS = {
 NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact match", "r2": "R²", "rmse": "RMSE"}
 
 
-def main() -> None:
-    """Print one line for each model: scores on the test rows with their 95 % intervals, size, place."""
-    metrics = json.loads(Path("reports/metrics.json").read_text(encoding="utf-8"))
+def main() -> int:
+    """Print the table, and that it is stale where it is; 0 when there is one."""
+    return run(show)
+
+
+def show() -> None:
+    """Print one line for each model: scores on the test rows with their 95 % intervals, size, path."""
+    if missing([METRICS]):
+        raise stale(f"no {METRICS}")
+    if changed := stale_stages(changed_stages()):
+        print(f"STALE: the scores of an earlier run; changed since: {', '.join(changed)} (make repro)\n")
+    metrics = read_json(METRICS)
     scores = [name.removesuffix("_low") for name in metrics["torch"] if name.endswith("_low")]
     print(f"{metrics['test_rows']} test rows; in brackets the 95 % interval\n")
-    header = " ".join(f"{NAMES.get(score, score):<22}" for score in scores)
-    print(f"{'model':<18} {header} {'size':>9}  file")
-    for key, (name, path) in MODELS.items():
-        row = " ".join(f"{with_interval(metrics[key], score):<22}" for score in scores)
-        print(f"{name:<18} {row} {size_of(path):>9}  {path}")
+    rows = [
+        (name, *(with_interval(metrics[key], score) for score in scores), f"{size_of(path):>9}", str(path))
+        for key, (name, path) in MODELS.items()
+    ]
+    print(table(("model", *(NAMES.get(score, score) for score in scores), f"{'size':>9}", "file"), rows))
 
 
 def with_interval(values: dict[str, float], score: str) -> str:
@@ -35,4 +48,4 @@ def size_of(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

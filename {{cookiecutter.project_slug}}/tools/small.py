@@ -2,7 +2,7 @@
 
 It shows that the pipeline runs, not that the model is good. With AGAIN=1 everything is made a second time in a clone of
 its own, as somebody else, and every byte is compared (reproduce.py). The project of tests/small_project.py is laid into
-a clone in .small/, which is made anew each time.
+a clone in .tools/small/, which is made anew each time.
 """
 
 import argparse
@@ -13,7 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PLACE = Path(".small")
+from tools.shared import PRIVATE, git
+
+PLACE = PRIVATE / "small"
 MODEL = Path("small/model")
 TABLE = Path("small/data/table.csv")
 SENTENCES = 400
@@ -25,7 +27,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="make everything again elsewhere and compare")
     again = parser.parse_args().again
     shutil.rmtree(PLACE, ignore_errors=True)
-    git(Path.cwd(), "clone", "--quiet", ".", str(PLACE))
+    git("clone", "--quiet", ".", str(PLACE))
     os.chdir(PLACE)
     os.environ["PYTHONPATH"] = str(Path("src").resolve())
     grow()
@@ -33,8 +35,8 @@ def main() -> int:
         print(f"error: the pipeline failed; its message stands above, what it left is in {PLACE}", file=sys.stderr)
         return 1
     commit("Run the small pipeline")
-    subprocess.run([sys.executable, "tools/results.py"], check=True)
-    return subprocess.run([sys.executable, "tools/reproduce.py"], check=False).returncode if again else 0
+    subprocess.run([sys.executable, "-m", "tools.results"], check=True)
+    return subprocess.run([sys.executable, "-m", "tools.reproduce"], check=False).returncode if again else 0
 
 
 def grow() -> None:
@@ -52,14 +54,9 @@ def grow() -> None:
 
 def commit(message: str) -> None:
     """Commit everything there, without the hooks and under no name of a person."""
-    git(Path.cwd(), "add", "--all")
-    git(Path.cwd(), "-c", "user.name=small", "-c", "user.email=small@localhost", "commit", "--quiet", "--no-verify",
-        "--message", message)  # fmt: skip
-
-
-def git(folder: Path, *arguments: str) -> None:
-    """Run Git there."""
-    subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+    git("add", "--all")
+    who = ("-c", "user.name=small", "-c", "user.email=small@localhost")
+    git(*who, "commit", "--quiet", "--no-verify", "--message", message)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ There are no defaults here: every value stands in the file. To check it:
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -24,6 +24,8 @@ Positive = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
+Model = TypeVar("Model", bound=BaseModel)
+
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -168,38 +170,6 @@ class Evaluate(Block):
     kept_share: Annotated[float, Field(gt=0, le=1)]
 
 
-class Gate(Block):
-    """What a model must hold to be released; no stage reads it."""
-
-    min_score: float
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    max_megabytes: Positive
-    max_int8_loss: Fraction
-    max_latency_ratio: Positive
-    max_calibration_error: Fraction
-
-
-class Range(Block):
-    """Numbers from `low` to `high`, drawn evenly or, with `log`, evenly by their order of magnitude."""
-
-    low: float
-    high: float
-    log: bool
-
-    @model_validator(mode="after")
-    def _a_range_is_not_empty(self) -> "Range":
-        if self.low >= self.high or (self.log and self.low <= 0):
-            raise ValueError("low must be less than high, and more than 0 with log: true")
-        return self
-
-
-Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
-Space = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
-    Discriminator(lambda space: "choices" if isinstance(space, list) else "range"),
-]
-
-
 class Params(Block):
     """The whole of `params.yaml`."""
 
@@ -214,8 +184,6 @@ class Params(Block):
     fine_tune: FineTune
     export_onnx: ExportOnnx
     evaluate: Evaluate
-    search: dict[str, Space]
-    gate: Gate
 
     @model_validator(mode="after")
     def _a_pair_has_two_columns(self) -> "Params":
@@ -223,28 +191,14 @@ class Params(Block):
             raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
         return self
 
-    @model_validator(mode="after")
-    def _what_is_searched_is_allowed(self) -> "Params":
-        for name, space in self.search.items():
-            for value in space if isinstance(space, list) else (space.low, space.high):
-                self._check(name, value)
-        return self
-
-    def _check(self, name: str, value: object) -> None:
-        block, _, key = name.partition(".")
-        now = getattr(self, block, None)
-        if not isinstance(now, Block) or key not in type(now).model_fields:
-            raise ValueError(f"search.{name}: no such parameter")
-        if isinstance(getattr(now, key), int) and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        try:
-            type(now).model_validate(now.model_dump() | {key: value})
-        except ValidationError as error:
-            raise ValueError(f"search.{name}: {value}: {error.errors()[0]['msg']}") from None
-
 
 def load_params(path: Path = paths.PARAMS) -> Params:
-    """Read and validate the whole file. Raises UserError with one line for each wrong key."""
+    """The parameters, validated as a whole."""
+    return load(path, Params)
+
+
+def load(path: Path, model: type[Model]) -> Model:
+    """Read and validate a whole file of settings. Raises UserError with one line for each wrong key."""
     try:
         # YAML 1.2, as DVC writes it: `dvc exp run -S` turns 5e-5 into 5e-05, which YAML 1.1 reads as a string.
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -253,19 +207,19 @@ def load_params(path: Path = paths.PARAMS) -> Params:
             f"no {path} in {Path.cwd()}",
             expected="the command to run in the project's root",
             found="another directory",
-            fix="change to the directory that holds params.yaml",
+            fix=f"change to the directory that holds {path}",
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="correct the line named above"
         ) from None
     try:
-        return Params.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         wrong = [_in_one_line(problem) for problem in error.errors()]
         raise UserError(
             f"{path} is refused:\n" + "\n".join(wrong),
-            expected="every key of the template's params.yaml, each of its type and in its range",
+            expected=f"every key that {path} was grown with, each of its type and in its range",
             found=f"{len(wrong)} wrong",
             fix=f"edit the keys named above in {path}",
         ) from None

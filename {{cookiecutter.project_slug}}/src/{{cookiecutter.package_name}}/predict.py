@@ -54,16 +54,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS, help="largest batch; default: %(default)s")
     parser.add_argument("--directory", type=Path, default=paths.ONNX, help="of the model; default: %(default)s")
-    parser.add_argument("--public-key", type=Path, help="refuse a model that its owner did not sign")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer what the arguments name; 0 when nothing was lost."""
-    if arguments.public_key is not None:
-        from .service.signature import verify_signature
-
-        verify_signature(arguments.directory, arguments.public_key)
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
     source = texts_of(arguments, pairs=classifier.task == "pair")
     rejects = Rejects(arguments.rejects)

@@ -22,7 +22,7 @@ _PORTABLE = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
-# A shell may export these, too. They decide bits and are left as they are; `make snapshot` writes them down.
+# A shell may export these, too. They decide bits and are left as they are.
 LEFT_ALONE = (
     "CUDA_VISIBLE_DEVICES",
     "DNNL_MAX_CPU_ISA",

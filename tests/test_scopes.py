@@ -1,0 +1,160 @@
+"""Three sizes: each holds the smaller one byte for byte and names nothing of a larger; a project grows by a merge."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from workshop import TEMPLATE, Project, bake, environment, grow
+
+SCOPES = ("lean", "team", "production")
+DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
+# The bars: files and lines in all, of src and of tests.
+MOST = {
+    "lean": {"files": 100, "lines": 9000, "src": 4600, "tests": 2400},
+    "team": {"files": 165, "lines": 15500},
+    "production": {"files": 165, "lines": 15500},
+}
+MOST_TARGETS = 20
+ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
+README = TEMPLATE / "README.md"
+ABOUT = {
+    "lean": "one person, one model (the default) | pipeline, prediction, results, experiments, plots, tests, CI",
+    "team": "a model that others rely on | + evidence, audited remotes, environments, releases, supply chain",
+    "production": "a model that strangers call | equal to `team` for now",
+}
+
+
+@pytest.fixture(scope="module", params=ANSWERS)
+def sizes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Project]:
+    """The same answers in every size."""
+    return {s: grow(tmp_path_factory.mktemp(s), scope=s, **ANSWERS[request.param]) for s in SCOPES}
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Project]:
+    """The default answers in every size."""
+    return {scope: grow(tmp_path_factory.mktemp(scope), scope=scope) for scope in SCOPES}
+
+
+def files_of(project: Project) -> dict[str, bytes]:
+    """What was grown, by path."""
+    paths = [path for path in project.path.rglob("*") if path.is_file()]
+    names = {path.relative_to(project.path).as_posix(): path for path in paths}
+    return {name: path.read_bytes() for name, path in sorted(names.items()) if not name.startswith(".git/")}
+
+
+def targets_of(*makefiles: Path) -> list[str]:
+    """The targets that `make help` lists."""
+    found = [re.findall(r"^([a-z0-9-]+):.*## ", path.read_text(encoding="utf-8"), re.MULTILINE) for path in makefiles]
+    return [name for names in found for name in names]
+
+
+def test_a_size_holds_the_smaller_one_byte_for_byte(sizes: dict[str, Project]) -> None:
+    lean, team, production = (files_of(sizes[scope]) for scope in SCOPES)
+    assert lean.keys() < team.keys()
+    assert {name for name in lean if lean[name] != team[name]} == DIFFERENT
+    assert lean.keys() < production.keys()
+    assert {name for name in team if production[name] != team[name]} == {".cookiecutter.yaml"}
+
+
+def test_no_folder_is_empty(sizes: dict[str, Project]) -> None:
+    for project in sizes.values():
+        folders = [path for path in project.path.rglob("*") if path.is_dir() and ".git" not in path.parts]
+        assert not [path for path in folders if not any(path.iterdir())]
+
+
+def test_a_smaller_size_names_nothing_of_a_larger_one(sizes: dict[str, Project]) -> None:
+    lean, team = sizes["lean"], sizes["team"]
+    held, larger = files_of(lean), files_of(team)
+    added = larger.keys() - held.keys()
+    known = {Path(name).name for name in held}
+    makefiles = [team.path / name for name in added if name.startswith("make/")]
+    patterns = [rf"make(?: --?[a-z]+)* {target}\b(?!-)" for target in targets_of(*makefiles)]
+    patterns += [rf"(?<![\w./-]){re.escape(name)}" for name in added]
+    patterns += [rf"(?<![\w.-]){re.escape(Path(name).name)}" for name in added if Path(name).name not in known]
+    folders = (
+        {Path(name).parent.as_posix() for name in added} - {Path(name).parent.as_posix() for name in held} - {"make"}
+    )
+    patterns += [rf"\b{folder.rpartition('review_sentiment/')[2].replace('/', '[/.]')}[/.]" for folder in folders]
+    assert len(patterns) > 90
+    assert {"tools/evidence", "src/review_sentiment/service"} <= folders
+    anything = re.compile("|".join(patterns))
+    assert anything.search("see `make gate BASE=main`")
+    assert anything.search("docs/evidence.md")
+    named = {name: match[0] for name, content in held.items() if (match := anything.search(content.decode()))}
+    assert named == {}
+
+
+def test_help_is_short_and_in_groups(default: dict[str, Project]) -> None:
+    shown = {scope: default[scope].run("make", "help").splitlines() for scope in SCOPES}
+    listed = {scope: [line.split()[0] for line in lines if line.startswith("  ")] for scope, lines in shown.items()}
+    lean = default["lean"].path
+    assert listed["lean"] == targets_of(lean / "Makefile")
+    assert len(listed["lean"]) <= MOST_TARGETS
+    assert listed["team"][: len(listed["lean"])] == listed["lean"]
+    headings = [line for line in shown["team"] if line and not line.startswith(" ")]
+    assert headings[:4] == ["The pipeline", "The model", "Data and models", "The code"]
+    assert {"Evidence", "Remotes", "Environments", "Releases", "Supply chain"} <= set(headings[4:])
+    for name in ("lint", "push"):
+        assert ("tools." in default["team"].run("make", "-n", name)) > (
+            "tools.remotes" in default["lean"].run("make", "-n", name)
+        )
+
+
+def figures(project: Project) -> dict[str, int]:
+    """Files and lines in all, and the lines of src and of tests."""
+    files = files_of(project)
+    lines = {name: content.count(b"\n") for name, content in files.items()}
+    parts = {part: sum(n for name, n in lines.items() if name.startswith(f"{part}/")) for part in ("src", "tests")}
+    return {"files": len(files), "lines": sum(lines.values()), **parts}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_size_is_as_large_as_it_may_be(default: dict[str, Project], scope: str) -> None:
+    found = figures(default[scope])
+    print(f"{scope}: {found}")
+    assert {name: found[name] for name, most in MOST[scope].items() if found[name] > most} == {}
+
+
+def test_the_table_of_sizes_is_what_is_grown(default: dict[str, Project]) -> None:
+    start, end = "<!-- sizes: written by `make size-table` -->\n", "<!-- end -->"
+    before, rest = README.read_text(encoding="utf-8").split(start)
+    known, after = rest.split(end, 1)
+    found = {scope: figures(default[scope]) for scope in SCOPES}
+    rows = [f"| `{one}` | {ABOUT[one]} | {found[one]['files']} | {found[one]['lines']:,} |\n" for one in SCOPES]
+    current = "| scope | for | holds | files | lines |\n|---|---|---|---|---|\n" + "".join(rows)
+    if os.environ.get("WRITE_SIZE_TABLE"):
+        README.write_text(before + start + current + end + after, encoding="utf-8")
+    else:
+        assert known == current, "make size-table"
+
+
+def test_a_lean_project_grows_into_a_larger_one_by_a_merge(tmp_path: Path) -> None:
+    """As the project's README says, with what its user has edited."""
+    project = grow(tmp_path / "mine", scope="lean", project_name="Mail Sorter", project_slug="mail-sorter")
+    project.commit("Begin")
+    edits = {
+        "README.md": ("# Mail Sorter\n", "# Mail Sorter\n\nOurs since spring.\n"),
+        "params.yaml": ("  epochs: 1\n", "  epochs: 7\n"),
+        "src/mail_sorter/text/cleaning.py": ('"""', '# Ours.\n"""'),
+    }
+    for name, (old, new) in edits.items():
+        text = project.text(name)
+        assert old in text
+        (project.path / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    project.commit("Make it ours")
+    project.run("git", "switch", "--quiet", "--create", "template", project.run("git", "rev-list", "HEAD").split()[-1])
+    options = ("--accept-hooks", "no", "--config-file", str(project.path / ".cookiecutter.yaml"))
+    done = bake(tmp_path / "again", *options, env=environment(tmp_path), scope="team")
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(tmp_path / "again/mail-sorter", project.path, dirs_exist_ok=True)
+    project.commit("Grow into a team")
+    project.run("git", "switch", "--quiet", "main")
+    project.run("git", "merge", "--quiet", "template")
+    assert project.run("git", "status", "--porcelain") == ""
+    assert all(new in project.text(name) for name, (_, new) in edits.items())
+    assert 'scope: "team"' in project.text(".cookiecutter.yaml")
+    assert files_of(project).keys() == files_of(Project(tmp_path / "again/mail-sorter", tmp_path)).keys()
+    project.run("make", "lint")

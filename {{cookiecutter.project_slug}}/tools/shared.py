@@ -1,0 +1,104 @@
+"""What the tools share: Git's output, stale stages, tables, private folders, and how a command ends."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from {{ cookiecutter.package_name }}.errors import UserError
+
+PRIVATE = Path(".tools")  # what tools keep in this checkout; neither Git nor DVC looks into it
+ABSENT = {"deleted", "not in cache"}  # as DVC calls what is not here
+
+
+def run(work: Callable[[], int | None], *also: type[Exception]) -> int:
+    """The exit code of the work; 1 after a user's mistake (or an error of `also`), 130 when stopped."""
+    try:
+        return work() or 0
+    except (UserError, *also) as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def git(
+    *command: str, cwd: Path | None = None, given: str | None = None, may_fail: bool = False, **environment: str
+) -> str:
+    """What Git prints. Raises UserError with Git's own message where it refuses, unless it may."""
+    done = subprocess.run(
+        ["git", *command],
+        cwd=cwd,
+        input=given,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and not may_fail:
+        raise UserError(
+            f"git {command[0]} failed",
+            expected=f"git {' '.join(command)}",
+            found=done.stderr.strip().replace("\n", "\n            "),
+            fix="do what Git says, then type the same again",
+        )
+    return done.stdout
+
+
+def changed_stages() -> dict[str, list[Any]]:
+    """What `dvc status` lists: the stages that are not as in dvc.lock, and why. Raises UserError where DVC fails."""
+    done = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(
+            "DVC cannot compare this checkout with dvc.lock",
+            expected="an answer of `dvc status`",
+            found=done.stderr.strip().partition("\n")[0],
+            fix="do what DVC says, then type the same again",
+        )
+    return json.loads(done.stdout)
+
+
+def stale_stages(changed: dict[str, list[Any]]) -> list[str]:
+    """The changed stages of which a file, a parameter or the command differs; a file that is only absent does not."""
+    return sorted(stage for stage, entries in changed.items() if any(state not in ABSENT for state in _leaves(entries)))
+
+
+def _leaves(tree: Any) -> list[str]:
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for branch in tree for leaf in _leaves(branch)] if isinstance(tree, list) else [str(tree)]
+
+
+def missing(paths: Iterable[Path]) -> str:
+    """The reports that are not there, in one line."""
+    return ", ".join(str(path) for path in paths if not path.exists())
+
+
+def stale(found: str) -> UserError:
+    """The message about results of another run than the last one."""
+    return UserError(
+        "the results are stale",
+        expected="every stage run since the last change",
+        found=found,
+        fix="make repro",
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their longest cell."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def flat(tree: dict[str, Any], start: str = "") -> dict[str, Any]:
+    """The leaves of a tree, by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
+    return found
