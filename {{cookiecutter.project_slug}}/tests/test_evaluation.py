@@ -206,7 +206,7 @@ def reports_of(task: Task) -> card.Reports:
         near_duplicates={"test_in_train": {"rows": 41}},
         parity=parity | {f"int8_{names[0]}_drop": 0.0123},
         probe={"c": 0.25},
-        trained={"seed": 42, "fine_tune": {"epochs": 7, "sharded": False}},
+        trained={"seed": 42, "fine_tune": {"epochs": 7, "max_grad_norm": 0.5}},
         sizes={model: (n + 1) * 1_500_000 for n, model in enumerate(MODELS)},
     )
 
@@ -216,7 +216,6 @@ def params_of(base_model: Path, tmp_path: Path) -> Any:
     def write(**changes: Any) -> Any:
         if changes.get("task") == "pair":
             changes["prepare__second_text_column"] = "second"
-        changes["export_onnx__text_graph"] = False
         write_params(tmp_path / "params.yaml", base_model, **changes)
         return load_params(tmp_path / "params.yaml")
 
@@ -256,7 +255,7 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         "- int8 and torch disagree on the label of 73 of 999 test rows.\n",
         "- The probabilities of int8 are off by 0.044 on average",
         "- 41 of 999 test rows nearly repeat a training row",
-        "| fine_tune.epochs | 7 |\n| fine_tune.sharded | false |\n| prepare.keep | null |\n",
+        "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.keep | null |\n",
     ):
         assert line in text, line
 

@@ -79,6 +79,8 @@ def test_the_shape_of_a_batch_follows_from_the_length_of_its_texts(sequences: li
     together = {batch.ids.shape for batch in tokenization.fixed_shape_batches(sequences)}
     alone = {batch.ids.shape for sequence in sequences for batch in tokenization.fixed_shape_batches([sequence])}
     assert together == alone
+    rows = np.concatenate([batch.rows for batch in tokenization.fixed_shape_batches(sequences)])
+    assert sorted(rows) == list(range(len(sequences)))
 
 
 @pytest.mark.parametrize("classes", [2, 5])
