@@ -81,18 +81,6 @@ evaluate:
   typing_errors: 0.05
   dropped_words: 0.2
   kept_share: 0.5
-gate:  # `make gate`
-  min_score: 0.5
-  alpha: 0.05
-  max_megabytes: 500
-  max_int8_loss: 0.02
-  max_latency_ratio: 0.9
-  max_calibration_error: 0.1
-search:  # `make search`
-  fine_tune.learning_rate: {low: 0.00001, high: 0.0005, log: true}
-  fine_tune.epochs: [1, 2, 3]
-  fine_tune.batch_size: [16, 32, 64]
-  fine_tune.weight_decay: {low: 0.0, high: 0.1, log: false}
 """
 
 WORDS = {
