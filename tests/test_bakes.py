@@ -34,7 +34,7 @@ MODULES = """__init__ __main__ config errors paths predict
     common/process common/tasks
     data/__init__ data/labels data/profile data/rows data/sorting data/splits
     evaluation/__init__ evaluation/card evaluation/metrics evaluation/predictions evaluation/robustness
-    export/__init__ export/graph export/parity export/quantization export/text_graph
+    export/__init__ export/graph export/parity export/quantization
     inference/__init__ inference/classifier inference/output_files inference/outputs inference/texts
     kernels/__init__ kernels/attention kernels/cpu_training kernels/onednn kernels/packing kernels/vocabulary
     modeling/__init__ modeling/classifier modeling/embedding_cache modeling/near_duplicates modeling/probe
@@ -56,6 +56,7 @@ TOOLS = """audit compare env_diff gate image in_step keys lineage maturity objec
 
 ALL: list[str] = []
 FEW = ["tests/test_params.py", "tests/test_pipeline_file.py"]
+MORE = [*FEW, "tests/test_prepare.py"]
 # In parts, which run side by side.
 SLOW = {
     "sameness": ["tests/test_sameness.py"],
@@ -69,10 +70,11 @@ def expected_files(answers: dict[str, str]) -> set[str]:
     files = """.cookiecutter.yaml .dockerignore .dvc/.gitignore .dvc/config .dvc/plots/calibration.json
         .dvc/plots/curve.json .dvc/plots/per_class.json .dvcignore .gitattributes .gitignore .pre-commit-config.yaml
         Dockerfile LICENSE Makefile README.md docs/environment.md docs/evidence.md docs/experiments.md docs/releases.md
-        dvc.yaml params.yaml pyproject.toml requirements-supply-chain.lock requirements.lock""".split()
+        dvc.yaml make/text_graph.mk params.yaml pyproject.toml requirements-supply-chain.lock
+        requirements.lock""".split()
     files += [f"src/{package}/evaluation/model_card.md", *(f"src/{package}/{name}.py" for name in MODULES)]
     files += [f"tests/{name}.py" for name in TESTS]
-    files += [f"tools/{name}.py" for name in TOOLS]
+    files += [f"tools/{name}.py" for name in [*TOOLS, "text_graph/build", "text_graph/graph"]]
     if answers.get("tracking") == "mlflow":
         files.append("tools/mlflow_run.py")
     if answers.get("ci") != "none":
@@ -149,10 +151,41 @@ def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
     baked[0].run("make", "lint")
 
 
-# The other bakes differ in parameters and texts, which these two files of tests hold against the code.
-@pytest.mark.parametrize(("baked", "which"), [(b, ALL if b == "files-s3" else FEW) for b in BAKES], indirect=["baked"])
-def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]], which: list[str]) -> None:
-    assert " passed" in baked[0].run("pytest", "-q", "-m", "not slow", *which)
+# The bakes differ in parameters and texts, which these two files of tests hold against the code.
+@pytest.mark.parametrize("baked", BAKES, indirect=True)
+def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]]) -> None:
+    assert " passed" in baked[0].run("pytest", "-q", "-m", "not slow", *FEW)
+
+
+COLUMNS = {"prepare__text_column": "mensaje", "prepare__label_column": "etiqueta"}
+TASKS = {
+    "single_label": {"prepare__keep": "{column: idioma, value: es}", "compute__threads": 1},
+    "multi_label": {"prepare__label_separator": "'|'", "prepare__malformed_rows": "quarantine"},
+    "pair": {"prepare__second_text_column": "respuesta", "text__pooling": "cls"},
+    "regression": {"prepare__validation_fraction": 0.2, "seed": 7},
+}
+
+
+# Its tests run on parameters of their own, so every valid params.yaml passes.
+@pytest.mark.parametrize(
+    ("baked", "task", "which"),
+    [
+        ("files-s3", "regression", ALL),
+        *(pytest.param("files-local", task, MORE, marks=pytest.mark.slow) for task in TASKS),
+    ],
+    indirect=["baked"],
+)
+def test_its_own_tests_pass_with_other_parameters(
+    baked: tuple[Project, dict[str, str]], task: str, which: list[str]
+) -> None:
+    project, _ = baked
+    before = project.text("params.yaml")
+    project.set_params(task=task, **COLUMNS, **TASKS[task])
+    try:
+        project.run("make", "params")
+        assert " passed" in project.run("pytest", "-q", "-m", "not slow", *which)
+    finally:
+        (project.path / "params.yaml").write_text(before, encoding="utf-8")
 
 
 @pytest.mark.slow
