@@ -52,6 +52,7 @@ BAKES = {
 
 ALL: list[str] = []
 FEW = ["tests/test_params.py", "tests/test_pipeline_file.py"]
+MORE = [*FEW, "tests/test_prepare.py"]
 # In parts, which run side by side.
 SLOW = {
     "sameness": ["tests/test_sameness.py"],
@@ -151,13 +152,44 @@ def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
     baked[0].run("make", "lint")
 
 
-# All of them once in each size. The other bakes differ in parameters and texts, which two files of tests hold against
-# the code.
+# All of them once in lean, and in team with other parameters (below). The other bakes differ in parameters and texts,
+# which two files of tests hold against the code.
 @pytest.mark.parametrize(
-    ("baked", "which"), [(b, ALL if b in ("files-local", "files-s3") else FEW) for b in BAKES], indirect=["baked"]
+    ("baked", "which"), [(b, ALL if b == "files-local" else FEW) for b in BAKES], indirect=["baked"]
 )
 def test_its_own_tests_pass(baked: tuple[Project, dict[str, str]], which: list[str]) -> None:
     assert " passed" in baked[0].run("pytest", "-q", "-m", "not slow", *which)
+
+
+COLUMNS = {"prepare__text_column": "mensaje", "prepare__label_column": "etiqueta"}
+TASKS = {
+    "single_label": {"prepare__keep": "{column: idioma, value: es}", "compute__threads": 1},
+    "multi_label": {"prepare__label_separator": "'|'", "prepare__malformed_rows": "quarantine"},
+    "pair": {"prepare__second_text_column": "respuesta", "text__pooling": "cls"},
+    "regression": {"prepare__validation_fraction": 0.2, "seed": 7},
+}
+
+
+# Its tests run on parameters of their own, so every valid params.yaml passes.
+@pytest.mark.parametrize(
+    ("baked", "task", "which"),
+    [
+        ("files-s3", "regression", ALL),
+        *(pytest.param("files-local", task, MORE, marks=pytest.mark.slow) for task in TASKS),
+    ],
+    indirect=["baked"],
+)
+def test_its_own_tests_pass_with_other_parameters(
+    baked: tuple[Project, dict[str, str]], task: str, which: list[str]
+) -> None:
+    project, _ = baked
+    before = project.text("params.yaml")
+    project.set_params(task=task, **COLUMNS, **TASKS[task])
+    try:
+        project.run("make", "params")
+        assert " passed" in project.run("pytest", "-q", "-m", "not slow", *which)
+    finally:
+        (project.path / "params.yaml").write_text(before, encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -115,11 +115,11 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.Mo
 
 
 def params_of(**changes: object) -> Params:
-    """The parameters of this project for training on the CPU, with other ones of `fine_tune`."""
+    """The parameters of the small project with plain kernels and other ones of `fine_tune`."""
     params = params_with()
-    compute = params.compute.model_copy(update={"device": "cpu", "precision": "fp32", "kernels": "plain"})
+    compute = params.compute.model_copy(update={"kernels": "plain"})
     fine_tune = params.fine_tune.model_copy(update={"batch_size": 4, "epochs": 3} | changes)
-    return params.model_copy(update={"task": "single_label", "compute": compute, "fine_tune": fine_tune})
+    return params.model_copy(update={"compute": compute, "fine_tune": fine_tune})
 
 
 def model_of(base_model: Path) -> Classifier:
