@@ -216,7 +216,6 @@ def params_of(base_model: Path, tmp_path: Path) -> Any:
     def write(**changes: Any) -> Any:
         if changes.get("task") == "pair":
             changes["prepare__second_text_column"] = "second"
-        changes["export_onnx__text_graph"] = False
         write_params(tmp_path / "params.yaml", base_model, **changes)
         return load_params(tmp_path / "params.yaml")
 
