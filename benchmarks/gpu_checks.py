@@ -1,4 +1,4 @@
-"""Is the CUDA path right? The same bytes in a second run and after a kill; near the vectors of the CPU."""
+"""Is the CUDA path right? The same bytes in a second run and after a kill, no matter the batch; near the CPU's."""
 
 import hashlib
 import os
@@ -19,8 +19,8 @@ from pairs import CHECKPOINTS, SPLITS
 
 OUTS = ("embeddings", "models/probe", "models/fine_tuned", "reports")
 ROWS_ON_CPU = 200
-COSINE = {"fp32": 0.99999, "bf16": 0.999}  # of a vector with the one that a CPU computes in fp32, at least
-LOSS = 0.1  # by how much the training losses in bf16 and fp32 may differ, mean of the last points
+COSINE = {"fp32": 0.99999, "bf16": 0.999}  # at least, of a vector with the one that a CPU computes in fp32
+LOSS = 0.1  # at most, between the training losses of two runs that differ in rounding
 
 Digests = dict[str, str]
 
@@ -35,89 +35,94 @@ class Check:
     found: str
 
 
-def checks(bench: Bench) -> list[Check]:
-    """Run all of them, several processes on the card at a time."""
-    settings = bench.settings
-    encoder = bench.encoder(settings.small)
-    table = bench.mixed(settings.rows)
-    changes = {"text__max_length": settings.longest, "fine_tune__epochs": 2}
+def checks(bench: Bench, encoder: Path) -> list[Check]:
+    """Run all of them with this base model, several processes on the card at a time."""
+    table = bench.mixed(bench.settings.rows)
+    changes = {"text__max_length": bench.settings.longest, "fine_tune__epochs": 2}
     whole = bench.project("whole", table, **changes)
     half = bench.project("half", table.gather_every(2), **changes)
     part = bench.project("part", table.head(ROWS_ON_CPU), **changes | {"compute__device": "cpu"})
-    with ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // 2))) as pool:
-        on_cpu = pool.submit(embedded, bench, part, "on-cpu", encoder, "fp32")
+    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+
+    def start(work: Callable, prepared: Path, name: str, precision: str, **more: object) -> Future:
+        changes = {"compute__precision": precision, **more}
+        return pool.submit(work, bench, with_encoder(prepared, bench.folder / name, encoder, **changes))
+
+    with ThreadPoolExecutor(workers) as pool:
         runs = {
-            precision: (
-                pool.submit(trained, bench, whole, f"first-{precision}", encoder, precision),
-                pool.submit(again, bench, whole, f"again-{precision}", encoder, precision),
-                pool.submit(embedded, bench, half, f"half-{precision}", encoder, precision),
-            )
-            for precision in settings.precisions
+            precision: {
+                "again": start(trained_again, whole, f"again-{precision}", precision),
+                "first": start(trained, whole, f"first-{precision}", precision),
+                "plain": start(trained, whole, f"plain-{precision}", precision, compute__kernels="plain"),
+                "half": start(embedded, half, f"half-{precision}", precision),
+                "plain half": start(embedded, half, f"plain-half-{precision}", precision, compute__kernels="plain"),
+            }
+            for precision in bench.settings.steps
         }
+        on_cpu = start(embedded, part, "on-cpu", "fp32")
+    return [found for precision, by_name in runs.items() for found in compared(precision, by_name, on_cpu)]
+
+
+def compared(precision: str, runs: dict[str, Future], on_cpu: Future) -> list[Check]:
+    """What the runs in one precision show."""
+    first, again, plain, half, plain_half = (runs[name] for name in ("first", "again", "plain", "half", "plain half"))
+    cosine = COSINE[precision]
+    comparisons: dict[str, Callable[[], str]] = {
+        "both stages run again: same bytes": lambda: same(first.result()[1], again.result()["unbroken"]),
+        "fine_tune killed and run again: same bytes": lambda: same(first.result()[1], again.result()["resumed"]),
+        "half of the rows: same vectors, bit by bit": lambda: same_vectors(first.result()[0], half.result()),
+        "the same with kernels: plain": lambda: same_vectors(plain.result()[0], plain_half.result()),
+        "vectors near those of the CPU in fp32": lambda: near(first.result()[0], on_cpu.result(), cosine),
+        "vectors near those with kernels: plain": lambda: near(first.result()[0], plain.result()[0], cosine),
+        "training loss near that with kernels: plain": lambda: near_loss(first.result()[0], plain.result()[0]),
+    }
     found = []
-    for precision, (first, second, fewer) in runs.items():
-        for what, compare in (
-            ("embeddings and fine_tune a second time: same bytes", lambda a=first, b=second: same(a, b, "unbroken")),
-            ("fine_tune killed and run again: same bytes", lambda a=first, b=second: same(a, b, "resumed")),
-            ("half of the rows: each text's vector has the same bytes", lambda a=first, b=fewer: same_vectors(a, b)),
-            ("vectors near those of the CPU", lambda a=first, p=precision: near(a, on_cpu, COSINE[p])),
-        ):
-            found.append(check(what, precision, compare))
-    if len(runs) == len(COSINE):
-        first, second = (runs[precision][0] for precision in ("bf16", "fp32"))
-        found.append(check("training loss near that of fp32", "bf16", lambda: near_loss(first, second)))
+    for what, compare in comparisons.items():
+        try:
+            found.append(Check(what, precision, True, compare()))
+        except FailedError as error:
+            found.append(Check(what, precision, False, str(error)))
+        print(f"  {'passed' if found[-1].passed else 'FAILED'}: {what}, {precision}: {found[-1].found}", flush=True)
     return found
 
 
-def check(what: str, precision: str, compare: Callable[[], str]) -> Check:
-    """Carry one out: `compare` gives what it found, or raises FailedError."""
-    try:
-        found = Check(what, precision, True, compare())
-    except FailedError as error:
-        found = Check(what, precision, False, str(error))
-    print(f"  {'passed' if found.passed else 'FAILED'}: {what}, {precision}: {found.found}", flush=True)
-    return found
-
-
-def embedded(bench: Bench, prepared: Path, name: str, encoder: Path, precision: str, **variables: str) -> Path:
-    """A project in which `embeddings` has run."""
-    project = with_encoder(prepared, bench.folder / name, encoder, compute__precision=precision)
-    bench.run(project, "embeddings", **variables)
+def embedded(bench: Bench, project: Path) -> Path:
+    """The project after `embeddings`."""
+    bench.run(project, "embeddings")
     return project
 
 
-def trained(bench: Bench, prepared: Path, name: str, encoder: Path, precision: str) -> tuple[Path, Digests]:
-    """A project in which `fine_tune` has run too, and its outs."""
-    project = embedded(bench, prepared, name, encoder, precision, PYTHONHASHSEED="1")
-    bench.run(project, "fine_tune", PYTHONHASHSEED="1")
+def trained(bench: Bench, project: Path) -> tuple[Path, Digests]:
+    """The project after both stages, and its outs."""
+    for stage in ("embeddings", "fine_tune"):
+        bench.run(project, stage)
     return project, digests(project)
 
 
-def again(bench: Bench, prepared: Path, name: str, encoder: Path, precision: str) -> dict[str, Digests]:
-    """The outs of the same in another directory, `unbroken` and `resumed` after a kill."""
-    project = embedded(bench, prepared, name, encoder, precision, PYTHONHASHSEED="2")
-    bench.run(project, "fine_tune", PYTHONHASHSEED="2")
-    found = {"unbroken": digests(project)}
+def trained_again(bench: Bench, project: Path) -> dict[str, Digests]:
+    """The outs with another hash seed, `unbroken` and `resumed` after a kill."""
+    for stage in ("embeddings", "fine_tune"):
+        bench.run(project, stage, PYTHONHASHSEED="1")
+    unbroken = digests(project)
     shutil.rmtree(project / "models/fine_tuned")
     kill_after_checkpoint(bench, project)
     bench.run(project, "fine_tune")
-    return found | {"resumed": digests(project)}
+    return {"unbroken": unbroken, "resumed": digests(project)}
 
 
 def kill_after_checkpoint(bench: Bench, project: Path) -> None:
     """Start `fine_tune` and end it with SIGKILL between its first checkpoint and its end."""
     command = [sys.executable, "-m", bench.package, "fine_tune"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    checkpoints = f"{CHECKPOINTS}/*/step-*.pt"
     with subprocess.Popen(command, cwd=project, env=environment_of(project), **quiet) as running:
-        while not any(project.glob(f"{CHECKPOINTS}/*/step-*.pt")):
-            if running.poll() is not None or bench.seconds_left() < 0:
-                break
+        while not any(project.glob(checkpoints)) and running.poll() is None and bench.seconds_left() > 0:
             time.sleep(0.01)
         time.sleep(0.1)
         ended = running.poll() is not None
         if not ended:
             os.killpg(running.pid, signal.SIGKILL)
-    if ended or not any(project.glob(f"{CHECKPOINTS}/*/step-*.pt")):
+    if ended or not any(project.glob(checkpoints)):
         raise FailedError("fine_tune could not be killed between a checkpoint and its end")
 
 
@@ -127,13 +132,21 @@ def digests(project: Path) -> Digests:
     return {path.relative_to(project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def same(first: Future, second: Future, which: str) -> str:
+def same(one: Digests, other: Digests) -> str:
     """Whether two runs wrote the same bytes."""
-    one, other = first.result()[1], second.result()[which]
     unlike = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     if unlike:
         raise FailedError(f"{len(unlike)} of {len(one)} files differ: {', '.join(unlike[:3])}")
     return f"{len(one)} files"
+
+
+def common_vectors(first: Path, second: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The vectors of each text that both projects hold."""
+    one, other = vectors_of(first), vectors_of(second)
+    found = [(one[text], other[text]) for text in sorted(one.keys() & other.keys())]
+    if not found:
+        raise FailedError("no common text")
+    return found
 
 
 def vectors_of(project: Path) -> dict[str, np.ndarray]:
@@ -145,34 +158,29 @@ def vectors_of(project: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def same_vectors(first: Future, fewer: Future) -> str:
-    """Whether the vectors of the texts that both hold are equal, bit for bit."""
-    one, other = vectors_of(first.result()[0]), vectors_of(fewer.result())
-    common = one.keys() & other.keys()
-    unlike = [np.abs(one[text] - other[text]).max() for text in common if one[text].tobytes() != other[text].tobytes()]
-    if unlike or not common:
-        raise FailedError(f"{len(unlike)} of {len(common)} vectors differ, by at most {max(unlike, default=0):.1e}")
-    return f"{len(common)} vectors"
+def same_vectors(first: Path, second: Path) -> str:
+    """Whether the vectors of the texts that both hold have the same bits."""
+    pairs = common_vectors(first, second)
+    unlike = [np.abs(one - other).max() for one, other in pairs if one.tobytes() != other.tobytes()]
+    if unlike:
+        raise FailedError(f"{len(unlike)} of {len(pairs)} vectors differ, by at most {max(unlike):.1e}")
+    return f"{len(pairs)} vectors"
 
 
-def near(first: Future, on_cpu: Future, least: float) -> str:
-    """Whether the vectors point where those of the CPU point."""
-    one, other = vectors_of(first.result()[0]), vectors_of(on_cpu.result())
-    common = sorted(one.keys() & other.keys())
-    cosines = [one[t] @ other[t] / (np.linalg.norm(one[t]) * np.linalg.norm(other[t])) for t in common]
-    found = f"cosine at least {min(cosines, default=0):.7f}, {len(common)} texts"
-    if min(cosines, default=0) < least:
-        raise FailedError(f"{found}; expected {least}")
-    return found
+def near(first: Path, second: Path, least: float) -> str:
+    """Whether the vectors of the texts that both hold have nearly the same direction."""
+    pairs = common_vectors(first, second)
+    cosine = min(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)) for one, other in pairs)
+    if not cosine >= least:
+        raise FailedError(f"cosine {cosine:.7f}, expected at least {least}; {len(pairs)} texts")
+    return f"cosine at least {cosine:.7f}, {len(pairs)} texts"
 
 
-def near_loss(first: Future, second: Future) -> str:
+def near_loss(first: Path, second: Path) -> str:
     """Whether two runs end at about the same training loss."""
-    ends = []
-    for run in (first, second):
-        curve = pl.read_csv(run.result()[0] / "reports/training_curve.csv")
-        ends.append(float(curve["training_loss"].tail(4).mean()))
-    found = f"{ends[0]:.3f} and {ends[1]:.3f}, mean of the last four points"
+    curves = [pl.read_csv(project / "reports/training_curve.csv")["training_loss"] for project in (first, second)]
+    ends = [float(np.mean(curve.tail(4).to_numpy())) for curve in curves]
+    found = f"{ends[0]:.3f} and {ends[1]:.3f}, means of the last four points"
     if not abs(ends[0] - ends[1]) <= LOSS:
         raise FailedError(found)
     return found

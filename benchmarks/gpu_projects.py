@@ -37,6 +37,7 @@ class Settings:
     """How large everything is.
 
     rows: of the table for the checks, whose texts of very different length are cut at `longest` tokens.
+    steps: of training, by precision, in each measurement of speed.
     """
 
     device: str
@@ -46,9 +47,8 @@ class Settings:
     large: tuple[Shape, ...]
     lengths: tuple[int, ...]
     tokens_per_step: int
-    precisions: tuple[str, ...]
+    steps: dict[str, int]
     with_trainer: bool
-    steps: int = 24
 
 
 ON_CARD = Settings(
@@ -59,11 +59,12 @@ ON_CARD = Settings(
     large=(Shape("110 M", 768, 12, 12, 3072), Shape("300 M", 1024, 24, 16, 4096)),
     lengths=(128, 512),
     tokens_per_step=16_384,
-    precisions=("bf16", "fp32"),
+    steps={"bf16": 48, "fp32": 24},
     with_trainer=True,
 )
 TINY = Shape("tiny", 32, 2, 2, 64)
-ON_CPU = Settings("cpu", 300, 64, TINY, (TINY,), (16,), 256, ("fp32",), False)  # to try these programs without a card
+# To try these programs without a card.
+ON_CPU = Settings("cpu", 300, 64, TINY, (TINY,), (16,), 256, {"fp32": 24}, with_trainer=False)
 
 
 class FailedError(Exception):
