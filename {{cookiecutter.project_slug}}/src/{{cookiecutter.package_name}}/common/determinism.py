@@ -65,7 +65,7 @@ def set_environment(compute: Compute) -> None:
 
 
 def use_deterministic_kernels(compute: Compute) -> None:
-    """Tell torch to use only kernels that give the same bits every time, and the pinned number of threads.
+    """Let torch use only kernels that give the same bits every time, and the pinned number of threads.
 
     Raises UserError when the device that the parameters ask for is not there.
     """

@@ -1,6 +1,6 @@
 """The processes (ranks) that run one stage together, where `launcher` starts several, as torchrun does.
 
-Each finds its rank in its environment. Started by `python`, a stage is one process of rank 0, and waits for nobody.
+Each finds its rank in its environment. Started by `python`, a stage is one process of rank 0.
 """
 
 import ctypes

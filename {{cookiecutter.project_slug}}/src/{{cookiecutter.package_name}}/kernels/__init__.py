@@ -1,6 +1,6 @@
 """Faster kernels behind one entry, `accelerate`. The project works without this room: `compute.kernels: plain`.
 
-A kernel is imported where it is asked for: `plain` must not depend on what only one version of a library has.
+Kernels are imported only where they are used: `plain` must not depend on what only one version of a library has.
 README.md says what each kernel replaces, what it gains, and how to delete it.
 """
 

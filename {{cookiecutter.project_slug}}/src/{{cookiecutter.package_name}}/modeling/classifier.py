@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         super().__init__()
         config: Any = encoder.config
         if hasattr(encoder, "pooler"):
-            encoder.register_module("pooler", None)  # `pool` takes its place; its weights would never get a gradient
+            encoder.register_module("pooler", None)  # unused, see `pool`: its weights would never get a gradient
         self.encoder = encoder
         self.pooling = pooling
         self.separator = separator

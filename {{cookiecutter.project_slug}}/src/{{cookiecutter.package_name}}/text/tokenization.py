@@ -29,7 +29,7 @@ class Sequences(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts of about one length: `rows` (n) are their places in the input, `ids` and `mask` (m >= n, length) int64."""
+    """Texts of about one length: `rows` (n) are their indices in the input, `ids` and `mask` (m >= n, length) int64."""
 
     rows: np.ndarray
     ids: np.ndarray

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..modeling.classifier import save_weights
 
-torch.serialization.set_crc32_options(False)  # checksums take most of the time, and nobody unzips a checkpoint
+torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
 KEPT = 2
 SHARE_OF_TIME = 0.05
