@@ -25,7 +25,7 @@ from transformers import (
 
 from {{ cookiecutter.package_name }} import kernels, paths
 from {{ cookiecutter.package_name }}.config import Compute, Text
-from {{ cookiecutter.package_name }}.kernels import layers, onednn, vocabulary
+from {{ cookiecutter.package_name }}.kernels import layers, vocabulary
 from {{ cookiecutter.package_name }}.kernels.packing import (
     Packed,
     first_position,
@@ -215,7 +215,7 @@ def test_linear_layers_through_onednn_have_the_same_outputs_and_gradients(bias: 
     torch.manual_seed(0)
     plain, other = (torch.nn.Linear(48, 24, bias=bias) for _ in range(2))
     other.load_state_dict(plain.state_dict())
-    onednn.replace_linear(other, FAST)
+    layers.replace_linear(other)
     assert type(other) is not torch.nn.Linear
     inputs = [torch.randn(4, 7, 48, requires_grad=True) for _ in range(2)]
     inputs[1].data = inputs[0].data.clone()

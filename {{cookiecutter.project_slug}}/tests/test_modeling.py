@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.common.tasks import values_of
 from {{ cookiecutter.package_name }}.config import Task, Text
 from {{ cookiecutter.package_name }}.modeling import (
     classifier,
-    embedding_cache,
+    vectors,
 )
 from {{ cookiecutter.package_name }}.modeling.classifier import (
     Classifier,
@@ -23,9 +23,6 @@ from {{ cookiecutter.package_name }}.modeling.forward import (
     Padded,
     run_batches,
     run_over,
-)
-from {{ cookiecutter.package_name }}.modeling.near_duplicates import (
-    near_duplicates,
 )
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
 from {{ cookiecutter.package_name }}.modeling.scores import scores
@@ -59,16 +56,16 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     over = Padded(model_of(base_model))
     asked: list[int] = []
 
-    def embed(new: tokenization.Sequences) -> embedding_cache.Embedded:
+    def embed(new: tokenization.Sequences) -> vectors.Embedded:
         asked.append(len(new))
         return run_batches(over, new, output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
-    embedding_cache.embed_new(sequences[:100], kept, embed)
-    index = embedding_cache.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
-    embedding_cache.copy_rows(kept / embedding_cache.VECTORS, index, tmp_path / "grown.npy")
-    embedding_cache.embed_new(sequences[:130], kept, embed)
+    vectors.embed_new(sequences[:100], kept, embed)
+    index = vectors.embed_new([*sequences[140:], *sequences[:130]], kept, embed)
+    vectors.copy_rows(kept, index, tmp_path / "grown.npy")
+    vectors.embed_new(sequences[:130], kept, embed)
     assert asked == [100, 40]
     np.save(tmp_path / "anew.npy", run_over(over, [*sequences[140:], *sequences[:130]], output="vectors"))
     assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
@@ -123,7 +120,7 @@ def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:
     points["test"][2077] = points["train"][4321] * 2
     for split, values in points.items():
         np.save(tmp_path / f"{split}.npy", values)
-    found = near_duplicates({split: tmp_path / f"{split}.npy" for split in rows}, 0.95)
+    found = vectors.near_duplicates({split: tmp_path / f"{split}.npy" for split in rows}, 0.95)
     assert found["test_in_train"] == {
         "rows": 1,
         "share": 0.000476,

@@ -105,13 +105,7 @@ def front_matter(params: Params, reports: Reports) -> ModelCardData:
 
 def parameters(params: Params, trained: dict[str, Any]) -> dict[str, str]:
     """The parameters that decided the model: those of its manifest, and which rows it was trained on."""
-    prepare = params.prepare
-    rows = {
-        "keep": prepare.keep.model_dump() if prepare.keep else None,
-        "split_seed": prepare.split_seed,
-        "validation_fraction": prepare.validation_fraction,
-        "test_fraction": prepare.test_fraction,
-    }
+    rows = params.prepare.model_dump(include={"keep", "split_seed", "validation_fraction", "test_fraction"})
     return dict(sorted(dotted({**trained, "prepare": rows}).items()))
 
 
@@ -119,10 +113,10 @@ def dotted(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """The leaves of nested parameters by their dotted name, as JSON."""
     leaves: dict[str, str] = {}
     for name, value in tree.items():
-        nested = isinstance(value, dict)
-        leaves |= (
-            dotted(value, f"{prefix}{name}.") if nested else {prefix + name: json.dumps(value, ensure_ascii=False)}
-        )
+        if isinstance(value, dict):
+            leaves |= dotted(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = json.dumps(value, ensure_ascii=False)
     return leaves
 
 

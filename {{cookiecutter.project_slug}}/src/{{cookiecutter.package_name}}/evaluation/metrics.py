@@ -1,21 +1,25 @@
-"""What is reported of the models and chooses nothing: intervals, calibration, per-class scores, significance.
+"""What is reported of the models and chooses nothing: intervals, calibration, significance, the rows' predictions.
 
 Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.targets_of` gives.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
+import polars as pl
 from scipy.stats import binom, wilcoxon
 from sklearn.metrics import precision_recall_fscore_support
 
 from ..common.tasks import decisions_of
 from ..config import Task
 from ..modeling.scores import DECIMALS, Scorer, rounded, scorer
+from ..text.tokenization import Text, texts_of
 
 # From so many discordant rows on the mid-p: the exact test rejects too rarely there (Fagerland, Lydersen and Laake
 # 2013, doi:10.1186/1471-2288-13-91).
 EXACT_BELOW = 25
+KEY_BYTES = 16
 
 
 def bootstrap_intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
@@ -106,6 +110,36 @@ def summary(
     test, p_value = significance(task, targets, values, baseline)
     found[f"{test}_p_against_probe"] = p_value
     return rounded(found)
+
+
+def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:
+    """A row for each test row: its `key`, its `label`, and the prediction of each model; labels by name.
+
+    The texts are left out: a key identifies the same row in two commits without showing it.
+    """
+    labels = rows["label"].to_list()
+    if task == "multi_label":
+        labels = [[names[index] for index in indices] for indices in labels]
+    elif task != "regression":
+        labels = [names[index] for index in labels]
+    by_model = {model: predicted(task, found, names) for model, found in values.items()}
+    return pl.DataFrame({"key": [key_of(text) for text in texts_of(rows)], "label": labels, **by_model})
+
+
+def key_of(text: Text) -> str:
+    """A hash of a text or of both texts of a pair (BLAKE2b, RFC 7693), in hexadecimal."""
+    joined = text if isinstance(text, str) else "\0".join(text)
+    return hashlib.blake2b(joined.encode(), digest_size=KEY_BYTES).hexdigest()
+
+
+def predicted(task: Task, values: np.ndarray, names: list[str]) -> list[str] | list[list[str]] | list[float]:
+    """For each row of values its label, its labels, or its number."""
+    if task == "regression":
+        return values[:, 0].astype(np.float64).tolist()
+    chosen = decisions_of(task, values)
+    if task == "multi_label":
+        return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
+    return [names[index] for index in chosen[:, 0]]
 
 
 def _round(value: float) -> float:

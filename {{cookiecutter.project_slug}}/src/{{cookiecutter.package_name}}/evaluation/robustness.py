@@ -37,8 +37,8 @@ def robustness(
     for kind in PERTURBATIONS:
         perturbed = [perturbed_text(kind, text, settings, seed) for text in texts]
         others = model.values(perturbed)
-        found[kind] = dict(rounded(scores(task, targets, others)))
-        found[kind]["perturbed_rows"] = sum(new != old for new, old in zip(perturbed, texts, strict=True))
+        changed = sum(new != old for new, old in zip(perturbed, texts, strict=True))
+        found[kind] = rounded(scores(task, targets, others)) | {"perturbed_rows": changed}
         if task != "regression":
             found[kind]["label_disagreements"] = int(label_disagreement(task, others, values).sum())
     return found
@@ -46,10 +46,9 @@ def robustness(
 
 def perturbed_text(kind: str, text: Text, settings: Evaluate, seed: int) -> Text:
     """The perturbed text, or both perturbed texts of a pair."""
-    if not isinstance(text, str):
-        first, second = text
-        return perturb(kind, first, settings, seed), perturb(kind, second, settings, seed)
-    return perturb(kind, text, settings, seed)
+    if isinstance(text, str):
+        return perturb(kind, text, settings, seed)
+    return perturb(kind, text[0], settings, seed), perturb(kind, text[1], settings, seed)
 
 
 def perturb(kind: str, text: str, settings: Evaluate, seed: int) -> str:

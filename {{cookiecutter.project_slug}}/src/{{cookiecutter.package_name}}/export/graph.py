@@ -19,7 +19,7 @@ logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not mi
 
 
 def _one_node(
-    module: torch.nn.Module,
+    _module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -29,7 +29,6 @@ def _one_node(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention (batch x heads x sequence x size) as the one operator that onnxruntime has for it, while exporting."""
-    del module
     batch, heads, sequence, size = query.shape
     tokens = [part.transpose(1, 2).reshape(batch, sequence, heads * size) for part in (query, key, value)]
     output = torch.onnx.ops.symbolic(
@@ -68,9 +67,8 @@ def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
 
     fused: attention as one operator of onnxruntime. Raises UserError for a model that it does not fit.
     """
-    config: Any = model.encoder.config
-    usual = config._attn_implementation
     encoder: Any = model.encoder
+    layers, usual = encoder.config.num_hidden_layers, encoder.config._attn_implementation
     encoder.set_attn_implementation("one_node" if fused else usual)
     try:
         graph = _traced(model, opset)
@@ -80,8 +78,8 @@ def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
     name_axes(graph)
     onnx.checker.check_model(graph, full_check=True)
     found = operators(graph)
-    if fused and (found["MultiHeadAttention"] != config.num_hidden_layers or found["Softmax"] or found["Erf"]):
-        raise _not_fused(f"{config.num_hidden_layers} layers, and the operators {dict(found)}")
+    if fused and (found["MultiHeadAttention"] != layers or found["Softmax"] or found["Erf"]):
+        raise _not_fused(f"{layers} layers, and the operators {dict(found)}")
     return graph
 
 
@@ -117,18 +115,13 @@ def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
 def strip(graph: onnx.ModelProto) -> None:
     """Remove what the exporter writes of this machine: stack traces with paths, line numbers, its own version."""
     graph.producer_name = graph.producer_version = ""
-    graph.doc_string = ""
-    del graph.metadata_props[:]
-    for part in [graph.graph, *graph.functions]:
-        part.doc_string = ""
-        del part.metadata_props[:]
+    parts = [graph.graph, *graph.functions]
+    values = [*graph.graph.input, *graph.graph.output, *graph.graph.initializer]
+    for part in parts:
         del part.value_info[:]
-        for node in part.node:
-            node.doc_string = ""
-            del node.metadata_props[:]
-    for value in [*graph.graph.input, *graph.graph.output, *graph.graph.initializer]:
-        value.doc_string = ""
-        del value.metadata_props[:]
+    for holder in [graph, *parts, *(node for part in parts for node in part.node), *values]:
+        holder.doc_string = ""
+        del holder.metadata_props[:]
 
 
 def name_axes(graph: onnx.ModelProto) -> None:

@@ -5,9 +5,9 @@ the 8 bits (Dettmers et al. 2022, arXiv:2208.07339). They are divided by a power
 it (after SmoothQuant, Xiao et al. 2022, arXiv:2211.10438): float32 results keep every bit, and int8 loses less.
 """
 
+import copy
 import logging
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,8 +30,7 @@ def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path:
     calibration: token ids of texts that show how large the activations become. Weights keep 7 bits: on a CPU without
     VNNI the sum of two 8-bit products overflows 16 bits (onnxruntime #5849).
     """
-    level = onnx.ModelProto()
-    level.CopyFrom(graph)
+    level = copy.deepcopy(graph)
     divide_outlying_channels(level, largest_activations(graph, calibration, threads))
     logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
     try:
@@ -65,19 +64,16 @@ def largest_activations(
     graph: onnx.ModelProto, sequences: Sequence[Sequence[int]], threads: int
 ) -> dict[str, np.ndarray]:
     """For the input of every matrix product, each channel's largest magnitude over all tokens (padding left out)."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(graph)
+    watched = copy.deepcopy(graph)
     names = list(matrix_products(graph))
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     largest: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        save(watched, Path(folder) / "watched.onnx")
-        session = open_session(Path(folder) / "watched.onnx", threads)
-        for batch in fixed_shape_batches(sequences):
-            values = session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
-            for name, value in zip(names, values, strict=True):
-                magnitude = np.abs(np.asarray(value)[batch.mask.astype(bool)]).max(axis=0)
-                largest[name] = np.maximum(largest.get(name, magnitude), magnitude)
+    session = open_session(watched.SerializeToString(), threads)
+    for batch in fixed_shape_batches(sequences):
+        values = session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
+        for name, value in zip(names, values, strict=True):
+            magnitude = np.abs(np.asarray(value)[batch.mask.astype(bool)]).max(axis=0)
+            largest[name] = np.maximum(largest.get(name, magnitude), magnitude)
     return largest
 
 

@@ -18,7 +18,7 @@ from ..config import Compute
 
 if TYPE_CHECKING:
     from ..text.tokenization import Sequences
-    from .packing import Encodes, Packed
+    from .packing import Packed
 
 PRIVATE_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
 
@@ -45,16 +45,17 @@ def accelerate(model: nn.Module, compute: Compute, *, training: bool) -> None:
     """
     if not fast(compute) or compute.device != "cpu":
         return
-    from . import layers, onednn
+    from . import layers
 
-    if training:
-        layers.replace(model)
-        onednn.replace_linear(model, compute)
-    else:
-        onednn.prepack(model)
+    if not training:
+        layers.prepack(model)
+        return
+    layers.replace(model)
+    if compute.precision == "fp32":
+        layers.replace_linear(model)
 
 
-def pack(model: "Encodes", compute: Compute, longest: int) -> "Packed | None":
+def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":
     """The model over packed texts of at most `longest` tokens; None where batches are to be padded."""
     if not fast(compute):
         return None

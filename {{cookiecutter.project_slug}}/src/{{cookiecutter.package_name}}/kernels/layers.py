@@ -1,39 +1,86 @@
-"""Dropout, LayerNorm and attention of an encoder that trains on a CPU.
+"""Layers of a model on a CPU: products through oneDNN, and for training dropout, LayerNorm and attention.
+
+MKL gives the same bits on CPUs of every maker only with its slowest kernels (MKL_CBWR=COMPATIBLE). oneDNN's AVX2
+kernels give them at full speed, so the linear layers, which are nearly all of the work, go there. The operators are
+those that torch's own compiler emits. They have no public names, so `__init__.py` looks for them.
 
 torch draws dropout's random numbers value by value on one thread; 16 random bits for each are enough. Under autocast it
 converts the input of a norm or a softmax to float32 and its output back; the kernels sum in float32 anyway.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.activations import GELUActivation
 from transformers.masking_utils import eager_mask
 
-from .attention import attend
-
+SHORT = 128  # tokens; above it torch's fused attention is faster (README.md)
 _STEPS = 2**16  # the probability of dropout is rounded to so many parts
 _PER_DRAW = 4  # numbers of 16 bits in one of 64
 
 
+def replace_linear(model: nn.Module) -> None:
+    """Send every linear layer of a model that trains in float32 through oneDNN; weights and their names stay."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = _Linear
+
+
+def prepack(model: nn.Module) -> None:
+    """For prediction: keep the weights in oneDNN's own layout, and fuse GELU with its product.
+
+    The weights cannot be read or saved any more.
+    """
+    bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    for module in model.modules():
+        if type(module) is nn.Linear and (bf16 or module.weight.dtype == torch.float32):
+            module.weight = nn.Parameter(torch.ops.mkldnn._reorder_linear_weight(module.weight.detach()), False)
+            module.__class__ = _Prepacked
+    for module in model.modules():
+        # As BERT and its kin name them.
+        first, then = getattr(module, "dense", None), getattr(module, "intermediate_act_fn", None)
+        if isinstance(first, _Prepacked) and type(then) is GELUActivation:
+            first.activation = "gelu"
+            module.intermediate_act_fn = nn.Identity()
+
+
 def replace(model: nn.Module) -> None:
-    """Replace dropout, norms and attention of the model's encoder; its weights and their names stay."""
+    """Replace dropout, norms and, where it can be exchanged, attention of the model's encoder; its weights stay."""
     encoder = model.get_submodule("encoder")
     for module in encoder.modules():
         if type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]
-    use_products(encoder)
-
-
-def use_products(encoder: nn.Module) -> None:
-    """Let the encoder attend by plain products, where its attention can be exchanged."""
     config: Any = encoder.config
     heads = getattr(config, "num_attention_heads", None)
     own_keys = getattr(config, "num_key_value_heads", heads) == heads
     if own_keys and getattr(encoder, "_supports_attention_backend", False):
         config._attn_implementation = "products"
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scaling: float,
+    mask: Tensor | None = None,
+    drop: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Attention of texts x heads x length x size; `mask` is added to the scores, `drop` is applied to the weights.
+
+    Plain products for short texts on a CPU, where they are faster, else torch's fused kernels.
+    """
+    if drop is None and (query.device.type != "cpu" or query.shape[2] > SHORT):
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
+    scores = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
+    # torch's softmax of short rows is slower in bfloat16 than in float32.
+    weights = (scores if mask is None else scores + mask).softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+    return (weights if drop is None else drop(weights)) @ value.contiguous()
 
 
 def drop(values: Tensor, probability: float) -> Tensor:
@@ -46,6 +93,37 @@ def drop(values: Tensor, probability: float) -> Tensor:
     return values * kept.mul_(_STEPS / (_STEPS - dropped)).to(values.dtype)
 
 
+class _Prepacked(nn.Linear):
+    activation = "none"
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the name that torch gives it
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, self.activation, [], "none")
+
+
+class _Linear(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the name that torch gives it
+        return _Product.apply(input, self.weight, self.bias)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return _multiply(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        (grad,) = grads
+        inputs, weight = ctx.saved_tensors
+        rows, inputs_by_row = (values.reshape(-1, values.shape[-1]) for values in (grad, inputs))
+        bias = rows.sum(dim=0) if ctx.needs_input_grad[2] else None
+        return _multiply(grad, weight.t()), _multiply(rows.t(), inputs_by_row.t()), bias
+
+
+def _multiply(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+
+
 class _Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, the name that torch gives it
         return drop(input, self.p if self.training else 0.0)
@@ -56,14 +134,14 @@ class _LayerNorm(nn.LayerNorm):
         if not torch.is_autocast_enabled("cpu"):
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
-            return nn.functional.layer_norm(input.bfloat16(), self.normalized_shape, self.weight, self.bias, self.eps)
+            return layer_norm(input.bfloat16(), self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 _FASTER: dict[type[nn.Module], type[nn.Module]] = {nn.Dropout: _Dropout, nn.LayerNorm: _LayerNorm}
 
 
 def _attend(
-    module: nn.Module,
+    _module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -73,8 +151,6 @@ def _attend(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it; see `AttentionInterface`."""
-    del module
     dropping = partial(drop, probability=dropout) if dropout else None
     with torch.autocast("cpu", enabled=False):
         found = attend(query, key, value, scaling=scaling, mask=attention_mask, drop=dropping)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,29 +18,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from ..common.distributed import to_device
 from ..text.tokenization import TOKENS_PER_BATCH, Sequences
-from .attention import attend
+from .layers import attend
 
 Groups = list[tuple[int, int]]
 
 TOLERANCE = 1e-3
-
-
-class Encodes(Protocol):
-    """What packing needs of a model: a transformer encoder, and what comes before and after it."""
-
-    encoder: nn.Module
-
-    def eval(self) -> Self:
-        """The model, without dropout."""
-        ...
-
-    def token_types(self, input_ids: Tensor) -> dict[str, Tensor]:
-        """Further inputs of the encoder, each rows x length, that follow from the ids of a text."""
-        ...
-
-    def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """One vector (rows x hidden size) of the states of a text's tokens (rows x length x hidden size)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -56,22 +38,20 @@ class Pack:
     groups: Groups
 
 
+@dataclass(frozen=True)
 class Packed:
-    """A model over packed texts; `first_position` is that of a text's first token."""
+    """A `modeling.classifier.Classifier` over packed texts; `first_position` is that of a text's first token."""
 
-    def __init__(self, model: Any, length: int, first_position: int) -> None:
-        self.model = model
-        self.length = length
-        self.first_position = first_position
+    model: Any
+    length: int
+    first_position: int
 
     @classmethod
-    def of(cls, model: Encodes, longest: int) -> Self | None:
+    def of(cls, model: Any, longest: int) -> Self | None:
         """The model over packed texts of at most `longest` tokens; None when its encoder cannot read them."""
         first = first_position(model.eval().encoder, longest)
-        if first is None:
-            return None
         device = next(model.encoder.parameters()).device
-        return cls(model, max(longest, TOKENS_PER_BATCH[device.type]), first)
+        return None if first is None else cls(model, max(longest, TOKENS_PER_BATCH[device.type]), first)
 
     def batches(self, sequences: Sequences) -> Iterator[Pack]:
         """The sequences, the longest first."""
@@ -113,11 +93,8 @@ def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
 
 def split(values: Tensor, groups: Groups) -> Iterator[Tensor]:
     """The values of the tokens of a row (length x …) by groups: texts x their length x …."""
-    start = 0
-    for texts, length in groups:
-        end = start + texts * length
-        yield values[start:end].unflatten(0, (texts, length))
-        start = end
+    parts = values.split([texts * length for texts, length in groups])
+    return (part.unflatten(0, group) for part, group in zip(parts, groups, strict=True))
 
 
 @contextmanager
@@ -132,6 +109,7 @@ def packed_attention(encoder: nn.Module) -> Iterator[None]:
         config._attn_implementation = before
 
 
+@torch.inference_mode()
 def first_position(encoder: nn.Module, longest: int) -> int | None:
     """The position that the encoder gives to a text's first token; None when it cannot read packed texts.
 
@@ -143,32 +121,23 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
         return None
     if not getattr(encoder, "_supports_attention_backend", False):
         return None
-    ids = torch.arange(5, 5 + longest) % min(config.vocab_size, 1000)
+    device = next(encoder.parameters()).device
+    ids = torch.arange(5, 5 + longest, device=device) % min(config.vocab_size, 1000)
     ids[ids == config.pad_token_id] = 7
     texts = [ids, ids[: longest // 2]]
-    alone = torch.cat([states_of(encoder, input_ids=text[None])[0] for text in texts])
-    positions = torch.cat([torch.arange(len(text)) for text in texts])
-    groups = [(1, len(text)) for text in texts]
+    alone = torch.cat([encoder(input_ids=text[None]).last_hidden_state[0] for text in texts])
+    row, groups = torch.cat(texts)[None], [(1, len(text)) for text in texts]
+    positions = torch.cat([torch.arange(len(text), device=device) for text in texts])[None]
     for first in (0, (config.pad_token_id or 0) + 1):  # some begin after the position of the padding token
         with packed_attention(encoder):
-            found = states_of(
-                encoder, input_ids=torch.cat(texts)[None], position_ids=first + positions[None], groups=groups
-            )
-        if (found[0] - alone).abs().max() <= TOLERANCE * alone.abs().max():
+            found = encoder(input_ids=row, position_ids=first + positions, groups=groups).last_hidden_state[0]
+        if (found - alone).abs().max() <= TOLERANCE * alone.abs().max():
             return first
     return None
 
 
-@torch.inference_mode()
-def states_of(encoder: nn.Module, **inputs: Any) -> Tensor:
-    """The last states of the encoder: rows x length x hidden size."""
-    device = next(encoder.parameters()).device
-    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    return encoder(**moved).last_hidden_state
-
-
 def _attend(
-    module: nn.Module,
+    _module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -179,7 +148,7 @@ def _attend(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention (1 x heads x length x size) within each text; texts of one length together."""
-    del module, attention_mask
+    del attention_mask
     by_group = [
         [part.transpose(1, 2) for part in split(values[0].transpose(0, 1), groups)] for values in (query, key, value)
     ]

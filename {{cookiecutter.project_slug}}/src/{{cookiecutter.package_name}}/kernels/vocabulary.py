@@ -36,12 +36,12 @@ def trim(model: nn.Module, *texts: Sequences) -> WholeTable:
     """Keep in the model only those rows of its table that these texts use; it still takes the same ids."""
     encoder: Any = model.get_submodule("encoder")
     table = encoder.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is table)
-    whole = WholeTable(table.weight.detach(), torch.from_numpy(ids_in(texts, len(table.weight))), f"{name}.weight")
+    name = next(name for name, weights in model.named_parameters() if weights is table.weight)
+    whole = WholeTable(table.weight.detach(), torch.from_numpy(ids_in(texts, len(table.weight))), name)
     index = torch.zeros(len(whole.rows), dtype=torch.int64)
     index[whole.used] = torch.arange(len(whole.used))
     table.register_buffer("index", index, persistent=False)
-    table.register_forward_pre_hook(_to_index)
+    table.register_forward_pre_hook(lambda table, inputs: (table.get_buffer("index")[inputs[0]],))
     table.weight = nn.Parameter(whole.rows[whole.used])
     table.num_embeddings = len(whole.used)
     table.padding_idx = None  # the mask keeps every gradient from the padding
@@ -55,8 +55,3 @@ def ids_in(texts: tuple[Sequences, ...], size: int) -> np.ndarray:
         for row in range(len(sequences)):
             found[sequences[row]] = True
     return np.flatnonzero(found)
-
-
-def _to_index(table: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    (ids,) = inputs
-    return (table.get_buffer("index")[ids],)

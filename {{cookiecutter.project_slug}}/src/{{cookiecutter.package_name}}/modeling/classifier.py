@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
@@ -51,6 +51,10 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(0.0 if task == "regression" else getattr(config, "hidden_dropout_prob", 0.1))
         self.head = nn.Linear(config.hidden_size, outputs)
 
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits: rows x outputs."""
+        return self.classify(self.embed(input_ids, attention_mask))
+
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector per text: rows x hidden size."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **self.token_types(input_ids))
@@ -70,10 +74,6 @@ class Classifier(nn.Module):
     def classify(self, vectors: Tensor) -> Tensor:
         """Logits (rows x outputs) of vectors (rows x hidden size)."""
         return self.head(self.dropout(vectors))
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits: rows x outputs."""
-        return self.classify(self.embed(input_ids, attention_mask))
 
 
 def after_first(ids: Tensor, separator: int) -> Tensor:
@@ -137,8 +137,3 @@ def load_fine_tuned(directory: Path, outputs: int, pooling: Pooling, task: Task)
     model = Classifier(encoder, outputs, pooling, task, separator_of(directory, config, task))
     load_model(model, directory / "model.safetensors")
     return model.eval()
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the weights as safetensors, without any metadata but the format."""
-    save_model(model, str(path), metadata={"format": "pt"})

@@ -50,11 +50,14 @@ def run_batches(
     """Vectors or logits (rows x size, float32) of this rank's batches, every n-th, with the indices of their texts."""
     model = batched.model.eval()
     device = next(model.parameters()).device
-    for batch in islice(batched.batches(sequences), distributed.rank(), None, distributed.world_size()):
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), invariant_attention(device):
-            vectors = batched.embed(batch)
-            values = vectors if output == "vectors" else model.classify(vectors)
-        yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
+    rank, ranks = distributed.rank(), distributed.world_size()
+    with tqdm(total=len(sequences) // ranks, desc=output, unit="text", leave=None, disable=rank > 0 or None) as bar:
+        for batch in islice(batched.batches(sequences), rank, None, ranks):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16), invariant_attention(device):
+                vectors = batched.embed(batch)
+                values = vectors if output == "vectors" else model.classify(vectors)
+            yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
+            bar.update(len(batch.rows))
 
 
 def invariant_attention(device: torch.device) -> AbstractContextManager[None]:
@@ -70,13 +73,10 @@ def invariant_attention(device: torch.device) -> AbstractContextManager[None]:
 
 def run_over(batched: "Padded | Packed", sequences: Sequences, *, output: Literal["vectors", "logits"]) -> np.ndarray:
     """Vectors or logits of every text, float32, in the order given; for a stage of one process."""
-    result: np.ndarray | None = None
-    with tqdm(total=len(sequences), desc=output, unit="text", disable=None) as bar:
-        for rows, values in run_batches(batched, sequences, output=output):
-            if result is None:
-                result = np.empty((len(sequences), values.shape[1]), dtype=np.float32)
-            result[rows] = values
-            bar.update(len(rows))
-    if result is None:
-        raise ValueError("no texts")
-    return result
+    return in_order(list(run_batches(batched, sequences, output=output)))
+
+
+def in_order(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The rows of all batches, by the index of their text."""
+    rows, values = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return values[np.argsort(rows)]

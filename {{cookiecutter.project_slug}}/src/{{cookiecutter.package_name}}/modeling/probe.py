@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
@@ -15,10 +15,6 @@ from ..config import Task
 from ..paths import PROBE_FILE
 from .classifier import LOSSES
 from .scores import rounded, scores
-
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-
 
 # Vectors (rows x size) and targets (`tasks.targets_of`).
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -48,11 +44,8 @@ def choose_probe(
     probes = {c: fit_probe(*train, c, task) for c in sorted(candidates)}
     found = {c: _measure(probe, validation, task) for c, probe in probes.items()}
     chosen = min(found, key=lambda c: found[c]["loss"])  # of equal ones the first, which regularises most
-    return probes[chosen], {
-        "c": chosen,
-        "validation": found[chosen],
-        "candidates": [{"c": c} | found[c] for c in found],
-    }
+    candidates_found = [{"c": c} | measured for c, measured in found.items()]
+    return probes[chosen], {"c": chosen, "validation": found[chosen], "candidates": candidates_found}
 
 
 def _measure(probe: Probe, rows: Labelled, task: Task) -> dict[str, float]:
@@ -68,39 +61,32 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
     c: inverse strength of the L2 penalty. Logistic regression, in multi_label one for each label; for regression, ridge
     regression.
     """
-    from sklearn.linear_model import Ridge  # here: loading a probe does not need it, and it takes half a second
+    from sklearn.linear_model import LogisticRegression, Ridge  # here: loading a probe does not need it
 
     if task == "regression":
         ridge = Ridge(alpha=1 / c).fit(vectors, targets)
-        return _probe([ridge.coef_], [ridge.intercept_])
+        return _float32([ridge.coef_], [ridge.intercept_])
+    logistic = LogisticRegression(C=c, max_iter=2000)
     if task == "multi_label":
-        layers = [_one_label(vectors, column, c) for column in targets.T]
-        return _probe([weight for weight, _ in layers], [bias for _, bias in layers])
-    model = _logistic(vectors, targets, c)
-    if len(model.coef_) > 1:
-        return _probe(model.coef_, model.intercept_)
+        weight, bias = np.zeros((targets.shape[1], vectors.shape[1])), np.zeros(targets.shape[1])
+        for label, column in enumerate(targets.T):
+            if column.min() < column.max():
+                logistic.fit(vectors, column)
+                weight[label], bias[label] = logistic.coef_[0], logistic.intercept_[0]
+            else:  # only a bias where all training rows have the label or none has
+                smoothed = (column.sum() + 0.5) / (len(column) + 1)
+                bias[label] = np.log(smoothed / (1 - smoothed))
+        return _float32(weight, bias)
+    logistic.fit(vectors, targets)
+    if len(logistic.coef_) > 1:
+        return _float32(logistic.coef_, logistic.intercept_)
     # For two labels scikit-learn keeps one row of weights. Half of it for one label and half of it, negated, for the
     # other give the same probabilities.
     half = np.array([[-0.5], [0.5]])
-    return _probe(half * model.coef_, half[:, 0] * model.intercept_)
+    return _float32(half * logistic.coef_, half[:, 0] * logistic.intercept_)
 
 
-def _logistic(vectors: np.ndarray, targets: np.ndarray, c: float) -> "LogisticRegression":
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=c, max_iter=2000).fit(vectors, targets)
-
-
-def _one_label(vectors: np.ndarray, targets: np.ndarray, c: float) -> tuple[np.ndarray, float]:
-    """The row of the layer for one label; only a bias where all training rows have it or none has."""
-    if targets.min() == targets.max():
-        smoothed = (targets.sum() + 0.5) / (len(targets) + 1)
-        return np.zeros(vectors.shape[1]), float(np.log(smoothed / (1 - smoothed)))
-    model = _logistic(vectors, targets, c)
-    return model.coef_[0], model.intercept_[0]
-
-
-def _probe(weight: object, bias: object) -> Probe:
+def _float32(weight: object, bias: object) -> Probe:
     return Probe(np.asarray(weight, dtype=np.float32), np.asarray(bias, dtype=np.float32))
 
 

@@ -5,6 +5,7 @@ stands in evaluation/metrics.py, so that a change there trains nothing again.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ Scorer = Callable[[np.ndarray], dict[str, float]]
 def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
     """A function from the weight of each row to the scores; with all weights 1 they are those of the rows."""
     if task == "regression":
-        return _regression(targets.astype(np.float64), values[:, 0].astype(np.float64))
+        return partial(_regression, targets.astype(np.float64), values[:, 0].astype(np.float64))
     if task == "multi_label":
-        return _label_sets(targets.astype(bool), decisions_of(task, values).astype(bool))
-    return _labels(targets, decisions_of(task, values)[:, 0], values.shape[1])
+        return partial(_label_sets, targets.astype(bool), decisions_of(task, values).astype(bool))
+    return partial(_labels, targets, decisions_of(task, values)[:, 0], values.shape[1])
 
 
 def scores(task: Task, targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
@@ -45,31 +46,20 @@ def rounded(found: dict[str, float]) -> dict[str, float]:
     return {name: round(value, DECIMALS) for name, value in found.items()}
 
 
-def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int) -> Scorer:
+def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int, weights: np.ndarray) -> dict[str, float]:
     right = targets == chosen
-
-    def weighted(weights: np.ndarray) -> dict[str, float]:
-        hits = np.bincount(targets[right], weights[right], labels)
-        members = np.bincount(targets, weights, labels) + np.bincount(chosen, weights, labels)
-        return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": float(_f1(hits, members).mean())}
-
-    return weighted
+    hits = np.bincount(targets[right], weights[right], labels)
+    members = np.bincount(targets, weights, labels) + np.bincount(chosen, weights, labels)
+    return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": float(_f1(hits, members).mean())}
 
 
-def _label_sets(targets: np.ndarray, chosen: np.ndarray) -> Scorer:
-    both = (targets & chosen).astype(np.float64)
-    either = targets.astype(np.float64) + chosen
-    exact = (targets == chosen).all(axis=1)
-
-    def weighted(weights: np.ndarray) -> dict[str, float]:
-        hits, members = weights @ both, weights @ either
-        return {
-            "micro_f1": float(_f1(hits.sum(), members.sum())),
-            "macro_f1": float(_f1(hits, members).mean()),
-            "exact_match": float(weights[exact].sum() / weights.sum()),
-        }
-
-    return weighted
+def _label_sets(targets: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    hits, members = weights @ (targets & chosen), weights @ targets + weights @ chosen
+    return {
+        "micro_f1": float(_f1(hits.sum(), members.sum())),
+        "macro_f1": float(_f1(hits, members).mean()),
+        "exact_match": float(weights @ (targets == chosen).all(axis=1) / weights.sum()),
+    }
 
 
 def _f1(hits: Any, members: Any) -> np.ndarray:
@@ -77,15 +67,10 @@ def _f1(hits: Any, members: Any) -> np.ndarray:
     return np.divide(2 * hits, members, out=np.zeros(np.shape(hits)), where=np.asarray(members) > 0)
 
 
-def _regression(targets: np.ndarray, values: np.ndarray) -> Scorer:
-    errors = values - targets
-
-    def weighted(weights: np.ndarray) -> dict[str, float]:
-        share = weights / weights.sum()
-        squared = float(share @ errors**2)
-        spread = float(share @ (targets - share @ targets) ** 2)
-        # All targets equal: nothing to explain, and what is off by anything explains nothing.
-        r2 = 1 - squared / spread if spread > 0 else float(squared == 0)
-        return {"r2": r2, "rmse": squared**0.5, "mae": float(share @ abs(errors))}
-
-    return weighted
+def _regression(targets: np.ndarray, values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    errors, share = values - targets, weights / weights.sum()
+    squared = float(share @ errors**2)
+    spread = float(share @ (targets - share @ targets) ** 2)
+    # All targets equal: nothing to explain, and what is off by anything explains nothing.
+    r2 = 1 - squared / spread if spread > 0 else float(squared == 0)
+    return {"r2": r2, "rmse": squared**0.5, "mae": float(share @ abs(errors))}

@@ -16,10 +16,9 @@ from ..common.tasks import targets_of
 from ..config import Params
 from ..kernels import accelerate
 from ..modeling.classifier import load_base
-from ..modeling.embedding_cache import VECTORS, Embedded, copy_rows, embed_new
 from ..modeling.forward import batched, run_batches
-from ..modeling.near_duplicates import near_duplicates
 from ..modeling.probe import Labelled, choose_probe, save_probe
+from ..modeling.vectors import Embedded, copy_rows, embed_new, near_duplicates
 from ..text.token_store import open_store
 from ..text.tokenization import Sequences
 
@@ -35,7 +34,7 @@ def run(params: Params) -> None:
         return
     with new_directory(paths.EMBEDDINGS) as new:
         for split in paths.SPLITS:
-            copy_rows(kept / VECTORS, index[slice(*store.span(split))], new / paths.split_embeddings(split).name)
+            copy_rows(kept, index[slice(*store.span(split))], new / paths.split_embeddings(split).name)
     learn(params)
     files = {split: paths.split_embeddings(split) for split in paths.SPLITS}
     write_json(paths.NEAR_DUPLICATES, near_duplicates(files, params.embeddings.near_duplicate_cosine))

@@ -14,8 +14,7 @@ from ..common.manifest import verified_manifest
 from ..common.tasks import label_disagreement, output_size, targets_of, values_of
 from ..config import Params
 from ..evaluation.card import Reports, model_card
-from ..evaluation.metrics import calibration_table, per_class_table, summary
-from ..evaluation.predictions import predictions
+from ..evaluation.metrics import calibration_table, per_class_table, predictions, summary
 from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier
 from ..kernels import accelerate

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_model
 from torch import nn
-
-from ..modeling.classifier import save_weights
 
 torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
@@ -49,15 +48,14 @@ class Pace:
 
 
 def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint over the one before the last: pages that are in memory already are faster to write."""
+    """Write a checkpoint in place of the one before the last."""
     whole = {"progress": vars(progress), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
     beside = directory / "step.partial"
     for old in _by_step(directory)[: 1 - KEPT]:
-        old.replace(beside)
+        old.unlink()
     try:
-        with beside.open("r+b" if beside.exists() else "wb") as file:
+        with beside.open("wb") as file:
             torch.save(whole, file)
-            file.truncate()
         beside.replace(directory / f"step-{progress.step}.pt")
     finally:
         beside.unlink(missing_ok=True)
@@ -79,7 +77,7 @@ def keep_best(directory: Path, progress: Progress, score: float, model: nn.Modul
     if progress.best is not None and score <= progress.best:
         return
     beside = (directory / BEST).with_suffix(".partial")
-    save_weights(model, beside)
+    save_model(model, str(beside), metadata={"format": "pt"})
     beside.replace(directory / BEST)
     progress.best = score
 

@@ -6,10 +6,12 @@ run does not restore, takes longer to import, and spends more time between the s
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -21,7 +23,7 @@ from ..common.tasks import MAIN_SCORE, values_of
 from ..config import FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
-from ..modeling.forward import batched, run_batches
+from ..modeling.forward import batched, in_order, run_batches
 from ..modeling.scores import DECIMALS, main_score
 from . import checkpoints
 from .batches import Rows, order_of
@@ -38,7 +40,7 @@ RankBatch = tuple[tuple[Tensor, Tensor, Tensor], float]
 class Plan:
     """Steps of an epoch, steps in all, and windows of an epoch: each ends with a point of the curve.
 
-    The windows of an epoch have equally many steps, or one more, so every point is a mean over equally many losses.
+    The windows of an epoch have equally many steps, or one more.
     """
 
     epoch: int
@@ -63,20 +65,22 @@ def train(
 
     The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
     """
+    distributed.require_divisible(params.fine_tune.batch_size)
     plan = Plan.of(params.fine_tune, len(rows))
     parallel = data_parallel(model.to(device))
     optimizer = adamw(model, params.fine_tune)
     progress = checkpoints.load_last(directory, model, optimizer)
     if progress.step and distributed.on_rank_0():
         print(f"going on from step {progress.step}", file=sys.stderr)
-    batches = Batches(rows, params)
+    batches = batches_from(progress.step, plan, rows, params)
     losses: list[Tensor] = []
     pace = Pace()
     with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
         for step in range(progress.step, plan.steps):
             seed_step(params.seed, step)
-            set_learning_rate(optimizer, params.fine_tune.learning_rate * schedule(step, plan, params.fine_tune))
-            losses.append(train_step(parallel, optimizer, batches.of_step(step, plan), params))
+            for group in optimizer.param_groups:
+                group["lr"] = params.fine_tune.learning_rate * schedule(step, plan, params.fine_tune)
+            losses.append(train_step(parallel, optimizer, next(batches), params))
             bar.update()
             if plan.stops_at(step + 1):
                 progress.step = step + 1
@@ -99,25 +103,16 @@ def data_parallel(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model, find_unused_parameters=True)
 
 
-class Batches:
-    """This rank's part of the batch of any step."""
-
-    def __init__(self, rows: Rows, params: Params) -> None:
-        distributed.require_divisible(params.fine_tune.batch_size)
-        self.rows = rows
-        self.size, self.seed = params.fine_tune.batch_size, params.seed
-        self.lengths = rows.sequences.lengths()
-        self.order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=int))
-
-    def of_step(self, step: int, plan: Plan) -> RankBatch:
-        """This rank's rows of the step's batch; at least one row, whose weight is then 0."""
-        epoch, index = divmod(step, plan.epoch)
-        if self.order[0] != epoch:
-            self.order = epoch, order_of(self.lengths, self.size, self.seed, epoch)
-        batch = self.order[1][index * self.size : (index + 1) * self.size]
-        own = batch[distributed.rank() :: distributed.world_size()]
-        weight = len(own) * distributed.world_size() / len(batch)
-        return self.rows.batch(own if len(own) else batch[:1]), weight
+def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[RankBatch]:
+    """This rank's rows of the batch of this step and of all later ones; at least one row, whose weight is then 0."""
+    size, ranks = params.fine_tune.batch_size, distributed.world_size()
+    for epoch in range(step // plan.epoch, params.fine_tune.epochs):
+        order = order_of(rows.sequences.lengths(), size, params.seed, epoch)
+        done = max(0, step - epoch * plan.epoch)
+        for start in range(done * size, len(order), size):
+            batch = order[start : start + size]
+            own = batch[distributed.rank() :: ranks]
+            yield rows.batch(own if len(own) else batch[:1]), len(own) * ranks / len(batch)
 
 
 def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
@@ -132,12 +127,6 @@ def schedule(step: int, plan: Plan, settings: FineTune) -> float:
     """The learning rate of a step, as a part of the highest: linear warm-up, then linear decay to 0."""
     warmup = math.ceil(settings.warmup_fraction * plan.steps)
     return step / warmup if step < warmup else (plan.steps - step) / (plan.steps - warmup)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every group."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def seed_step(seed: int, step: int) -> None:
@@ -182,9 +171,10 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
     targets = validation.targets(np.arange(len(validation)))
     loss = LOSSES[params.task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
     score = main_score(params.task, targets, values_of(params.task, logits))
-    progress.curve[-1] |= {"validation_loss": loss, "validation_score": score}
+    progress.curve[-1] |= {"validation_loss": loss, f"validation_{MAIN_SCORE[params.task]}": score}
     checkpoints.keep_best(directory, progress, score, model)
-    write_text(directory / CURVE, curve_as_csv(progress.curve, MAIN_SCORE[params.task]))
+    curve = pl.DataFrame(progress.curve, infer_schema_length=None)
+    write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
 
 
 def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:
@@ -192,17 +182,4 @@ def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | Non
     over = batched(model, params.compute, params.text.max_length)
     own = list(run_batches(over, rows.sequences, output="logits", bf16=params.compute.precision == "bf16"))
     found = distributed.gather(own)
-    if found is None:
-        return None
-    indices = np.concatenate([index for index, _ in found])
-    return np.concatenate([values for _, values in found])[np.argsort(indices)]
-
-
-def curve_as_csv(curve: list[dict[str, float]], score: str) -> str:
-    """Step, training loss, and where an epoch ends validation loss and score; nothing that a clock touches."""
-    lines = [f"step,training_loss,validation_loss,validation_{score}"]
-    for point in curve:
-        values = [point.get(name) for name in ("training_loss", "validation_loss", "validation_score")]
-        cells = ["" if value is None else f"{value:.{DECIMALS}f}" for value in values]
-        lines.append(",".join([str(point["step"]), *cells]))
-    return "\n".join(lines) + "\n"
+    return None if found is None else in_order(found)
