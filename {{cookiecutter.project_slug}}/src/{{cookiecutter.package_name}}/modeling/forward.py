@@ -60,7 +60,7 @@ def run_batches(
             bar.update(len(batch.rows))
 
 
-def invariant_attention(device: torch.device) -> AbstractContextManager[None]:
+def invariant_attention(device: torch.device) -> AbstractContextManager[object]:
     """Within it, torch's attention on a GPU gives a text the same bits whatever else is in its batch.
 
     The flash kernel does not in bfloat16: from 257 tokens on, how it splits a sum depends on the number of texts, and
