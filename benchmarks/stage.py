@@ -42,7 +42,7 @@ def main() -> None:
 def loaded(package: str, stage: str) -> tuple[Any, Any]:
     """The parameters, and the stage's module in the process environment that the launcher gives it."""
     params = importlib.import_module(f"{package}.config").load_params()
-    importlib.import_module(f"{package}.common.process").set_up_process(params.compute)
+    importlib.import_module(f"{package}.common.determinism").set_up_process(params.compute)
     if SPIN in os.environ:
         del os.environ["OMP_WAIT_POLICY"]
     return params, importlib.import_module(f"{package}.stages.{stage}")

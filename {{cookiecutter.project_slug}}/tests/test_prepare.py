@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_project import PACKAGE, ROOT, params_with, run_stage, sentences, write_params, write_table
 
-from {{ cookiecutter.package_name }}.data import sorting
+from {{ cookiecutter.package_name }}.data import splits
 from {{ cookiecutter.package_name }}.data.labels import sorted_names
 from {{ cookiecutter.package_name }}.data.splits import (
     decide,
@@ -47,7 +47,7 @@ def keys(texts: list[str]) -> pl.Series:
 def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl.DataFrame:
     """Rows as `decide` takes them."""
     with tempfile.TemporaryDirectory() as directory:
-        rows = sorting.SortedRows(Path(directory), split_seed=7)
+        rows = splits.SortedRows(Path(directory), split_seed=7)
         for (text, label), table in zip(pairs, tables or ["all"] * len(pairs), strict=True):
             rows.add(table, [(text, None, label)])
         return pl.concat(rows.ranges())
@@ -229,17 +229,17 @@ def test_neither_the_order_nor_the_runs_and_ranges_change_a_byte(
     assert len(before) == 4
     random.Random(0).shuffle(rows)
     assert outs_of(tmp_path, rows, monkeypatch) == before
-    monkeypatch.setattr(sorting, "BYTES_PER_RUN", 10_000)
-    monkeypatch.setattr(sorting, "CHARACTERS_PER_RANGE", 1000)
+    monkeypatch.setattr(splits, "BYTES_PER_RUN", 10_000)
+    monkeypatch.setattr(splits, "CHARACTERS_PER_RANGE", 1000)
     assert outs_of(tmp_path, rows, monkeypatch) == before
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
 
 
 def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sorting, "BYTES_PER_RUN", 10 * sorting.BYTES_PER_ROW)
-    monkeypatch.setattr(sorting, "CHARACTERS_PER_RANGE", 20)
+    monkeypatch.setattr(splits, "BYTES_PER_RUN", 10 * splits.BYTES_PER_ROW)
+    monkeypatch.setattr(splits, "CHARACTERS_PER_RANGE", 20)
     texts = [str(number % 70) for number in range(100)]
-    rows = sorting.SortedRows(tmp_path, split_seed=7)
+    rows = splits.SortedRows(tmp_path, split_seed=7)
     rows.add("all", ((text, None, "a") for text in texts))
     frames = list(rows.ranges())
     assert len(list(tmp_path.glob("run-*"))) == 10
@@ -250,9 +250,9 @@ def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: p
 
 def test_what_a_kill_leaves_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = outs_of(tmp_path, sentences(100, seed=4), monkeypatch)
-    for name in (".processed.partial", ".processed.scratch.partial"):
-        (tmp_path / "data" / name).mkdir()
-        (tmp_path / "data" / name / "run-0.ipc").write_bytes(b"torn")
+    scratch = tmp_path / "data/.processed.partial/scratch"
+    scratch.mkdir(parents=True)
+    (scratch / "run-0.ipc").write_bytes(b"torn")
     assert outs_of(tmp_path, sentences(100, seed=4), monkeypatch) == before
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
 

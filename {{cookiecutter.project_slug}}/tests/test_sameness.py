@@ -63,7 +63,7 @@ import sys
 from pathlib import Path
 from {PACKAGE} import determinism
 from {PACKAGE}.config import load_params
-determinism.set_environment(load_params(Path(sys.argv[1])).compute)
+determinism.set_up_process(load_params(Path(sys.argv[1])).compute)
 import numpy as np
 from {PACKAGE}.modeling.probe import fit_probe
 rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import errno
 import importlib
 import sys
 
-from .common.process import set_up_process
+from .common.determinism import set_up_process
 from .config import STAGES, load_params
 from .errors import UserError
 

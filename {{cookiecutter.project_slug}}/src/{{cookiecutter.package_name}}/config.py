@@ -25,7 +25,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
-
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -83,13 +82,6 @@ class Fetch(Block):
     data: DataSource | None = None
     model: ModelSource
 
-    @model_validator(mode="before")
-    @classmethod
-    def _a_block_is_there_or_left_out(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "data" in values and values["data"] is None:
-            raise ValueError("data is null; leave the block out where data/raw holds your own tables")
-        return values
-
 
 class Keep(Block):
     """Keep only the rows with this value in this column."""
@@ -113,20 +105,12 @@ class Prepare(Block):
     test_fraction: Fraction
 
     @model_validator(mode="after")
-    def _some_rows_are_left_for_training(self) -> "Prepare":
+    def _the_values_fit_together(self) -> "Prepare":
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must be less than 1")
-        return self
-
-    @model_validator(mode="after")
-    def _every_column_is_another(self) -> "Prepare":
         columns = [name for name in (self.text_column, self.second_text_column, self.label_column) if name]
         if len(set(columns)) < len(columns):
             raise ValueError("text_column, second_text_column and label_column must be different columns")
-        return self
-
-    @model_validator(mode="after")
-    def _every_label_has_a_name_of_its_own(self) -> "Prepare":
         names = (self.label_names or {}).values()
         if len(set(names)) < len(names):
             raise ValueError("label_names must be different names")
@@ -226,14 +210,10 @@ def load(path: Path, model: type[Model]) -> Model:
 
 
 def _in_one_line(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "the file"
-    if problem["type"] == "extra_forbidden":
-        return f"  {key}: unknown key"
-    if problem["type"] == "missing":
-        return f"  {key}: missing"
-    if not problem["loc"]:
-        return f"  {key}: {problem['msg']}"
-    return f"  {key}: {problem['msg']}, found {problem['input']!r}"
+    key = ".".join(map(str, problem["loc"]))
+    found = f"{problem['msg']}, found {problem['input']!r}" if key else problem["msg"]
+    short = {"extra_forbidden": "unknown key", "missing": "missing"}
+    return f"  {key or 'the file'}: {short.get(problem['type'], found)}"
 
 
 if __name__ == "__main__":

@@ -10,20 +10,24 @@ the file of --rejects, else with 1.
 """
 
 import argparse
+import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from . import paths
 from .errors import UserError
 from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier
-from .inference.output_files import write_answers, write_json_lines
-from .inference.texts import read_texts
-from .tables import MalformedRow
+from .inference.outputs import Answer, Answers
+from .tables import Column, MalformedRow, read_rows
+from .tables.files import DELIMITERS, format_of
+from .tables.rows import kind_of
 from .text.tokenization import Text
 
 
@@ -61,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer what the arguments name; 0 when nothing was lost."""
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
     source = texts_of(arguments, pairs=classifier.task == "pair")
-    rejects = Rejects(arguments.rejects)
-    with rejects, tqdm(desc="predict", unit="text", disable=None) as bar:
-        answers = counted(classifier.predict(rejects.without(source)), bar)
+    with (arguments.rejects or Path(os.devnull)).open("w", encoding="utf-8") as file:
+        rejects = Rejects(file)
+        answers = tqdm(classifier.predict(rejects.without(source)), desc="predict", unit="text", disable=None)
         if arguments.output is None:
             write_json_lines(answers, sys.stdout)
         else:
@@ -83,33 +87,26 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | M
             found="one without the other" if pairs else "--second-text",
             fix="give both" if pairs else "leave --second-text out",
         )
-    if arguments.text is None:
-        second = arguments.second_column if pairs else None
-        return read_texts(arguments.file or sys.stdin.buffer, arguments.column, second)
-    return [(arguments.text, arguments.second_text) if pairs else arguments.text]
+    if arguments.text is not None:
+        return [(arguments.text, arguments.second_text) if pairs else arguments.text]
+    columns = [Column(arguments.column, "--column"), Column(arguments.second_column, "--second-column")]
+    return read_rows(arguments.file or sys.stdin.buffer, columns if pairs else columns[:1], text_of)
 
 
-def counted(answers: Iterable[dict], bar: tqdm) -> Iterator[dict]:
-    """The answers, each moving the bar."""
-    for answer in answers:
-        yield answer
-        bar.update()
+def text_of(*values: Any) -> Text:
+    """The text of a row, or its pair of texts. Raises ValueError for another value."""
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"expected text, found {kind_of(value)}")
+    return (values[0], values[1]) if len(values) > 1 else values[0]
 
 
 class Rejects:
-    """The malformed rows: reported on standard error and, where a file is given, written there as JSON Lines."""
+    """The malformed rows: counted, reported on standard error, and written to a file as JSON Lines."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
         self.count = 0
-        self._open = ExitStack()
-
-    def __enter__(self) -> "Rejects":
-        self.file = self._open.enter_context(self.path.open("w", encoding="utf-8")) if self.path else None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
 
     def without(self, source: Iterable[Text | MalformedRow]) -> Iterator[Text]:
         """The texts of the source, without the malformed rows."""
@@ -119,9 +116,47 @@ class Rejects:
                 continue
             self.count += 1
             print(f"line {item.line} is left out: {item.reason}", file=sys.stderr)
-            if self.file:
-                record = {"line": item.line, "reason": item.reason, "content": item.content}
-                self.file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self.file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+
+
+def write_json_lines(answers: Iterable[Answer], file: TextIO) -> None:
+    """One JSON object per line."""
+    for answer in answers:
+        file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+
+
+def write_answers(answers: Iterable[Answer], path: Path, form: Answers) -> None:
+    """Write JSON Lines, CSV, TSV or Parquet, by the file's name; to a file beside `path` first, then rename."""
+    suffix = format_of(path)
+    beside = path.with_name(f".{path.name}.partial")
+    columns = form.columns()
+    try:
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            if suffix in DELIMITERS:
+                rows = csv.writer(file, delimiter=DELIMITERS[suffix], lineterminator="\n")
+                rows.writerow(columns)
+                rows.writerows(map(form.cells, answers))
+            elif suffix == ".parquet":
+                write_json_lines((dict(zip(columns, form.cells(one), strict=True)) for one in answers), file)
+            else:
+                write_json_lines(answers, file)
+        if suffix == ".parquet":
+            _to_parquet(beside, columns)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _to_parquet(path: Path, columns: dict[str, type]) -> None:
+    """Make Parquet of JSON Lines: it is written by columns, and memory is not to grow with the rows."""
+    import polars as pl
+
+    lines = path.rename(f"{path}.lines")
+    try:
+        schema = {name: pl.DataType.from_python(kind) for name, kind in columns.items()}
+        pl.scan_ndjson(lines, schema=schema).sink_parquet(path)
+    finally:
+        lines.unlink()
 
 
 if __name__ == "__main__":

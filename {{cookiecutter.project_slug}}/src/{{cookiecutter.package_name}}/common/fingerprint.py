@@ -26,10 +26,9 @@ def import_closure(module: Path) -> set[Path]:
     waiting = [module]
     while waiting:
         path = waiting.pop()
-        if path in found or path in WITHOUT_EFFECT:
-            continue
-        found.add(path)
-        waiting += imported_by(path)
+        if path not in found | WITHOUT_EFFECT:
+            found.add(path)
+            waiting += imported_by(path)
     return found
 
 

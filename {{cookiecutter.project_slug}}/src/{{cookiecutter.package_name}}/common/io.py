@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,15 @@ def sha256_of(path: Path) -> str:
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
     """Give an empty directory beside `path`; put it in place of `path` when the block ends well."""
-    with _directory_until_the_end(path.with_name(f".{path.name}.partial")) as beside:
+    beside = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
         yield beside
         shutil.rmtree(path, ignore_errors=True)
         beside.rename(path)
-
-
-def scratch_directory(path: Path) -> AbstractContextManager[Path]:
-    """Give an empty directory beside `path` for what is needed only until the block ends."""
-    return _directory_until_the_end(path.with_name(f".{path.name}.scratch.partial"))
-
-
-@contextmanager
-def _directory_until_the_end(path: Path) -> Iterator[Path]:
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    try:
-        yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -39,14 +39,10 @@ def verified_manifest(directory: Path, needed: tuple[str, ...] = ()) -> dict[str
     if digest != _digest(manifest):
         raise _changed(path, f"digest {digest}", _digest(manifest))
     for name in sorted(files.keys() | set(needed)):
-        if (directory / name).exists():
-            found = sha256_of(directory / name)
-        elif name in needed:
-            found = "no such file"
-        else:
-            continue
-        if found != files.get(name):
-            raise _changed(directory / name, f"sha256 {files.get(name)}", found)
+        path = directory / name
+        found = sha256_of(path) if path.exists() else "no such file"
+        if found != files.get(name) and (path.exists() or name in needed):
+            raise _changed(path, f"sha256 {files.get(name)}", found)
     return manifest
 
 

@@ -36,9 +36,11 @@ class LabelReader:
         """The label of a cell; None where there is none. Raises ValueError for what cannot be one."""
         if self.task == "regression":
             return _number(value)
-        if self.task == "multi_label":
-            return self._names(value)
-        return self._name(value)
+        if self.task != "multi_label":
+            return self._name(value)
+        parts = value.split(self.separator) if isinstance(value, str) else value
+        names = {self._name(part) for part in (parts if isinstance(parts, list) else [parts])}
+        return JOINT.join(sorted(name for name in names if name))
 
     def _name(self, value: Any) -> str | None:
         if value is not None and not isinstance(value, (str, int, float)):
@@ -46,17 +48,8 @@ class LabelReader:
         name, repair = _name_of(value)
         if repair:
             self.repaired[repair] += 1
-        if name and name not in self._seen:
-            self._see(name)
-        return name
-
-    def _names(self, value: Any) -> str:
-        parts = value.split(self.separator) if isinstance(value, str) else value
-        names = {self._name(part) for part in (parts if isinstance(parts, list) else [parts])}
-        return JOINT.join(sorted(name for name in names if name))
-
-    def _see(self, name: str) -> None:
-        self._seen.add(name)
+        if name:
+            self._seen.add(name)
         if len(self._seen) > MOST_LABELS:
             raise UserError(
                 f"there are more than {MOST_LABELS:,} labels",
@@ -64,6 +57,7 @@ class LabelReader:
                 found=", ".join(repr(label[:30]) for label in sorted(self._seen)[:3]) + ", …",
                 fix="set prepare.label_column in params.yaml to another column; for numbers, task: regression",
             )
+        return name
 
 
 @lru_cache(maxsize=2 * MOST_LABELS, typed=True)
@@ -86,9 +80,8 @@ def _number(value: Any) -> str | None:
         return None
     is_number = _NUMBER.fullmatch(text) if isinstance(text, str) else isinstance(text, (int, float))
     if isinstance(text, bool) or not is_number or abs(float(text)) > 1e308:
-        raise ValueError(
-            f"expected a finite number, found {repr(text[:40]) if isinstance(text, str) else kind_of(text)}"
-        )
+        found = repr(text[:40]) if isinstance(text, str) else kind_of(text)
+        raise ValueError(f"expected a finite number, found {found}")
     return repr(float(text) + 0.0)  # -0.0 is 0.0
 
 
@@ -109,9 +102,7 @@ def as_column(labels: pl.Series, names: list[str], task: str) -> pl.Series:
 
 def names_in(label: str, task: str) -> list[str]:
     """The names in a label."""
-    if task == "regression":
-        return []
-    return [name for name in label.split(JOINT) if name] if task == "multi_label" else [label]
+    return [] if task == "regression" else [name for name in label.split(JOINT) if name]
 
 
 def sorted_names(names: set[str]) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from .. import paths
@@ -18,22 +17,17 @@ SHOWN = 10
 
 
 class SplitCounts:
-    """What is counted of the rows of one split while they pass."""
+    """The rows of one split and their labels, counted while they pass."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.rows = 0
         self.per_label: Counter[str] = Counter()
         self.without_any_label = 0
-        self.characters: Counter[int] = Counter()
-        self.second_characters: Counter[int] = Counter()
 
     def add(self, part: pl.DataFrame) -> None:
-        """Count rows: columns `text`, `second_text`, `label`."""
+        """Count rows by the column `label`."""
         self.rows += part.height
-        self.characters.update(_lengths(part["text"]))
-        if self.task == "pair":
-            self.second_characters.update(_lengths(part["second_text"]))
         if self.task != "regression":
             for label, count in part["label"].value_counts().iter_rows():
                 names = names_in(label, self.task)
@@ -41,48 +35,46 @@ class SplitCounts:
                 self.without_any_label += 0 if names else count
 
     def profile(self, table: Path, names: Mapping[str, str]) -> dict[str, Any]:
-        """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target, which are in `table`.
+        """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target.
 
-        names: what each label is called.
+        table: the rows as they were written. names: what each label is called.
         """
-        found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(self.characters)}
+        found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(table, pl.col("text").str.len_chars())}
         if self.task == "pair":
-            found["second_characters"] = _quantiles(self.second_characters)
+            found["second_characters"] = _quantiles(table, pl.col("second_text").str.len_chars())
         if self.task == "regression":
-            return found | {"target": _quantiles(Counter(pl.read_parquet(table, columns=["label"])["label"]))}
+            return found | {"target": _quantiles(table, pl.col("label"))}
         if self.task == "multi_label":
             found["without_any_label"] = self.without_any_label
         return found | {"per_label": {names[label]: count for label, count in self.per_label.items()}}
 
 
-def _lengths(texts: pl.Series) -> dict[int, int]:
-    """How many texts have so many characters."""
-    return dict(texts.str.len_chars().value_counts().iter_rows())
-
-
-def _quantiles(counts: Counter[Any]) -> dict[str, Any]:
-    """The values that stand nearest to the quantiles in the order of all values, each as often as it was counted."""
-    values = sorted(counts)
-    ends = np.cumsum([counts[value] for value in values])
-    ranks = {q: round((ends[-1] - 1) * q / 100) for q in QUANTILES}
-    return {f"p{q}": values[int(np.searchsorted(ends, rank, "right"))] for q, rank in ranks.items()}
+def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
+    """The numbers of all rows that are nearest to the quantiles."""
+    ordered = pl.scan_parquet(table).select(number.sort()).collect(engine="streaming").to_series()
+    return {f"p{q}": ordered[round((len(ordered) - 1) * q / 100)] for q in QUANTILES}
 
 
 def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
     """Refuse data that cannot be learned from or measured on."""
-    per_label = {split: counts[split].per_label for split in paths.SPLITS}
-    rows = {split: counts[split].rows for split in paths.SPLITS}
-    labels = sorted(set().union(*per_label.values()))
-    empty = [split for split in paths.SPLITS if not rows[split]]
-    untrained = [label for label in labels if not per_label["train"][label]]
-    alike = _alike(labels)
+    rows = {split: found.rows for split, found in counts.items()}
+    labels = sorted(set().union(*(found.per_label for found in counts.values())))
+    spellings: dict[str, list[str]] = {}
+    for label in labels:
+        spellings.setdefault(label.casefold(), []).append(label)
+    alike = [" and ".join(map(repr, same)) for same in spellings.values() if len(same) > 1]
+    untrained = [
+        f"{label!r} ({_by_split({split: found.per_label[label] for split, found in counts.items()})})"
+        for label in labels
+        if not counts["train"].per_label[label]
+    ]
     if not any(rows.values()):
         raise _refusal("no row is left", "rows with a text and one label", "none", "look at the text and label columns")
     if alike:
         raise _refusal(
             "some labels differ only in upper and lower case",
             "one spelling of each label, because two would be learned as two labels",
-            alike,
+            _several(alike),
             "write them alike",
         )
     if task != "regression" and len(labels) < (1 if task == "multi_label" else 2):
@@ -92,39 +84,20 @@ def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
             f"the label {labels[0]!r} alone" if labels else "no label",
             "add rows of other labels, or set prepare.label_column in params.yaml",
         )
-    if empty:
+    if not all(rows.values()):
         raise _refusal(
             "a split would be empty",
             "rows in every split",
-            ", ".join(f"{split}: {rows[split]}" for split in paths.SPLITS),
+            _by_split(rows),
             "add rows, or change prepare.validation_fraction and prepare.test_fraction in params.yaml",
         )
     if untrained:
         raise _refusal(
             "some labels cannot be learned",
             "training rows for every label",
-            _several([f"{label!r} ({_where(per_label, label)})" for label in untrained]),
+            _several(untrained),
             "add rows with these labels, or remove theirs",
         )
-
-
-def _alike(labels: list[str]) -> str:
-    spellings: dict[str, list[str]] = {}
-    for label in labels:
-        spellings.setdefault(label.casefold(), []).append(label)
-    return _several([" and ".join(map(repr, same)) for same in spellings.values() if len(same) > 1])
-
-
-def _where(per_label: Mapping[str, Counter[str]], label: str) -> str:
-    return ", ".join(f"{split}: {per_label[split][label]}" for split in paths.SPLITS)
-
-
-def _several(found: list[str]) -> str:
-    return "; ".join(found[:SHOWN]) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-
-
-def _refusal(problem: str, expected: str, found: str, fix: str) -> UserError:
-    return UserError(f"{paths.RAW}: {problem}", expected=expected, found=found, fix=fix)
 
 
 def check_targets(train: Mapping[str, Any]) -> None:
@@ -137,3 +110,15 @@ def check_targets(train: Mapping[str, Any]) -> None:
             f"{target['p0']} in every training row",
             "set prepare.label_column in params.yaml",
         )
+
+
+def _by_split(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{split}: {count}" for split, count in counts.items())
+
+
+def _several(found: list[str]) -> str:
+    return "; ".join(found[:SHOWN]) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+
+
+def _refusal(problem: str, expected: str, found: str, fix: str) -> UserError:
+    return UserError(f"{paths.RAW}: {problem}", expected=expected, found=found, fix=fix)

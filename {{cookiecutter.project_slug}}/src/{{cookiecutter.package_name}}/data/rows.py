@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..config import Params
 from ..errors import UserError
@@ -12,7 +13,7 @@ from ..tables.files import iconv
 from ..tables.rows import kind_of
 from ..text.cleaning import CONTROL, MANGLED, clean
 from .labels import LabelReader
-from .sorting import Row
+from .splits import Row
 
 SHOWN = 5
 
@@ -43,11 +44,8 @@ class RowParser:
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
         target = self._labels.read(label)
-        if not cleaned or second == "":
-            self.dropped["without_text"] += 1
-            return None
-        if target is None:
-            self.dropped["without_label"] += 1
+        if not cleaned or second == "" or target is None:
+            self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
         raw = f"{text}{more[0]}" if self._pair else text
         if raw != cleaned and not raw.isprintable():
@@ -74,31 +72,22 @@ def _cleaned(value: Any) -> str:
 
 
 class MalformedRows:
-    """The malformed rows of all files: written to `path` as JSON Lines or, where there is none, counted and refused."""
+    """The malformed rows of all files, written as JSON Lines and counted."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, file: TextIO) -> None:
         self.counts: Counter[str] = Counter()
         self._first: list[tuple[Path, MalformedRow]] = []
-        self._file = path.open("w", encoding="utf-8", newline="\n") if path else None
-
-    def __enter__(self) -> "MalformedRows":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+        self._file = file
 
     def add(self, path: Path, row: MalformedRow) -> None:
         """Count a malformed row of a file, by the part of its reason that all rows of its kind share."""
         self.counts[row.reason.partition(", found")[0]] += 1
-        if self._file:
-            record = {"file": path.name, "line": row.line, "reason": row.reason, "content": row.content}
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        elif len(self._first) < SHOWN:
+        self._file.write(json.dumps({"file": path.name, **asdict(row)}, ensure_ascii=False) + "\n")
+        if len(self._first) < SHOWN:
             self._first.append((path, row))
 
     def refuse(self) -> None:
-        """Raise UserError if there are malformed rows and they were not written."""
+        """Raise UserError if there are malformed rows."""
         if not self._first:
             return
         total = self.counts.total()

@@ -1,3 +1,3 @@
-"""The shipped model without torch or transformers: `OnnxClassifier`, its outputs, and the texts of a file."""
+"""The shipped model without torch or transformers: `OnnxClassifier` and its outputs."""
 
 from .classifier import OnnxClassifier as OnnxClassifier

@@ -40,13 +40,13 @@ class OnnxClassifier:
         self.session = open_session(directory / MODELS[model], threads)
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
-        """What the model says of each text, in the order given: texts x width, float32, see `tasks.values_of`."""
+        """The predictions of each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
         sequences = encode(self.tokenizer, [cleaned(text) for text in texts])
-        width = output_size(self.task, len(self.labels))
-        return values_of(self.task, run_sorted(self.session, sequences, width, self.batch_tokens))
+        outputs = output_size(self.task, len(self.labels))
+        return values_of(self.task, run_sorted(self.session, sequences, outputs, self.batch_tokens))
 
     def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
-        """The answer to each text or pair of texts, in order, as they come; `answers.py` says how it looks."""
+        """The answer to each text or pair of texts, in order, as they come; `outputs.py` says how it looks."""
         waiting = iter(texts)
         while window := list(islice(waiting, WINDOW)):
             for text, row in zip(window, self.values(window), strict=True):
@@ -71,26 +71,23 @@ def open_session(model: Path | bytes, threads: int | None = None) -> InferenceSe
 
 
 def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Logits of one batch: rows x width, float32."""
+    """Logits of one batch: rows x outputs, float32."""
     return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
 
 
 def run_sorted(
-    session: InferenceSession,
-    sequences: Sequence[Sequence[int]],
-    width: int,
-    batch_tokens: int = BATCH_TOKENS,
+    session: InferenceSession, sequences: Sequence[Sequence[int]], outputs: int, batch_tokens: int = BATCH_TOKENS
 ) -> np.ndarray:
-    """Logits of every text, rows x width, float32, in the order given; texts of about one length share a batch."""
-    logits = np.empty((len(sequences), width), dtype=np.float32)
+    """Logits of every text, rows x outputs, float32, in the order given; texts of about one length share a batch."""
+    logits = np.empty((len(sequences), outputs), dtype=np.float32)
     for batch in sorted_batches(sequences, batch_tokens):
         logits[batch.rows] = run_batch(session, batch.ids, batch.mask)
     return logits
 
 
-def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], width: int, size: int) -> np.ndarray:
+def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], outputs: int, size: int) -> np.ndarray:
     """The same in batches of `size` texts as they come, padded to the longest of each."""
-    logits = np.empty((len(sequences), width), dtype=np.float32)
+    logits = np.empty((len(sequences), outputs), dtype=np.float32)
     for start in range(0, len(sequences), size):
         rows = sequences[start : start + size]
         logits[start : start + size] = run_batch(session, *pad(rows, max(map(len, rows))))

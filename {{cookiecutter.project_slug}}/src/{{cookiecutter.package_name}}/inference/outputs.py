@@ -32,30 +32,25 @@ class Answers:
     separator: str
 
     def of(self, text: Text, values: np.ndarray) -> Answer:
-        """The answer to a text from its values (width), see `tasks.values_of`."""
-        answer: Answer = (
-            {"text": text} if isinstance(text, str) else dict(zip(("text", "second_text"), text, strict=True))
-        )
+        """The answer to a text from its values (outputs), see `tasks.values_of`."""
+        answer: Answer = {"text": text} if isinstance(text, str) else {"text": text[0], "second_text": text[1]}
+        rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
-            return answer | {"value": _short(values[0])}
+            return answer | {"value": rounded[0]}
         chosen = decisions_of(self.task, values[np.newaxis])[0]
         if self.task == "multi_label":
             answer["labels"] = [label for label, given in zip(self.labels, chosen, strict=True) if given]
         else:
             answer["label"] = self.labels[chosen[0]]
-        return answer | {
-            "probabilities": {label: _short(value) for label, value in zip(self.labels, values, strict=True)}
-        }
+        return answer | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
 
     def columns(self) -> dict[str, type]:
         """The columns of a table of answers, and what they hold."""
-        answer = {"multi_label": "labels", "regression": "value"}.get(self.task, "label")
-        return {
-            "text": str,
-            **({"second_text": str} if self.task == "pair" else {}),
-            answer: float if self.task == "regression" else str,
-            **({} if self.task == "regression" else {f"probability_{label}": float for label in self.labels}),
-        }
+        texts: dict[str, type] = {"text": str, "second_text": str} if self.task == "pair" else {"text": str}
+        if self.task == "regression":
+            return texts | {"value": float}
+        label = "labels" if self.task == "multi_label" else "label"
+        return texts | {label: str} | {f"probability_{label}": float for label in self.labels}
 
     def cells(self, answer: Answer) -> list[Any]:
         """The row of a table with these columns."""
@@ -65,7 +60,3 @@ class Answers:
         if self.task == "multi_label":
             first[-1] = self.separator.join(first[-1])
         return [*first, *last.values()]
-
-
-def _short(value: float) -> float:
-    return round(float(value), DECIMALS)

@@ -4,6 +4,8 @@ The rows are sorted by a key that depends on their text alone. Equal texts have 
 they were; and the order of the input decides nothing.
 """
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +13,12 @@ from pathlib import Path
 import polars as pl
 
 from .. import paths
-from ..common.io import new_directory, scratch_directory, write_json
+from ..common.io import new_directory, write_json
 from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
 from ..data.profile import SplitCounts, check_learnable, check_targets
 from ..data.rows import MalformedRows, RowParser
-from ..data.sorting import Row, SortedRows
-from ..data.splits import decide
+from ..data.splits import Row, SortedRows, decide
 from ..errors import UserError
 from ..tables import MalformedRow, read_rows
 from ..tables.files import find_tables, has_byte_order_mark
@@ -28,10 +29,12 @@ ROWS_PER_GROUP = 50_000
 def run(params: Params) -> None:
     """Write `data/processed` (a table for each split, the labels, the malformed rows) and the data profile."""
     tables = find_tables(paths.RAW)
-    with new_directory(paths.PROCESSED) as new, scratch_directory(paths.PROCESSED) as scratch:
+    with new_directory(paths.PROCESSED) as new:
+        scratch = new / "scratch"
+        scratch.mkdir()
         rows = SortedRows(scratch, params.prepare.split_seed)
-        quarantine = new / paths.QUARANTINE.name if params.prepare.malformed_rows == "quarantine" else None
-        profile = read_all(tables, params, rows, quarantine)
+        kept = params.prepare.malformed_rows == "quarantine"
+        profile = read_all(tables, params, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
         counts, dropped = divide(rows, params, set(tables), scratch)
         check_learnable(counts, params.task)
         labels = sorted_names(set().union(*(found.per_label for found in counts.values())))
@@ -42,21 +45,24 @@ def run(params: Params) -> None:
             profile[split] = counts[split].profile(table, dict(zip(labels, names, strict=True)))
         check_targets(profile["train"])
         write_json(new / paths.LABELS.name, names)
+        shutil.rmtree(scratch)
     profile["dropped"] |= dropped
     write_json(paths.DATA_PROFILE, profile)
 
 
-def read_all(tables: dict[str, list[Path]], params: Params, rows: SortedRows, quarantine: Path | None) -> dict:
+def read_all(tables: dict[str, list[Path]], params: Params, rows: SortedRows, quarantine: Path) -> dict:
     """Sort the rows of all tables, and keep the malformed ones apart; the counts of the data profile."""
     parser = RowParser(params)
     marked = 0
-    with MalformedRows(quarantine) as malformed:
+    with quarantine.open("w", encoding="utf-8", newline="\n") as file:
+        malformed = MalformedRows(file)
         for table, files in sorted(tables.items()):
             before = parser.accepted + malformed.counts.total()
             rows.add(table, (row for path in files for row in well_formed(path, parser, malformed)))
             if parser.accepted + malformed.counts.total() == before:
                 raise no_rows(files, params, parser)
             marked += sum(has_byte_order_mark(path) for path in files)
+    if params.prepare.malformed_rows == "fail":
         malformed.refuse()
     return {
         "read": parser.accepted + parser.dropped.total() + malformed.counts.total(),

@@ -6,17 +6,15 @@ Preparing and prediction both read through here, so that a file means the same t
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
-from .csv_reader import read_csv
 from .files import DELIMITERS, format_of, unchanged
-from .json_reader import read_json_lines
 from .parquet_reader import read_parquet
-from .rows import Column, MalformedRow
+from .rows import Column as Column
+from .rows import MalformedRow as MalformedRow
+from .text_reader import read_csv, read_json_lines
 
 Row = TypeVar("Row")
-
-__all__ = ["Column", "MalformedRow", "read_rows"]
 
 
 def read_rows(
@@ -31,10 +29,10 @@ def read_rows(
         yield from read_json_lines(source, columns, "standard input", parse)
         return
     suffix = format_of(source)
-    with unchanged(source):
+    with unchanged(source) as file:
         if suffix == ".parquet":
             yield from read_parquet(source, columns, parse)
-            return
-        with source.open("rb") as file:
-            reader: Any = read_csv if suffix in DELIMITERS else read_json_lines
-            yield from reader(file, columns, source, parse)
+        elif suffix in DELIMITERS:
+            yield from read_csv(file, columns, source, parse)
+        else:
+            yield from read_json_lines(file, columns, source, parse)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .. import paths
 from ..errors import UserError
@@ -16,7 +17,7 @@ _FEW = 3  # fewer lines that are not UTF-8 are broken lines, not another encodin
 _MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _OTHERS = {b"PK\x03\x04": "a ZIP or Excel file", b"\x1f\x8b": "a gzip file", b"PAR1": "a Parquet file"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
+_SHARD = re.compile(r"(?<=.)-(?P<number>\d{5})-of-(?P<count>\d{5})\Z")
 
 
 def find_tables(directory: Path) -> dict[str, list[Path]]:
@@ -27,10 +28,9 @@ def find_tables(directory: Path) -> dict[str, list[Path]]:
     found = sorted(path for path in directory.glob("*") if path.suffix.lower() in FORMATS)
     by_name: dict[str, list[Path]] = {}
     for path in found:
-        shard = _SHARD.fullmatch(path.stem)
-        by_name.setdefault((shard["name"] if shard else path.stem).lower(), []).append(path)
+        by_name.setdefault(_SHARD.sub("", path.stem).lower(), []).append(path)
     for files in by_name.values():
-        _require_all_shards(files, directory)
+        _require_all_shards(files)
     if "train" in by_name and by_name.keys() <= set(paths.SPLITS):
         return by_name
     if len(by_name) == 1 and not by_name.keys() & {"validation", "test"}:
@@ -44,14 +44,13 @@ def find_tables(directory: Path) -> dict[str, list[Path]]:
     )
 
 
-def _require_all_shards(files: list[Path], directory: Path) -> None:
+def _require_all_shards(files: list[Path]) -> None:
     """Refuse two files for one table, unless they are its shards and all are there."""
-    shards = [_SHARD.fullmatch(path.stem) for path in files]
-    counts = {int(shard["count"]) if shard else 1 for shard in shards}
-    numbers = [int(shard["number"]) if shard else 0 for shard in shards]
-    if len(counts) > 1 or numbers != list(range(max(counts))):
+    shards = [_SHARD.search(path.stem) for path in files]
+    numbers = [(int(shard["number"]), int(shard["count"])) if shard else (0, 1) for shard in shards]
+    if numbers != [(number, numbers[0][1]) for number in range(numbers[0][1])]:
         raise UserError(
-            f"the files of one table in {directory} do not belong together",
+            f"the files of one table in {files[0].parent} do not belong together",
             expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
             found=", ".join(path.name for path in files),
             fix="fetch what is missing, remove what is too much",
@@ -72,13 +71,14 @@ def format_of(path: Path) -> str:
 
 
 @contextmanager
-def unchanged(path: Path) -> Iterator[None]:
-    """Refuse a file that is plainly no table, cannot be read, or changes while the block reads it."""
+def unchanged(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file. Refuse one that is plainly no table, cannot be read, or changes while the block reads it."""
     try:
         before = _state(path)
         with path.open("rb") as file:
             _check_start(path, file.read(_SAMPLE))
-        yield
+            file.seek(0)
+            yield file
         changed = _state(path) != before
     except OSError as error:
         raise UserError(
@@ -144,12 +144,10 @@ def iconv(path: Path, encoding: str = "WINDOWS-1252") -> str:
 def _wide(start: bytes) -> str | None:
     """UTF-16 or UTF-32, by the mark at the beginning or by the zeros of plain letters."""
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
-    if marked:
-        return marked
     head = start[:4096]
     zeros = head.count(0)
-    if zeros * 4 < len(head) or not head:
-        return None
+    if marked or zeros * 4 < len(head) or not head:
+        return marked
     if zeros * 8 > len(head) * 5:
         return "UTF-32LE" if head[0] else "UTF-32BE"
     return "UTF-16LE" if head[::2].count(0) < head[1::2].count(0) else "UTF-16BE"
