@@ -16,8 +16,13 @@ OWN = Path(__file__)
 FOLDERS = [PROJECT, *(TEMPLATE / name for name in ("benchmarks", "docs", "hooks", "tests"))]
 
 
+def suffix_of(path: Path) -> str:
+    """The suffix without the condition that a file of a larger size has in its name."""
+    return Path(re.sub(r"\{%.*?%\}", "", path.name)).suffix
+
+
 def texts() -> list[Path]:
-    found = [path for folder in FOLDERS for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
+    found = [path for folder in FOLDERS for path in folder.rglob("*") if suffix_of(path) in SUFFIXES and path.is_file()]
     found += [TEMPLATE / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", "cookiecutter.json")]
     return [path for path in found if path != OWN and path.name != "LICENSE" and "__pycache__" not in path.parts]
 
