@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from small_project import sentences
 from transformers import AutoModel
 
 from {{ cookiecutter.package_name }}.common.tasks import values_of
@@ -14,17 +13,7 @@ from {{ cookiecutter.package_name }}.config import Task, Text
 from {{ cookiecutter.package_name }}.modeling import (
     classifier,
     embedding_cache,
-)
-from {{ cookiecutter.package_name }}.modeling.classifier import (
-    Classifier,
-    load_base,
-)
-from {{ cookiecutter.package_name }}.modeling.forward import (
-    Padded,
-    run_batches,
-    run_over,
-)
-from {{ cookiecutter.package_name }}.modeling.near_duplicates import (
+    forward,
     near_duplicates,
 )
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
@@ -32,21 +21,17 @@ from {{ cookiecutter.package_name }}.modeling.scores import scores
 from {{ cookiecutter.package_name }}.text import tokenization
 
 
-def model_of(base_model: Path, task: Task = "single_label", pooling: classifier.Pooling = "mean") -> Classifier:
-    return load_base(base_model, 2, Text(max_length=32, pooling=pooling), task)
-
-
-@pytest.fixture(scope="module")
-def sequences(base_model: Path) -> list[list[int]]:
-    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+def model_of(
+    base_model: Path, task: Task = "single_label", pooling: classifier.Pooling = "mean"
+) -> classifier.Classifier:
+    return classifier.load_base(base_model, 2, Text(max_length=32, pooling=pooling), task)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_vector_is_what_transformers_computes_of_the_text_alone(
     base_model: Path, sequences: list[list[int]], pooling: classifier.Pooling
 ) -> None:
-    found = run_over(Padded(model_of(base_model, pooling=pooling)), sequences[:20], output="vectors")
+    found = forward.run_over(forward.Padded(model_of(base_model, pooling=pooling)), sequences[:20], output="vectors")
     encoder = AutoModel.from_pretrained(base_model).eval()
     for ids, vector in zip(sequences, found, strict=False):
         with torch.inference_mode():
@@ -56,12 +41,12 @@ def test_a_vector_is_what_transformers_computes_of_the_text_alone(
 
 
 def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]], tmp_path: Path) -> None:
-    over = Padded(model_of(base_model))
+    over = forward.Padded(model_of(base_model))
     asked: list[int] = []
 
     def embed(new: tokenization.Sequences) -> embedding_cache.Embedded:
         asked.append(len(new))
-        return run_batches(over, new, output="vectors")
+        return forward.run_batches(over, new, output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -70,7 +55,7 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     embedding_cache.copy_rows(kept / embedding_cache.VECTORS, index, tmp_path / "grown.npy")
     embedding_cache.embed_new(sequences[:130], kept, embed)
     assert asked == [100, 40]
-    np.save(tmp_path / "anew.npy", run_over(over, [*sequences[140:], *sequences[:130]], output="vectors"))
+    np.save(tmp_path / "anew.npy", forward.run_over(over, [*sequences[140:], *sequences[:130]], output="vectors"))
     assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
 
 
@@ -123,7 +108,7 @@ def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:
     points["test"][2077] = points["train"][4321] * 2
     for split, values in points.items():
         np.save(tmp_path / f"{split}.npy", values)
-    found = near_duplicates({split: tmp_path / f"{split}.npy" for split in rows}, 0.95)
+    found = near_duplicates.near_duplicates({split: tmp_path / f"{split}.npy" for split in rows}, 0.95)
     assert found["test_in_train"] == {
         "rows": 1,
         "share": 0.000476,
