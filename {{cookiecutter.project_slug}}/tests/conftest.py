@@ -9,7 +9,7 @@ from small_project import STAGES, USER, run_stage, sentences, write_base_model, 
 
 from {{ cookiecutter.package_name }}.text import tokenization
 
-settings.register_profile("patient", deadline=None)  # time depends on the machine
+settings.register_profile("patient", deadline=None, max_examples=50)  # time depends on the machine
 settings.load_profile("patient")
 
 

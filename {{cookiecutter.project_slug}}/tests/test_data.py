@@ -22,7 +22,7 @@ REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for cod
 REPLACED = REPAIRED | dict.fromkeys([*range(0x20), 0x7F], " ")
 
 
-def plainly_cleaned(text: str) -> str:
+def exactly_cleaned(text: str) -> str:
     """What cleaning is, without its fast path."""
     return " ".join(unicodedata.normalize("NFC", text.translate(REPLACED)).split())
 
@@ -58,13 +58,13 @@ def test_cleaning(raw: str, clean: str) -> None:
 
 @given(st.text())
 def test_the_fast_path_of_cleaning_is_exact(text: str) -> None:
-    assert cleaning.clean(text) == plainly_cleaned(text)
+    assert cleaning.clean(text) == exactly_cleaned(text)
 
 
 def test_every_character_is_cleaned() -> None:
     characters = map(chr, [*range(0x3100), *range(0xF900, 0x10000), *range(0x10000, 0x110000, 997)])
     texts = [form.format(character) for character in characters for form in ("{0}", "a{0}b {0}", "{0} a")]
-    assert [text for text in texts if cleaning.clean(text) != plainly_cleaned(text)] == []
+    assert [text for text in texts if cleaning.clean(text) != exactly_cleaned(text)] == []
 
 
 def splits_of(pairs: list[tuple[str, str]]) -> dict[str, str]:

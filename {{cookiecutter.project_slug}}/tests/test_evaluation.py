@@ -77,7 +77,7 @@ def test_label_sets_become_indicator_rows() -> None:
 
 
 def test_bootstrap_intervals_are_those_of_resampled_rows() -> None:
-    draws = [RNG.integers(0, 400, 400) for _ in range(2000)]
+    draws = [RNG.integers(0, 400, 400) for _ in range(500)]
     score = scores.scorer("single_label", LABELS, np.eye(3)[PREDICTED])
     found = metrics.bootstrap_intervals(score, 400, samples=2000, seed=1)
     for name, score_of in {
