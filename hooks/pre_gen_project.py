@@ -10,6 +10,7 @@ answers = json.loads(r"""{{ cookiecutter | tojson }}""")  # tojson writes every 
 # What the generated project imports; a package of the same name would hide it.
 DEPENDENCIES = {
     "botocore",
+    "coverage",
     "dvc",
     "dvc_s3",
     "fsspec",
@@ -27,6 +28,7 @@ DEPENDENCIES = {
     "pydantic",
     "pyrefly",
     "pytest",
+    "pytest_cov",
     "ruamel",
     "ruff",
     "s3fs",

@@ -8,6 +8,8 @@ from workshop import Project, grow
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+collect_ignore = ["grown"]  # they run in a grown project: test_bakes.py
+
 # The modules that use one project; of the others each is a group of its own, of bakes each test is. xdist's own marks
 # of groups are lost with pytest 9.2.
 SHARED = {"demo": "demo other_runtime plots", "small": "environment experiments mlflow release reuse search change_it"}

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -51,13 +53,13 @@ BAKES = {
 }
 
 ALL: list[str] = []
-FEW = ["tests/test_params.py", "tests/test_pipeline_file.py"]
-MORE = [*FEW, "tests/test_prepare.py"]
+FEW = ["tests/test_config.py", "tests/test_pipeline.py"]
+MORE = [*FEW, "tests/test_data.py"]
 # In parts, which run side by side.
 SLOW = {
     "sameness": ["tests/test_sameness.py"],
-    "processes": ["tests/test_processes.py"],
-    "rest": ["--ignore=tests/test_sameness.py", "--ignore=tests/test_processes.py"],
+    "processes": ["tests/test_distributed.py"],
+    "rest": ["--ignore=tests/test_sameness.py", "--ignore=tests/test_distributed.py"],
 }
 
 
@@ -197,6 +199,17 @@ def test_its_own_tests_pass_with_other_parameters(
 @pytest.mark.parametrize("baked", ["sample-local"], indirect=True)
 def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]], part: str) -> None:
     assert " passed" in baked[0].run("pytest", "-q", "-m", "slow", *SLOW[part])
+
+
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("baked", ["sample-local"], indirect=True)
+def test_the_tests_that_it_does_not_hold_pass(
+    baked: tuple[Project, dict[str, str]], which: str, tmp_path: Path
+) -> None:
+    """Those of tests/grown use its fixtures, and hold what its owner may change without a thought for them."""
+    project = baked[0].copy(tmp_path)
+    files = [shutil.copy(path, project.path / "tests") for path in (TEMPLATE / "tests/grown").glob("*.py")]
+    assert " passed" in project.run("pytest", "-q", "-m", which, *map(str, files))
 
 
 def test_dvc_reads_the_pipeline(baked: tuple[Project, dict[str, str]]) -> None:

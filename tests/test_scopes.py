@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from workshop import TEMPLATE, Project, bake, environment, grow
 
 SCOPES = ("lean", "team", "production")
@@ -109,6 +110,14 @@ def figures(project: Project) -> dict[str, int]:
     lines = {name: content.count(b"\n") for name, content in files.items()}
     parts = {part: sum(n for name, n in lines.items() if name.startswith(f"{part}/")) for part in ("src", "tests")}
     return {"files": len(files), "lines": sum(lines.values()), **parts}
+
+
+def test_stages_are_small_and_import_few_rooms(default: dict[str, Project]) -> None:
+    lean = default["lean"]
+    for name, stage in YAML(typ="safe").load(lean.text("dvc.yaml"))["stages"].items():
+        rooms = [path for path in stage.get("do", stage)["deps"] if path.startswith("src/")]
+        assert 0 < len(rooms) <= 10
+        assert lean.text(f"src/review_sentiment/stages/{name}.py").count("\n") <= 150
 
 
 @pytest.mark.parametrize("scope", SCOPES)

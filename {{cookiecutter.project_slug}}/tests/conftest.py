@@ -1,4 +1,4 @@
-"""The small project at three points: before any stage, after `prepare`, after all stages."""
+"""What test modules share: the small base model, and the small project before any stage and after all of them."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 from hypothesis import settings
 from small_project import STAGES, USER, run_stage, sentences, write_base_model, write_params, write_table
 
-settings.register_profile("patient", deadline=None)  # time depends on the machine
+from {{ cookiecutter.package_name }}.text import tokenization
+
+settings.register_profile("patient", deadline=None, max_examples=50)  # time depends on the machine
 settings.load_profile("patient")
 
 
@@ -20,21 +22,18 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sequences(base_model: Path) -> list[list[int]]:
+    """The token ids of 150 sentences."""
+    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
+    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+
+
+@pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Path:
     """The project with data and parameters, before any stage; tests that write work on a copy."""
     project = tmp_path_factory.mktemp("untrained")
     write_params(project / "params.yaml", base_model)
     write_table(project / "data/raw/table.csv", sentences(600, seed=1))
-    return project
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The project after `prepare`; read only."""
-    project = tmp_path_factory.mktemp("prepared") / "project"
-    shutil.copytree(untrained, project)
-    done = run_stage(project, "prepare")
-    assert done.returncode == 0, done.stderr
     return project
 
 

@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ USER = "quaint-user-name"
 OUTS = ("data/processed", "embeddings", "models", "reports")
 STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
-# Every parameter of config.Params; test_params.py names those that are missing.
+# Every parameter of config.Params; test_config.py names those that are missing.
 PARAMS = """\
 task: single_label
 seed: 42
@@ -103,6 +104,14 @@ def sentences(count: int, seed: int) -> list[tuple[str, str]]:
     return rows
 
 
+WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
+    ".csv": lambda table, path: table.write_csv(path),
+    ".tsv": lambda table, path: table.write_csv(path, separator="\t"),
+    ".jsonl": lambda table, path: table.write_ndjson(path),
+    ".parquet": lambda table, path: table.write_parquet(path),
+}
+
+
 def write_table(path: Path, rows: list[tuple[str, str]]) -> None:
     """Write rows as CSV with the columns text and label."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,18 +182,26 @@ def digests(directory: Path, names: dict[str, None]) -> dict[str, str]:
     }
 
 
-def run_stage(
-    project: Path, stage: str, prefix: tuple[str, ...] = (), **environment: str
+def run_python(
+    folder: Path, *arguments: str | Path, prefix: tuple[str, ...] = (), given: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one stage in a project as DVC does; prefix: a command before it, such as `taskset -c 0`."""
+    """Run Python on the code of this project; prefix: a command before it, given: its standard input."""
     return subprocess.run(
-        [*prefix, sys.executable, "-m", PACKAGE, stage],
-        cwd=project,
+        [*prefix, sys.executable, *arguments],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
+        input=given,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def run_stage(
+    project: Path, stage: str, prefix: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one stage in a project as DVC does; prefix: a command before it, such as `taskset -c 0`."""
+    return run_python(project, "-m", PACKAGE, stage, prefix=prefix, **environment)
 
 
 def start_stage(project: Path, stage: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:

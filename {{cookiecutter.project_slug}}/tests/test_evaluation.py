@@ -1,30 +1,22 @@
-"""Scores, intervals and tests against independent ones; perturbations; the probe; the model card."""
+"""Scores, intervals and tests against independent ones; perturbations; the probe; the reports of the pipeline."""
 
 import json
 import math
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import numpy as np
 import polars as pl
 import pytest
-from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as independent
 from sklearn.linear_model import LogisticRegression
-from small_project import report, sentences, write_params
+from small_project import report, sentences
 
 from {{ cookiecutter.package_name }}.common import tasks
-from {{ cookiecutter.package_name }}.config import Evaluate, Task, load_params
-from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.evaluation import (
-    card,
-    metrics,
-    robustness,
-)
+from {{ cookiecutter.package_name }}.config import Evaluate, load_params
+from {{ cookiecutter.package_name }}.evaluation import metrics, robustness
 from {{ cookiecutter.package_name }}.modeling import scores
 
 RNG = np.random.default_rng(0)
@@ -32,7 +24,6 @@ LABELS = RNG.integers(0, 3, 400)
 PREDICTED = np.where(RNG.random(400) < 0.7, LABELS, RNG.integers(0, 3, 400))
 SETTINGS = Evaluate(bootstrap_samples=100, calibration_bins=2, typing_errors=0.1, dropped_words=0.3, kept_share=0.5)
 TEXTS = [text for text, _ in sentences(300, seed=5)]
-MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
 
 
 def test_scores_of_labels_are_those_of_scikit_learn() -> None:
@@ -86,7 +77,7 @@ def test_label_sets_become_indicator_rows() -> None:
 
 
 def test_bootstrap_intervals_are_those_of_resampled_rows() -> None:
-    draws = [RNG.integers(0, 400, 400) for _ in range(2000)]
+    draws = [RNG.integers(0, 400, 400) for _ in range(500)]
     score = scores.scorer("single_label", LABELS, np.eye(3)[PREDICTED])
     found = metrics.bootstrap_intervals(score, 400, samples=2000, seed=1)
     for name, score_of in {
@@ -169,119 +160,6 @@ def test_a_typing_error_omits_doubles_or_swaps() -> None:
     found = {robustness.perturb("typing_errors", "ab1", settings, seed) for seed in range(60)}
     assert found >= {"1", "aabb1", "ba1", "bb1"}
     assert all("1" in text for text in found)
-
-
-def figures(start: float, *names: str) -> dict[str, float]:
-    """Scores and intervals that occur nowhere else."""
-    found = {}
-    for step, name in enumerate(names):
-        value = start + step / 50
-        found |= {name: value, f"{name}_low": value - 0.005, f"{name}_high": value + 0.005}
-    return found
-
-
-def reports_of(task: Task) -> card.Reports:
-    """Reports in which every model, split and perturbation has figures of its own."""
-    names = list(card.SCORES[task])
-    labels = [] if task == "regression" else ["a|b", "c", "d"]
-    by_model: dict[str, Any] = {model: figures(0.5 + n / 10, *names) for n, model in enumerate(MODELS)}
-    for n, model in enumerate(MODELS):
-        by_model[model] |= {"calibration_error": 0.011 * (n + 1), "label_disagreements_with_torch": 70 + n}
-    splits = {
-        split: {
-            "rows": 9 * n,
-            "per_label": {"a|b": 4 * n, "c": 5 * n} if labels else {},
-            "characters": {"p50": n, "p99": 9 * n},
-        }
-        for n, split in enumerate(("train", "validation", "test"), start=101)
-    }
-    parity = {"rows": 31, "hard_texts": 32, "batch_sizes": [1, 3], "fp32_logit_difference_below": 1e-5}
-    parity |= {"fp32_label_disagreements": 33, "int8_label_disagreements": 34, "int8_batch_dependent_labels": 35}
-    return card.Reports(
-        labels=labels,
-        metrics={"test_rows": 999} | by_model,
-        robustness={kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(robustness.PERTURBATIONS)},
-        profile={"read": 30, "repaired": {"mangled_characters": 2}, "dropped": {"duplicates": 3, "without_text": 4}}
-        | splits,
-        near_duplicates={"test_in_train": {"rows": 41}},
-        parity=parity | {f"int8_{names[0]}_drop": 0.0123},
-        probe={"c": 0.25},
-        trained={"seed": 42, "fine_tune": {"epochs": 7, "max_grad_norm": 0.5}},
-        sizes={model: (n + 1) * 1_500_000 for n, model in enumerate(MODELS)},
-    )
-
-
-@pytest.fixture
-def params_of(base_model: Path, tmp_path: Path) -> Any:
-    def write(**changes: Any) -> Any:
-        if changes.get("task") == "pair":
-            changes["prepare__second_text_column"] = "second"
-        write_params(tmp_path / "params.yaml", base_model, **changes)
-        return load_params(tmp_path / "params.yaml")
-
-    return write
-
-
-def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: Path) -> None:
-    source = {"into": "data/raw", "uri": "hf://datasets/owner/rows@main/folder", "sha256": {"a.csv": None}}
-    model = {"into": "models/base", "uri": "hf://owner/base@main", "sha256": {"config.json": None}}
-    text = card.model_card(params_of(fetch={"data": source, "model": model}), reports_of("single_label"))
-    (tmp_path / "card.md").write_text(text, encoding="utf-8")
-    front: Any = ModelCard.load(tmp_path / "card.md").data
-    assert (front.base_model, front.datasets) == ("owner/base", ["owner/rows"])
-    values = {result.metric_name: result.metric_value for result in front.eval_results}
-    assert values == {
-        "accuracy, ONNX fp32": pytest.approx(0.7),
-        "macro-F1, ONNX fp32": pytest.approx(0.72),
-        "accuracy, ONNX int8": pytest.approx(0.8),
-        "macro-F1, ONNX int8": pytest.approx(0.82),
-    }
-    for line in (
-        "Measured on 999 test rows",
-        "| linear probe on frozen embeddings | 0.500 [0.495, 0.505] | 0.520 [0.515, 0.525] | 0.011 | 1.50 MB |",
-        "| fine-tuned, torch | 0.600 [0.595, 0.605] | 0.620 [0.615, 0.625] | 0.022 | 3.00 MB |",
-        "| ONNX fp32 | 0.700 [0.695, 0.705] | 0.720 [0.715, 0.725] | 0.033 | 4.50 MB |",
-        "| ONNX int8 | 0.800 [0.795, 0.805] | 0.820 [0.815, 0.825] | 0.044 | 6.00 MB |",
-        "C = 0.25.",
-        "30 rows read, 2 of them with repaired characters. Dropped: 3 duplicates, 4 without text. Half of the training"
-        " texts have at most 101 characters, 99 % at most 909.",
-        "| a\\|b | 404 | 408 | 412 |\n| c | 505 | 510 | 515 |\n| d | 0 | 0 | 0 |\n| all | 909 | 918 | 927 |\n",
-        "| unchanged | 0.800 | 0.820 |",
-        "of the letters mistyped | 0.910 | 0.930 |\n| in upper case | 0.920 | 0.940 |\n",
-        "| 0.930 | 0.950 |\n| 20% of the words dropped | 0.940 | 0.960 |\n",
-        "On 31 validation rows and 32 hard texts",
-        "- fp32: logits within 1e-05 in batches of 1, 3; 33 label disagreements.\n",
-        "- int8: accuracy -0.0123 against fp32 on the validation rows; 34 label disagreements; 35 labels depend on",
-        "- int8 and torch disagree on the label of 73 of 999 test rows.\n",
-        "- The probabilities of int8 are off by 0.044 on average",
-        "- 41 of 999 test rows nearly repeat a training row",
-        "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.keep | null |\n",
-    ):
-        assert line in text, line
-
-
-@pytest.mark.parametrize("task", card.SCORES)
-def test_the_card_names_no_fact_that_is_missing(task: Task, params_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jinja leaves out what it does not know; here it must raise. The card of every task is filled."""
-    strict = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701 - the card is no HTML
-    usual = card.model_card(params_of(task=task), reports_of(task))
-    monkeypatch.setattr(jinja2, "Template", strict.from_string)
-    assert card.model_card(params_of(task=task), reports_of(task)) == usual
-    assert "fine-tuned from local files" in usual  # and not the path of this machine
-    assert ("calibration" in usual) == ("disagree" in usual) == (task != "regression")
-    assert all(line.endswith("|") for line in usual.splitlines() if line.startswith("|"))
-
-
-def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = tmp_path / "model_card.md"
-    text = card.TEMPLATE.read_text(encoding="utf-8")
-    monkeypatch.setattr(card, "TEMPLATE", template)
-    fact = "{" * 2 + " metrics.onnx_int8.accuracy " + "}" * 2
-    template.write_text(f"{text}\nAsk us: int8 has {fact}.\n", encoding="utf-8")
-    assert card.model_card(params_of(), reports_of("single_label")).endswith("\nAsk us: int8 has 0.8.\n")
-    template.write_text(text + "{" + "% if %}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"the model card cannot be written(.|\n)*TemplateSyntaxError"):
-        card.model_card(params_of(), reports_of("single_label"))
 
 
 @pytest.mark.slow

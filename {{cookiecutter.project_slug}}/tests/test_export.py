@@ -3,8 +3,10 @@
 import os
 import shutil
 import time
+from copy import deepcopy
 from pathlib import Path
 
+import joblib
 import numpy as np
 import onnx
 import onnxruntime
@@ -15,18 +17,8 @@ from small_project import report, sentences
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
-from {{ cookiecutter.package_name }}.inference.classifier import (
-    MODELS,
-    OnnxClassifier,
-    open_session,
-    run_batch,
-    run_in_order,
-)
-from {{ cookiecutter.package_name }}.modeling.classifier import (
-    Classifier,
-    load_fine_tuned,
-)
-from {{ cookiecutter.package_name }}.modeling.forward import Padded, run_over
+from {{ cookiecutter.package_name }}.inference import classifier as inference
+from {{ cookiecutter.package_name }}.modeling import classifier, forward
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -35,8 +27,8 @@ TEXTS = [text for text, _ in sentences(40, seed=9)]
 
 
 @pytest.fixture(scope="module")
-def model(trained: Path) -> Classifier:
-    return load_fine_tuned(trained / "models/fine_tuned", 2, "mean", "single_label")
+def model(trained: Path) -> classifier.Classifier:
+    return classifier.load_fine_tuned(trained / "models/fine_tuned", 2, "mean", "single_label")
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +42,20 @@ def shipped(trained: Path) -> onnx.ModelProto:
     return onnx.load(trained / "models/onnx/model.onnx")
 
 
-def run_graph(made: onnx.ModelProto, path: Path, sequences: list[list[int]]) -> np.ndarray:
-    graph.save(made, path)
-    return np.concatenate(
-        [
-            np.asarray(open_session(path, 1).run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
-            for ids, mask in [tokenization.pad(sequences, max(map(len, sequences)))]
-        ]
-    )
+@pytest.fixture(scope="module")
+def logits(model: classifier.Classifier, sequences: list[list[int]]) -> np.ndarray:
+    """The logits of torch."""
+    return forward.run_over(forward.Padded(model), sequences, output="logits")
+
+
+def session_of(made: onnx.ModelProto, folder: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    graph.save(made, folder / "model.onnx")
+    return inference.open_session(folder / "model.onnx", threads)
+
+
+def run_graph(made: onnx.ModelProto, folder: Path, sequences: list[list[int]]) -> np.ndarray:
+    ids, mask = tokenization.pad(sequences, max(map(len, sequences)))
+    return np.asarray(session_of(made, folder).run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
 
 
 def test_onnx_predicts_what_torch_predicts(trained: Path) -> None:
@@ -103,53 +101,51 @@ def test_every_layer_has_one_operator_for_attention(shipped: onnx.ModelProto) ->
 
 
 def test_without_fusing_the_logits_are_the_same(
-    model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
+    model: classifier.Classifier,
+    shipped: onnx.ModelProto,
+    sequences: list[list[int]],
+    logits: np.ndarray,
+    tmp_path: Path,
 ) -> None:
-    before = run_over(Padded(model), sequences, output="logits")
     plain = graph.export(model, 20, fused=False)
     assert graph.operators(plain)["MultiHeadAttention"] == 0
     assert graph.operators(plain)["Softmax"] == 2
-    logits = [run_graph(made, tmp_path / "model.onnx", sequences) for made in (plain, shipped)]
-    assert logits[0] == pytest.approx(logits[1], abs=1e-5)
-    assert run_over(Padded(model), sequences, output="logits").tobytes() == before.tobytes()
+    assert run_graph(plain, tmp_path, sequences) == pytest.approx(run_graph(shipped, tmp_path, sequences), abs=1e-5)
+    assert forward.run_over(forward.Padded(model), sequences, output="logits").tobytes() == logits.tobytes()
 
 
-def test_a_model_that_does_not_fit_is_not_fused(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_fit_is_not_fused(model: classifier.Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.encoder.config, "num_hidden_layers", 3)
     with pytest.raises(UserError, match="cannot be fused"):
         graph.export(model, 20, fused=True)
 
 
 def test_another_model_is_refused_with_its_worst_rows(
-    model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
+    shipped: onnx.ModelProto, sequences: list[list[int]], logits: np.ndarray, tmp_path: Path
 ) -> None:
-    expected = run_over(Padded(model), sequences, output="logits")
     texts = [*TEXTS, *parity.HARD_TEXTS]
-    distance, relabelled, _ = parity.differences(session_of(shipped, tmp_path), sequences, expected, "single_label")
+    distance, relabelled, _ = parity.differences(session_of(shipped, tmp_path), sequences, logits, "single_label")
     parity.require_parity(distance, relabelled, texts, 1e-4)
-    other = onnx.ModelProto()
-    other.CopyFrom(shipped)
+    other = deepcopy(shipped)
     bias = next(weight for weight in other.graph.initializer if weight.name.endswith("head.bias"))
-    bias.CopyFrom(
-        numpy_helper.from_array(numpy_helper.to_array(bias) + np.array([2e-4, 0], dtype=np.float32), bias.name)
-    )
-    distance, relabelled, _ = parity.differences(session_of(other, tmp_path), sequences, expected, "single_label")
+    moved = numpy_helper.to_array(bias) + np.array([2e-4, 0], dtype=np.float32)
+    bias.CopyFrom(numpy_helper.from_array(moved, bias.name))
+    distance, relabelled, _ = parity.differences(session_of(other, tmp_path), sequences, logits, "single_label")
     with pytest.raises(UserError, match=f"{len(texts)} of {len(texts)} rows differ; the worst:\n    row "):
         parity.require_parity(distance, relabelled, texts, 1e-4)
 
 
 def test_a_model_that_sees_the_padding_differs(
-    model: Classifier, shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
+    shipped: onnx.ModelProto, sequences: list[list[int]], logits: np.ndarray, tmp_path: Path
 ) -> None:
-    expected = run_over(Padded(model), sequences, output="logits")
-    other = onnx.ModelProto()
-    other.CopyFrom(shipped)
+    other = deepcopy(shipped)
     for node in other.graph.node:
         if node.op_type == "MultiHeadAttention":
             del node.input[4:]  # the mask
     session = session_of(other, tmp_path)
-    assert run_in_order(session, sequences, 2, size=1) == pytest.approx(expected, abs=1e-4)  # nothing is padded
-    distance, _, _ = parity.differences(session, sequences, expected, "single_label")
+    one_by_one = inference.run_in_order(session, sequences, 2, size=1)  # nothing is padded
+    assert one_by_one == pytest.approx(logits, abs=1e-4)
+    distance, _, _ = parity.differences(session, sequences, logits, "single_label")
     assert distance.max() > 1e-4
 
 
@@ -159,16 +155,11 @@ def test_threads_that_wait_yield_their_core(shipped: onnx.ModelProto, tmp_path: 
     ids = np.ones((1, 32), dtype=np.int64)
     spent = []
     for _ in range(20):
-        run_batch(session, ids, ids)
+        inference.run_batch(session, ids, ids)
         before = time.process_time()
         time.sleep(0.01)
         spent.append(time.process_time() - before)
     assert sorted(spent)[10] < 0.001
-
-
-def session_of(made: onnx.ModelProto, folder: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    graph.save(made, folder / "model.onnx")
-    return open_session(folder / "model.onnx", threads)
 
 
 def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
@@ -178,17 +169,16 @@ def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
     largest = quantization.largest_activations(shipped, sequences, threads=1)
     for values in largest.values():
         values[:2] *= 9
-    divided = onnx.ModelProto()
-    divided.CopyFrom(shipped)
+    divided = deepcopy(shipped)
     quantization.divide_outlying_channels(divided, largest)
     assert graph.operators(divided)["Mul"] == graph.operators(shipped)["Mul"] + len(
         quantization.matrix_products(shipped)
     )
-    logits = [run_graph(made, tmp_path / "model.onnx", sequences[:1]) for made in (shipped, divided)]
+    logits = [run_graph(made, tmp_path, sequences[:1]) for made in (shipped, divided)]
     assert logits[0].tobytes() == logits[1].tobytes()
 
 
-@pytest.mark.parametrize("name", [*MODELS.values(), "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("name", [*inference.MODELS.values(), "tokenizer.json", "manifest.json"])
 def test_a_flipped_bit_in_any_file_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
     directory = tmp_path / "onnx"
     shutil.copytree(trained / "models/onnx", directory)
@@ -197,24 +187,22 @@ def test_a_flipped_bit_in_any_file_is_refused(trained: Path, tmp_path: Path, nam
         content[index] ^= 1
         (directory / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name} is not the file that was shipped"):
-            OnnxClassifier(directory)
+            inference.OnnxClassifier(directory)
         content[index] ^= 1
 
 
 def test_a_model_can_travel_without_the_other(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "models/onnx", tmp_path / "onnx")
-    (tmp_path / "onnx" / MODELS["fp32"]).unlink()
-    assert OnnxClassifier(tmp_path / "onnx", "int8").labels == ["bad", "good"]
+    (tmp_path / "onnx" / inference.MODELS["fp32"]).unlink()
+    assert inference.OnnxClassifier(tmp_path / "onnx", "int8").labels == ["bad", "good"]
     with pytest.raises(UserError, match="no such file"):
-        OnnxClassifier(tmp_path / "onnx", "fp32")
+        inference.OnnxClassifier(tmp_path / "onnx", "fp32")
 
 
 def test_a_pickle_is_not_opened_before_it_is_verified(trained: Path, tmp_path: Path) -> None:
     class Harmful:
         def __reduce__(self) -> tuple:
             return os.mkdir, (str(tmp_path / "ran"),)
-
-    import joblib
 
     shutil.copytree(trained / "models/probe", tmp_path / "probe")
     joblib.dump(Harmful(), tmp_path / "probe/probe.joblib")

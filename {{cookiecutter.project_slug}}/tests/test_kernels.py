@@ -1,9 +1,6 @@
 """Every kernel computes what torch and transformers compute, and `plain` runs without any."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_model
-from small_project import PACKAGE, ROOT, report, run_stage, sentences, write_params
+from small_project import PACKAGE, report, run_python, run_stage, write_params
 from transformers import (
     AutoModel,
     BertConfig,
@@ -25,23 +22,12 @@ from transformers import (
 
 from {{ cookiecutter.package_name }} import kernels, paths
 from {{ cookiecutter.package_name }}.config import Compute, Text
-from {{ cookiecutter.package_name }}.kernels import layers, vocabulary
-from {{ cookiecutter.package_name }}.kernels.packing import (
-    Packed,
-    first_position,
-    packs,
+from {{ cookiecutter.package_name }}.kernels import (
+    layers,
+    packing,
+    vocabulary,
 )
-from {{ cookiecutter.package_name }}.modeling.classifier import (
-    Classifier,
-    load_base,
-)
-from {{ cookiecutter.package_name }}.modeling.forward import (
-    Padded,
-    batched,
-    run_batches,
-    run_over,
-)
-from {{ cookiecutter.package_name }}.text import tokenization
+from {{ cookiecutter.package_name }}.modeling import classifier, forward
 
 FAST = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", kernels="fast")
 PLAIN = FAST.model_copy(update={"kernels": "plain"})
@@ -61,19 +47,13 @@ def two_threads() -> Iterator[None]:
     kernels.fast.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def sequences(base_model: Path) -> list[list[int]]:
-    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+def base(base_model: Path) -> classifier.Classifier:
+    return classifier.load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
 
 
-def base(base_model: Path) -> Classifier:
-    return load_base(base_model, 2, Text(max_length=32, pooling="mean"), "single_label")
-
-
-def random_model(config: PretrainedConfig) -> Classifier:
+def random_model(config: PretrainedConfig) -> classifier.Classifier:
     torch.manual_seed(0)
-    return Classifier(AutoModel.from_config(config), 2, "mean", "single_label").eval()
+    return classifier.Classifier(AutoModel.from_config(config), 2, "mean", "single_label").eval()
 
 
 def classes_of(model: torch.nn.Module) -> list[type]:
@@ -88,24 +68,21 @@ def test_plain_leaves_the_model_alone(base_model: Path, tmp_path: Path) -> None:
         kernels.accelerate(model, PLAIN, training=training)
     assert classes_of(model) == before
     assert config._attn_implementation == attention
-    assert isinstance(batched(model, PLAIN, 32), Padded)
+    assert isinstance(forward.batched(model, PLAIN, 32), forward.Padded)
     (tmp_path / "trained").write_bytes(b"weights")
     kernels.trim(model, PLAIN, [[2, 3]])(tmp_path / "trained", tmp_path / "whole")
     assert (tmp_path / "whole").read_bytes() == b"weights"
 
 
-def test_plain_does_not_import_a_kernel() -> None:
+def test_plain_does_not_import_a_kernel(tmp_path: Path) -> None:
     """What only some versions of torch and transformers have stays in the modules of the kernels."""
     code = f"""
 import sys
 from {PACKAGE}.stages import embeddings, evaluate, export_onnx, fine_tune
 print([name for name in sys.modules if name.startswith("{PACKAGE}.kernels.")])
 """
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"
+    done = run_python(tmp_path, "-c", code)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_a_torch_without_a_private_operator_gets_plain_and_one_line(
@@ -118,7 +95,7 @@ def test_a_torch_without_a_private_operator_gets_plain_and_one_line(
     before = classes_of(model)
     kernels.accelerate(model, FAST, training=False)
     assert classes_of(model) == before
-    assert isinstance(batched(model, FAST, 32), Padded)
+    assert isinstance(forward.batched(model, FAST, 32), forward.Padded)
     assert kernels.trim(model, FAST, [[2, 3]]) is shutil.copyfile
     expected = (
         f"compute.kernels: plain instead of fast, because torch {torch.__version__} lacks mkldnn._removed_by_torch"
@@ -151,29 +128,29 @@ def test_a_vector_does_not_depend_on_its_neighbours(
     model = base(base_model)
     if training is not None:
         kernels.accelerate(model, FAST, training=training)
-    over = batched(model, FAST, 32) if packed else Padded(model)
-    assert isinstance(over, Packed) == packed
-    together = run_over(over, sequences, output="vectors")
-    backwards = run_over(over, sequences[::-1], output="vectors")[::-1]
-    alone = np.concatenate([run_over(over, [sequence], output="vectors") for sequence in sequences[:20]])
+    over = forward.batched(model, FAST, 32) if packed else forward.Padded(model)
+    assert isinstance(over, packing.Packed) == packed
+    together = forward.run_over(over, sequences, output="vectors")
+    backwards = forward.run_over(over, sequences[::-1], output="vectors")[::-1]
+    alone = np.concatenate([forward.run_over(over, [sequence], output="vectors") for sequence in sequences[:20]])
     assert together.tobytes() == np.ascontiguousarray(backwards).tobytes()
     assert together[:20].tobytes() == alone.tobytes()
 
 
 def test_vectors_in_bf16_are_near(base_model: Path, sequences: list[list[int]]) -> None:
     model = base(base_model)
-    over = batched(model, FAST, 32)
-    exact = run_over(over, sequences, output="vectors")
+    over = forward.batched(model, FAST, 32)
+    exact = forward.run_over(over, sequences, output="vectors")
     model.to(torch.bfloat16)
     kernels.accelerate(model, FAST.model_copy(update={"precision": "bf16"}), training=False)
-    for rows, found in run_batches(over, sequences, output="vectors"):
+    for rows, found in forward.run_batches(over, sequences, output="vectors"):
         assert found.dtype == np.float32
         assert found == pytest.approx(exact[rows], abs=0.05)
         assert not np.array_equal(found, exact[rows])
 
 
 def test_packed_texts_leave_no_gap(sequences: list[list[int]]) -> None:
-    made = list(packs(sequences, 64, 2))
+    made = list(packing.packs(sequences, 64, 2))
     assert sorted(np.concatenate([pack.rows for pack in made])) == list(range(len(sequences)))
     for pack in made:
         together = np.concatenate([sequences[row] for row in pack.rows])
@@ -191,9 +168,9 @@ def test_packed_texts_leave_no_gap(sequences: list[list[int]]) -> None:
 )
 def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConfig, first: int | None) -> None:
     model = random_model(config)
-    assert first_position(model.encoder, 64) == first
+    assert packing.first_position(model.encoder, 64) == first
     texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
-    found = run_over(batched(model, FAST, 64), texts, output="vectors")
+    found = forward.run_over(forward.batched(model, FAST, 64), texts, output="vectors")
     for text, vector in zip(texts, found, strict=True):
         ids = torch.tensor([text])
         with torch.inference_mode():
@@ -204,10 +181,10 @@ def test_texts_are_packed_where_the_encoder_can_read_them(config: PretrainedConf
 def test_a_prepacked_model_predicts_the_same(config: PretrainedConfig) -> None:
     model = random_model(config)
     texts = [list(range(10, 10 + length)) for length in (5, 60, 5, 17)]
-    expected = run_over(Padded(model), texts, output="logits")
+    expected = forward.run_over(forward.Padded(model), texts, output="logits")
     kernels.accelerate(model, FAST, training=False)
     assert torch.nn.Linear not in classes_of(model)
-    assert run_over(Padded(model), texts, output="logits") == pytest.approx(expected, abs=1e-6)
+    assert forward.run_over(forward.Padded(model), texts, output="logits") == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -279,7 +256,7 @@ def test_dropout_is_for_training_alone(base_model: Path) -> None:
     assert torch.equal(model.eval().embed(ids, mask), model.embed(ids, mask))
 
 
-def step(model: Classifier) -> float:
+def step(model: classifier.Classifier) -> float:
     """One step on two texts, the shorter one padded; the loss before it."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
     ids = torch.tensor([[2, 70, 300, 70, 11, 3], [2, 12, 3, 0, 0, 0]])

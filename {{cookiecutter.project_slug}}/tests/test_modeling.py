@@ -6,44 +6,31 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from small_project import sentences
 from transformers import AutoModel
 
 from {{ cookiecutter.package_name }}.common.tasks import values_of
 from {{ cookiecutter.package_name }}.config import Task, Text
 from {{ cookiecutter.package_name }}.modeling import (
     classifier,
+    forward,
     vectors,
-)
-from {{ cookiecutter.package_name }}.modeling.classifier import (
-    Classifier,
-    load_base,
-)
-from {{ cookiecutter.package_name }}.modeling.forward import (
-    Padded,
-    run_batches,
-    run_over,
 )
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
 from {{ cookiecutter.package_name }}.modeling.scores import scores
 from {{ cookiecutter.package_name }}.text import tokenization
 
 
-def model_of(base_model: Path, task: Task = "single_label", pooling: classifier.Pooling = "mean") -> Classifier:
-    return load_base(base_model, 2, Text(max_length=32, pooling=pooling), task)
-
-
-@pytest.fixture(scope="module")
-def sequences(base_model: Path) -> list[list[int]]:
-    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+def model_of(
+    base_model: Path, task: Task = "single_label", pooling: classifier.Pooling = "mean"
+) -> classifier.Classifier:
+    return classifier.load_base(base_model, 2, Text(max_length=32, pooling=pooling), task)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_vector_is_what_transformers_computes_of_the_text_alone(
     base_model: Path, sequences: list[list[int]], pooling: classifier.Pooling
 ) -> None:
-    found = run_over(Padded(model_of(base_model, pooling=pooling)), sequences[:20], output="vectors")
+    found = forward.run_over(forward.Padded(model_of(base_model, pooling=pooling)), sequences[:20], output="vectors")
     encoder = AutoModel.from_pretrained(base_model).eval()
     for ids, vector in zip(sequences, found, strict=False):
         with torch.inference_mode():
@@ -53,12 +40,12 @@ def test_a_vector_is_what_transformers_computes_of_the_text_alone(
 
 
 def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]], tmp_path: Path) -> None:
-    over = Padded(model_of(base_model))
+    over = forward.Padded(model_of(base_model))
     asked: list[int] = []
 
     def embed(new: tokenization.Sequences) -> vectors.Embedded:
         asked.append(len(new))
-        return run_batches(over, new, output="vectors")
+        return forward.run_batches(over, new, output="vectors")
 
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -67,7 +54,7 @@ def test_only_new_texts_are_embedded(base_model: Path, sequences: list[list[int]
     vectors.copy_rows(kept, index, tmp_path / "grown.npy")
     vectors.embed_new(sequences[:130], kept, embed)
     assert asked == [100, 40]
-    np.save(tmp_path / "anew.npy", run_over(over, [*sequences[140:], *sequences[:130]], output="vectors"))
+    np.save(tmp_path / "anew.npy", forward.run_over(over, [*sequences[140:], *sequences[:130]], output="vectors"))
     assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "anew.npy").read_bytes()
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from small_project import (
     before_fine_tune,
     bytes_of,
     checkpoints_of,
+    run_python,
     run_stage,
     start_stage,
     write_params,
@@ -29,11 +29,6 @@ from {{ cookiecutter.package_name }}.training.loop import CURVE
 pytestmark = pytest.mark.slow
 
 
-def kill_after_a_checkpoint(project: Path, step: int = 1, how: int = signal.SIGKILL) -> list[int]:
-    """Run `fine_tune` until it wrote a checkpoint of this step or a later one, then kill it; the checkpoints left."""
-    return kill_when(project, lambda: max(checkpoints_of(project), default=0) >= step, how)
-
-
 def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGKILL) -> list[int]:
     """Run `fine_tune` until it is so far, then kill it; the checkpoints left."""
     stage = start_stage(project, "fine_tune")
@@ -43,6 +38,25 @@ def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGK
         os.killpg(stage.pid, how)
     assert "Traceback" not in stage.communicate()[1]
     return checkpoints_of(project)
+
+
+def kill_after_a_checkpoint(project: Path, step: int = 1, how: int = signal.SIGKILL) -> list[int]:
+    """Kill `fine_tune` when it wrote a checkpoint of this step or a later one; the checkpoints left."""
+    return kill_when(project, lambda: max(checkpoints_of(project), default=0) >= step, how)
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    """The trained project, before `fine_tune`."""
+    return before_fine_tune(trained, tmp_path / "project")
+
+
+def edited_source(folder: Path, module: str) -> str:
+    """The path of a copy of src with another comment in a module."""
+    source = shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (source / PACKAGE / module).open("a", encoding="utf-8") as file:
+        file.write("# another comment\n")
+    return str(source)
 
 
 def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, untrained: Path, tmp_path: Path) -> None:
@@ -59,11 +73,10 @@ def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, u
 
 
 FIT_PROBE = f"""
-import sys
 from pathlib import Path
-from {PACKAGE} import determinism
+from {PACKAGE}.common import determinism
 from {PACKAGE}.config import load_params
-determinism.set_up_process(load_params(Path(sys.argv[1])).compute)
+determinism.set_up_process(load_params(Path("params.yaml")).compute)
 import numpy as np
 from {PACKAGE}.modeling.probe import fit_probe
 rng = np.random.default_rng(0)
@@ -76,17 +89,12 @@ def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
     """The small project's products are too small for numpy to split them by thread."""
     if not shutil.which("taskset"):
         pytest.skip("no taskset here, so no process can be kept on one core")
-    command = [sys.executable, "-c", FIT_PROBE, str(untrained / "params.yaml")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    found = {
-        subprocess.run([*prefix, *command], env=environment, capture_output=True, check=True).stdout
-        for prefix in ((), ("taskset", "-c", "0"))
-    }
-    assert len(found) == 1
+    runs = [run_python(untrained, "-c", FIT_PROBE, prefix=prefix) for prefix in ((), ("taskset", "-c", "0"))]
+    assert all(done.returncode == 0 for done in runs), runs[0].stderr
+    assert runs[0].stdout == runs[1].stdout
 
 
-def test_a_kill_right_after_the_last_step_changes_no_byte(trained: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
+def test_a_kill_right_after_the_last_step_changes_no_byte(trained: Path, project: Path) -> None:
     curve = (trained / paths.TRAINING_CURVE).read_text(encoding="utf-8")
     kill_when(
         project, lambda: any(path.read_text("utf-8") == curve for path in project.glob(f".checkpoints/*/{CURVE}"))
@@ -95,15 +103,14 @@ def test_a_kill_right_after_the_last_step_changes_no_byte(trained: Path, tmp_pat
     assert bytes_of(project) == bytes_of(trained)
 
 
-def test_a_kill_in_a_later_epoch_changes_no_byte(trained: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
-    kill_after_a_checkpoint(project, 18)
+@pytest.mark.parametrize(("step", "how"), [(18, signal.SIGKILL), (1, signal.SIGINT)], ids=["later epoch", "Ctrl-C"])
+def test_a_kill_changes_no_byte(trained: Path, project: Path, step: int, how: int) -> None:
+    kill_after_a_checkpoint(project, step, how)
     assert run_stage(project, "fine_tune").returncode == 0
     assert bytes_of(project) == bytes_of(trained)
 
 
-def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
+def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path, project: Path) -> None:
     last = kill_after_a_checkpoint(project)[-1]
     assert not (project / "models/fine_tuned").exists()
     whole = next(project.glob(f".checkpoints/*/step-{last}.pt"))
@@ -114,8 +121,7 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path,
     assert not (project / ".checkpoints").exists()
 
 
-def test_a_full_disk_is_told_and_costs_nothing(trained: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
+def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, project: Path) -> None:
     (project / ".checkpoints").mkdir()
     small_disk = 'mount -t tmpfs -o size=1m tmpfs .checkpoints && exec "$@"'
     prefix = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small_disk, "sh")
@@ -130,15 +136,7 @@ def test_a_full_disk_is_told_and_costs_nothing(trained: Path, tmp_path: Path) ->
     assert bytes_of(project) == bytes_of(trained)
 
 
-def test_ctrl_c_stops_without_a_traceback(trained: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
-    kill_after_a_checkpoint(project, how=signal.SIGINT)
-    assert run_stage(project, "fine_tune").returncode == 0
-    assert bytes_of(project) == bytes_of(trained)
-
-
-def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, tmp_path: Path) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
+def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, project: Path) -> None:
     kill_after_a_checkpoint(project)
     write_params(project / "params.yaml", base_model, fine_tune__weight_decay=0.02)
     done = run_stage(project, "fine_tune")
@@ -150,14 +148,10 @@ def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_mode
 
 @pytest.mark.parametrize(("module", "kept"), [("evaluation/card.py", True), ("training/loop.py", False)])
 def test_an_edit_outside_of_the_stage_keeps_its_checkpoints(
-    trained: Path, tmp_path: Path, module: str, kept: bool
+    trained: Path, project: Path, tmp_path: Path, module: str, kept: bool
 ) -> None:
-    project = before_fine_tune(trained, tmp_path / "project")
     kill_after_a_checkpoint(project)
-    source = shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    with (source / PACKAGE / module).open("a", encoding="utf-8") as file:
-        file.write("# another comment\n")
-    done = run_stage(project, "fine_tune", PYTHONPATH=str(source))
+    done = run_stage(project, "fine_tune", PYTHONPATH=edited_source(tmp_path, module))
     assert ("going on from step" in done.stderr) == kept, done.stderr
     assert bytes_of(project) == bytes_of(trained)
 
@@ -166,9 +160,6 @@ def test_an_edit_outside_of_the_stage_keeps_its_checkpoints(
 def test_an_edit_outside_of_the_stage_keeps_its_vectors(trained: Path, tmp_path: Path, module: str, kept: bool) -> None:
     project = shutil.copytree(trained, tmp_path / "project")
     (known,) = (project / paths.VECTORS).iterdir()
-    source = shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    with (source / PACKAGE / module).open("a", encoding="utf-8") as file:
-        file.write("# another comment\n")
-    assert run_stage(project, "embeddings", PYTHONPATH=str(source)).returncode == 0
+    assert run_stage(project, "embeddings", PYTHONPATH=edited_source(tmp_path, module)).returncode == 0
     assert ([*(project / paths.VECTORS).iterdir()] == [known]) == kept
     assert bytes_of(project) == bytes_of(trained)

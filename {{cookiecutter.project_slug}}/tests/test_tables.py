@@ -44,6 +44,14 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "two spellings": ("a.csv", CSV + "more,Good\n", {}, ["upper and lower case", "'Good' and 'good'"]),
     "too few rows": ("a.csv", CSV[:80], {}, ["a split would be empty", "rows in every split"]),
     "nothing kept": ("a.csv", CSV, {"keep": {"column": "text", "value": "x"}}, ["gives no rows with 'x' in"]),
+    "no such column to keep by": (
+        "a.csv",
+        CSV,
+        {"keep": {"column": "source", "value": "x"}},
+        ["no column 'source'", "prepare.keep.column"],
+    ),
+    "no table": ("a.txt", CSV, {}, ["no table"]),
+    "only a test table": ("test.csv", CSV, {}, ["found:    test.csv"]),
     "two tables": ("b.jsonl", JSON, {}, ["cannot tell the tables", "a.csv, b.jsonl"]),
     "words for numbers": ("a.csv", CSV, {"task": "regression"}, ["line 2: expected a finite number, found 'bad'"]),
     "a label without a name": (

@@ -24,19 +24,13 @@ from {{ cookiecutter.package_name }}.config import (
     Text,
 )
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.modeling.classifier import (
-    Classifier,
-    load_base,
+from {{ cookiecutter.package_name }}.modeling import classifier
+from {{ cookiecutter.package_name }}.text import token_store, tokenization
+from {{ cookiecutter.package_name }}.training import (
+    batches,
+    checkpoints,
+    loop,
 )
-from {{ cookiecutter.package_name }}.text import token_store
-from {{ cookiecutter.package_name }}.text.tokenization import (
-    encode,
-    load_tokenizer,
-)
-from {{ cookiecutter.package_name }}.training import checkpoints, loop
-from {{ cookiecutter.package_name }}.training.batches import Rows, order_of
-from {{ cookiecutter.package_name }}.training.checkpoints import Pace
-from {{ cookiecutter.package_name }}.training.loop import Plan
 
 
 @pytest.fixture
@@ -55,10 +49,10 @@ def store(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_store_gives_back_every_text(store: token_store.TokenStore) -> None:
-    tokenizer = load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 16)
+    tokenizer = tokenization.load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 16)
     for split in paths.SPLITS:
         texts = pl.read_parquet(paths.split_table(split))["text"].to_list()
-        assert [row.tolist() for row in store.split(split)] == encode(tokenizer, texts)
+        assert [row.tolist() for row in store.split(split)] == tokenization.encode(tokenizer, texts)
     assert store.span("validation") == (10, 13)
     assert len(store.all) == 14
     again = token_store.open_store(max_length=16)
@@ -80,7 +74,7 @@ def test_a_batch_holds_the_targets_of_its_rows(
     texts = pl.read_parquet(paths.split_table("validation"))["text"]
     table = pl.DataFrame({"text": texts, "label": pl.Series(labels, dtype=kind)})
     table.write_parquet(paths.split_table("validation"))
-    rows = Rows("validation", store, task)
+    rows = batches.Rows("validation", store, task)
     ids, mask, targets = rows.batch(np.array([2, 0]))
     assert targets.tolist() == [expected[2], expected[0]]
     assert str(targets.dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
@@ -91,11 +85,11 @@ def test_a_batch_holds_the_targets_of_its_rows(
 
 def test_the_order_of_the_rows_follows_from_seed_and_epoch() -> None:
     lengths = np.arange(1000) % 37
-    first = order_of(lengths, 32, seed=42, epoch=0).tolist()
-    assert order_of(lengths, 32, seed=42, epoch=0).tolist() == first
+    first = batches.order_of(lengths, 32, seed=42, epoch=0).tolist()
+    assert batches.order_of(lengths, 32, seed=42, epoch=0).tolist() == first
     assert sorted(first) == list(range(1000))
-    assert order_of(lengths, 32, seed=42, epoch=1).tolist() != first
-    assert order_of(lengths, 32, seed=43, epoch=0).tolist() != first
+    assert batches.order_of(lengths, 32, seed=42, epoch=1).tolist() != first
+    assert batches.order_of(lengths, 32, seed=43, epoch=0).tolist() != first
     spread = [np.ptp(lengths[first[start : start + 32]]) for start in range(0, 1000, 32)]
     assert np.median(spread) < 3
 
@@ -103,7 +97,7 @@ def test_the_order_of_the_rows_follows_from_seed_and_epoch() -> None:
 def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
-    pace = Pace()
+    pace = checkpoints.Pace()
     assert pace.is_due()
     for seconds in (2.0, 0.5):
         with pace.measured():
@@ -122,8 +116,8 @@ def params_of(**changes: object) -> Params:
     return params.model_copy(update={"compute": compute, "fine_tune": fine_tune})
 
 
-def model_of(base_model: Path) -> Classifier:
-    return load_base(base_model, 3, Text(max_length=16, pooling="mean"), "single_label")
+def model_of(base_model: Path) -> classifier.Classifier:
+    return classifier.load_base(base_model, 3, Text(max_length=16, pooling="mean"), "single_label")
 
 
 def steps_of(
@@ -138,7 +132,7 @@ def steps_of(
         return usual(model, optimizer, *more)
 
     monkeypatch.setattr(loop, "train_step", train_step)
-    rows, validation = (Rows(split, store, "single_label") for split in ("train", "validation"))
+    rows, validation = (batches.Rows(split, store, "single_label") for split in ("train", "validation"))
     directory.mkdir()
     loop.train(model_of(paths.BASE_MODEL), torch.device("cpu"), rows, validation, params, directory)
     return steps
@@ -212,7 +206,7 @@ def test_a_step_is_that_of_plain_torch(base_model: Path) -> None:
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_training(loss: float) -> None:
+def test_a_loss_that_is_nan_or_infinite_stops_training(loss: float) -> None:
     assert loop.mean_of([torch.tensor(1.0), torch.tensor(2.0)]) == 1.5
     with pytest.raises(UserError, match="NaN or infinite"):
         loop.mean_of([torch.tensor(1.0), torch.tensor(loss)])
@@ -220,7 +214,7 @@ def test_a_loss_that_is_no_number_stops_training(loss: float) -> None:
 
 @pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])
 def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epochs: int) -> None:
-    plan = Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1)), rows=epoch)
+    plan = loop.Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1)), rows=epoch)
     stops = [step for step in range(1, plan.steps + 1) if plan.stops_at(step)]
     lengths = np.diff([0, *stops])
     assert lengths.max() - lengths.min() <= 1

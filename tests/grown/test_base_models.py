@@ -1,4 +1,4 @@
-"""A base model or a tokenizer that cannot be used is refused with a message."""
+"""A base model or a tokenizer that cannot be used is refused with a message. Run in a grown project."""
 
 import json
 import pickle
@@ -7,13 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from review_sentiment.config import Text
+from review_sentiment.errors import UserError
+from review_sentiment.modeling.classifier import load_base
+from review_sentiment.text.tokenization import load_tokenizer
 from transformers import T5Config, T5Model, ViTConfig, ViTModel
-
-from {{ cookiecutter.package_name }}.config import Source, Text
-from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.modeling.classifier import load_base
-from {{ cookiecutter.package_name }}.stages import fetch
-from {{ cookiecutter.package_name }}.text.tokenization import load_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -69,16 +67,3 @@ def test_a_tokenizer_that_cannot_be_used_is_refused(tmp_path: Path, content: byt
         (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(UserError, match="holds no tokenizer"):
         load_tokenizer(tmp_path / "tokenizer.json", 8)
-
-
-@pytest.mark.parametrize(
-    ("name", "digest", "words"),
-    [("config.json", "f" * 64, "does not hold what params.yaml says"), ("missing.json", "f" * 64, "cannot fetch")],
-)
-def test_another_model_than_params_say_is_refused(
-    tmp_path: Path, base_model: Path, name: str, digest: str, words: str
-) -> None:
-    source = Source(uri=str(base_model), sha256={name: digest})
-    with pytest.raises(UserError, match=words):
-        fetch.fetch_source(source, tmp_path / "models/base", key="fetch.model")
-    assert not list(tmp_path.glob("models/*"))
