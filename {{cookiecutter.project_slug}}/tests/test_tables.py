@@ -1,14 +1,12 @@
 """What users bring by mistake: every malformed table has its outcome, a message that helps or counted repairs."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_project import params_with, run_stage, write_params
 
-from {{ cookiecutter.package_name }}.data.rows import RowParser
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.stages import prepare
 
@@ -168,12 +166,6 @@ def test_malformed_rows_are_kept_with_all_that_is_known(project: Path) -> None:
         },
         {"file": "train.csv", "line": 62, "reason": "expected 2 columns, found 1", "content": "alone"},
     ]
-
-
-def test_a_file_that_changes_while_it_is_read_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(project, "a.csv", CSV)
-    monkeypatch.setattr(RowParser, "parse", lambda *_: os.utime(project / "data/raw/a.csv", (0, 0)))
-    assert "a.csv changed while it was read" in refusal(project)
 
 
 def test_the_command_prints_the_same_without_a_traceback(project: Path, base_model: Path) -> None:

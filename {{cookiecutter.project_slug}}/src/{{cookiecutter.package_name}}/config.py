@@ -61,26 +61,15 @@ class Source(Block):
     """Files below one address, each with its digest; null where the digest is not known yet."""
 
     uri: Name
+    into: Literal["data/raw", "models/base"]
     sha256: Annotated[dict[Name, Sha256 | None], Field(min_length=1)]
-
-
-class DataSource(Source):
-    """Where the tables come from."""
-
-    into: Literal["data/raw"]
-
-
-class ModelSource(Source):
-    """Where the base model comes from."""
-
-    into: Literal["models/base"]
 
 
 class Fetch(Block):
     """What is fetched. The block `data` is left out where `data/raw` holds tables of one's own."""
 
-    data: DataSource | None = None
-    model: ModelSource
+    data: Source | None = None
+    model: Source
 
 
 class Keep(Block):

@@ -24,12 +24,13 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 class LabelReader:
-    """Reads the label column of one data set; counts what it repairs."""
+    """Reads the label column of one data set; counts what it repairs in `repaired`."""
 
-    def __init__(self, task: str, separator: str) -> None:
+    def __init__(self, task: str, separator: str, repaired: Counter[str]) -> None:
         self.task = task
         self.separator = separator
-        self.repaired = Counter({"trimmed_labels": 0, "whole_number_labels": 0})
+        self.repaired = repaired
+        repaired.update(trimmed_labels=0, whole_number_labels=0)
         self._seen: set[str] = set()
 
     def read(self, value: Any) -> str | None:

@@ -71,45 +71,27 @@ def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
     if not any(rows.values()):
         raise _refusal("no row is left", "rows with a text and one label", "none", "look at the text and label columns")
     if alike:
-        raise _refusal(
-            "some labels differ only in upper and lower case",
-            "one spelling of each label, because two would be learned as two labels",
-            _several(alike),
-            "write them alike",
-        )
+        problem = "some labels differ only in upper and lower case"
+        expected = "one spelling of each label, because two would be learned as two labels"
+        raise _refusal(problem, expected, _several(alike), "write them alike")
     if task != "regression" and len(labels) < (1 if task == "multi_label" else 2):
-        raise _refusal(
-            "there is nothing to tell apart",
-            "at least two labels",
-            f"the label {labels[0]!r} alone" if labels else "no label",
-            "add rows of other labels, or set prepare.label_column in params.yaml",
-        )
+        found = f"the label {labels[0]!r} alone" if labels else "no label"
+        fix = "add rows of other labels, or set prepare.label_column in params.yaml"
+        raise _refusal("there is nothing to tell apart", "at least two labels", found, fix)
     if not all(rows.values()):
-        raise _refusal(
-            "a split would be empty",
-            "rows in every split",
-            _by_split(rows),
-            "add rows, or change prepare.validation_fraction and prepare.test_fraction in params.yaml",
-        )
+        fix = "add rows, or change prepare.validation_fraction and prepare.test_fraction in params.yaml"
+        raise _refusal("a split would be empty", "rows in every split", _by_split(rows), fix)
     if untrained:
-        raise _refusal(
-            "some labels cannot be learned",
-            "training rows for every label",
-            _several(untrained),
-            "add rows with these labels, or remove theirs",
-        )
+        fix = "add rows with these labels, or remove theirs"
+        raise _refusal("some labels cannot be learned", "training rows for every label", _several(untrained), fix)
 
 
 def check_targets(train: Mapping[str, Any]) -> None:
     """Refuse a regression whose training rows all have one number; `train` is their profile."""
     target = train.get("target")
     if target and target["p0"] == target["p100"]:
-        raise _refusal(
-            "there is nothing to tell apart",
-            "numbers that differ",
-            f"{target['p0']} in every training row",
-            "set prepare.label_column in params.yaml",
-        )
+        found, fix = f"{target['p0']} in every training row", "set prepare.label_column in params.yaml"
+        raise _refusal("there is nothing to tell apart", "numbers that differ", found, fix)
 
 
 def _by_split(counts: Mapping[str, int]) -> str:

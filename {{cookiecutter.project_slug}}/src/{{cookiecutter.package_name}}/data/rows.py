@@ -26,7 +26,7 @@ class RowParser:
         self.accepted = 0
         self.repaired = Counter({"mangled_characters": 0, "control_characters": 0})
         self.dropped = Counter({"without_text": 0, "without_label": 0})
-        self._labels = LabelReader(params.task, prepare.label_separator)
+        self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
         self._keep = prepare.keep
         self._pair = params.task == "pair"
         names = {
@@ -39,8 +39,10 @@ class RowParser:
 
     def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
         """The clean row, or None for one that is left out. Raises ValueError for a malformed one."""
-        if self._keep and _as_text(more[-1]) != self._keep.value:
-            return None
+        if self._keep:
+            given = more[-1] if isinstance(more[-1], str) else json.dumps(more[-1], default=str)
+            if given != self._keep.value:
+                return None
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
         target = self._labels.read(label)
@@ -53,14 +55,6 @@ class RowParser:
             self.repaired["control_characters"] += bool(CONTROL.search(raw))
         self.accepted += 1
         return cleaned, second, target
-
-    def all_repaired(self) -> dict[str, int]:
-        """How many rows were repaired, by what was wrong."""
-        return {**self.repaired, **self._labels.repaired}
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _cleaned(value: Any) -> str:

@@ -41,9 +41,8 @@ def run(params: Params) -> None:
     predictions(params.task, table, names, values).write_parquet(rows)
     write_bytes(paths.PREDICTIONS, rows.getvalue())
     shipped = OnnxClassifier(paths.ONNX, "int8", params.compute.threads)
-    perturbed = robustness(
-        params.task, shipped, texts, targets, values["onnx_int8"], settings=params.evaluate, seed=params.seed
-    )
+    given, settings = values["onnx_int8"], params.evaluate
+    perturbed = robustness(params.task, shipped, texts, targets, given, settings=settings, seed=params.seed)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
         for name, content in tables(params, targets, values, names).items():
@@ -53,18 +52,11 @@ def run(params: Params) -> None:
 
 def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
     """The metrics of every model."""
-    task, settings = params.task, params.evaluate
+    task, bins, samples = params.task, params.evaluate.calibration_bins, params.evaluate.bootstrap_samples
     metrics: dict[str, Any] = {"test_rows": len(targets)}
     for model, found in values.items():
-        metrics[model] = summary(
-            task,
-            targets,
-            found,
-            values["probe"],
-            bins=settings.calibration_bins,
-            samples=settings.bootstrap_samples,
-            seed=params.seed,
-        )
+        probe = values["probe"]
+        metrics[model] = summary(task, targets, found, probe, bins=bins, samples=samples, seed=params.seed)
         if task != "regression":
             disagreement = label_disagreement(task, found, values["torch"])
             metrics[model]["label_disagreements_with_torch"] = int(disagreement.sum())
@@ -74,9 +66,13 @@ def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) 
 def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str]) -> Tables:
     """What is plotted, by name: the calibration, and what the task allows beside it."""
     task, bins = params.task, params.evaluate.calibration_bins
-    made = {"calibration": of_all_models(values, lambda found: calibration_table(task, targets, found, bins))}
+
+    def of_all_models(table: Callable[[np.ndarray], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        return [{"model": model} | row for model, found in values.items() for row in table(found)]
+
+    made = {"calibration": of_all_models(lambda found: calibration_table(task, targets, found, bins))}
     if task != "regression":
-        made["per_class"] = of_all_models(values, lambda found: per_class_table(task, targets, found, names))
+        made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, names))
     shipped = values["onnx_int8"]
     if task == "regression":
         pairs = zip(targets.tolist(), shipped[:, 0].tolist(), strict=True)
@@ -85,13 +81,6 @@ def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], n
         pairs = zip(targets, shipped.argmax(axis=1), strict=True)
         made["confusion_matrix"] = [{"actual": names[actual], "predicted": names[given]} for actual, given in pairs]
     return made
-
-
-def of_all_models(
-    values: dict[str, np.ndarray], table: Callable[[np.ndarray], list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """The tables of all models, one after the other, with the model in the first column."""
-    return [{"model": model} | row for model, found in values.items() for row in table(found)]
 
 
 def values_of_models(texts: Sequence[Text], names: list[str], params: Params) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
 """Export the model to ONNX, in float32 and int8, and refuse it unless it predicts what the torch model predicts."""
 
 import shutil
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def run(params: Params) -> None:
     use_deterministic_kernels(params.compute)
     validation = pl.read_parquet(paths.split_table("validation"))
     labels = len(read_json(paths.LABELS))
-    texts = [*texts_of(validation), *map(cleaned, hard_texts(params.task))]
+    texts: list[Text] = [*texts_of(validation), *map(cleaned, hard_texts(params.task))]
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
     sequences = encode(tokenizer, texts)
     outputs = output_size(params.task, labels)
@@ -53,15 +52,10 @@ def run(params: Params) -> None:
 
 
 def check(
-    onnx_models: Path,
-    sequences: list[list[int]],
-    texts: Sequence[Text],
-    expected: np.ndarray,
-    targets: np.ndarray,
-    params: Params,
+    new: Path, sequences: list[list[int]], texts: list[Text], expected: np.ndarray, targets: np.ndarray, params: Params
 ) -> dict[str, object]:
     """Compare the files just written with torch's logits (`expected`); the first rows are those that have targets."""
-    fp32, int8 = (open_session(onnx_models / file, params.compute.threads) for file in MODELS.values())
+    fp32, int8 = (open_session(new / file, params.compute.threads) for file in MODELS.values())
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
     require_parity(distance, relabelled, texts, params.export_onnx.max_logit_difference)
     real, outputs = sequences[: len(targets)], expected.shape[1]

@@ -94,12 +94,7 @@ def _file_on_hub(address: str) -> str:
 
     match = _HUB.fullmatch(address)
     if match is None:
-        raise UserError(
-            f"cannot fetch {address}",
-            expected="hf://owner/name@commit/path or hf://datasets/owner/name@commit/path",
-            found=address,
-            fix="write the address in that form in params.yaml",
-        )
+        raise ValueError("expected hf://owner/name@commit/path or hf://datasets/owner/name@commit/path")
     kind = "dataset" if match["datasets"] else "model"
     if not COMMIT.fullmatch(match["commit"]):
         raise UserError(

@@ -67,7 +67,7 @@ def read_all(tables: dict[str, list[Path]], params: Params, rows: SortedRows, qu
     return {
         "read": parser.accepted + parser.dropped.total() + malformed.counts.total(),
         "quarantined": dict(malformed.counts),
-        "repaired": {"byte_order_marks": marked, **parser.all_repaired()},
+        "repaired": {"byte_order_marks": marked, **parser.repaired},
         "dropped": dict(parser.dropped),
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
-from .files import DELIMITERS, format_of, unchanged
+from .files import DELIMITERS, format_of, opened
 from .parquet_reader import read_parquet
 from .rows import Column as Column
 from .rows import MalformedRow as MalformedRow
@@ -29,7 +29,7 @@ def read_rows(
         yield from read_json_lines(source, columns, "standard input", parse)
         return
     suffix = format_of(source)
-    with unchanged(source) as file:
+    with opened(source) as file:
         if suffix == ".parquet":
             yield from read_parquet(source, columns, parse)
         elif suffix in DELIMITERS:

@@ -71,15 +71,13 @@ def format_of(path: Path) -> str:
 
 
 @contextmanager
-def unchanged(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file. Refuse one that is plainly no table, cannot be read, or changes while the block reads it."""
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file. Refuse one that is plainly no table or cannot be read."""
     try:
-        before = _state(path)
         with path.open("rb") as file:
             _check_start(path, file.read(_SAMPLE))
             file.seek(0)
             yield file
-        changed = _state(path) != before
     except OSError as error:
         raise UserError(
             f"{path} cannot be read",
@@ -87,18 +85,6 @@ def unchanged(path: Path) -> Iterator[IO[bytes]]:
             found=error.strerror or str(error),
             fix="name another, or see who may read it (ls -l)",
         ) from None
-    if changed:
-        raise UserError(
-            f"{path} changed while it was read",
-            expected="a file that nobody writes to",
-            found="another size, time or file at the end than at the beginning",
-            fix="wait until it is written, then run again",
-        )
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _check_start(path: Path, start: bytes) -> None:

@@ -33,10 +33,6 @@ class Ragged:
         start, end = self.bounds[row], self.bounds[row + 1]
         return self.values[start:end]
 
-    def part(self, start: int, end: int) -> "Ragged":
-        """Some of the rows, without a copy."""
-        return Ragged(self.values, self.bounds[start : end + 1])
-
     def lengths(self) -> np.ndarray:
         """The length of every row."""
         return np.diff(self.bounds)
@@ -57,7 +53,8 @@ class TokenStore:
 
     def split(self, split: str) -> Ragged:
         """The rows of one split."""
-        return self.all.part(*self.span(split))
+        start, end = self.span(split)
+        return Ragged(self.all.values, self.all.bounds[start : end + 1])
 
 
 def open_store(max_length: int) -> TokenStore:

@@ -64,11 +64,6 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
 
-def padded_length(length: int) -> int:
-    """A text's length rounded up, by its own length alone."""
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
-
-
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids and attention mask, rows x length. Padding is id 0: the mask hides it, so its value does not matter."""
     ids = np.zeros((len(sequences), length), dtype=np.int64)
@@ -88,7 +83,8 @@ def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[B
     """
     by_length: dict[int, list[int]] = {}
     for row in range(len(sequences)):
-        by_length.setdefault(padded_length(len(sequences[row])), []).append(row)
+        steps = -(-len(sequences[row]) // LENGTH_STEP)  # rounded up
+        by_length.setdefault(steps * LENGTH_STEP, []).append(row)
     for length in sorted(by_length, reverse=True):
         size = max(1, TOKENS_PER_BATCH[device] // length)
         rows = by_length[length]
