@@ -74,16 +74,6 @@ def typing_errors(text: str, rng: np.random.Generator, settings: Evaluate) -> st
     return "".join(written)
 
 
-def upper_case(text: str, _rng: np.random.Generator, _settings: Evaluate) -> str:
-    """All letters in upper case."""
-    return text.upper()
-
-
-def truncated(text: str, _rng: np.random.Generator, settings: Evaluate) -> str:
-    """The beginning alone."""
-    return text[: math.ceil(settings.kept_share * len(text))]
-
-
 def dropped_words(text: str, rng: np.random.Generator, settings: Evaluate) -> str:
     """Some words dropped, never all."""
     words = text.split()
@@ -93,7 +83,7 @@ def dropped_words(text: str, rng: np.random.Generator, settings: Evaluate) -> st
 
 PERTURBATIONS: dict[str, Perturbation] = {
     "typing_errors": typing_errors,
-    "upper_case": upper_case,
-    "truncated": truncated,
+    "upper_case": lambda text, _rng, _settings: text.upper(),
+    "truncated": lambda text, _rng, settings: text[: math.ceil(settings.kept_share * len(text))],
     "dropped_words": dropped_words,
 }

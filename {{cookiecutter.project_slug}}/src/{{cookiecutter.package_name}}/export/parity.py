@@ -96,18 +96,14 @@ def report(
             found=f"{drop:.4f}",
             fix="raise export_onnx.max_int8_drop, or ship the fp32 model",
         )
-
-    def disagreements(other: str) -> int:
-        return int(label_disagreement(task, values["int8"], values[other]).sum())
-
     return {
         "rows": len(targets),
         "hard_texts": len(HARD_TEXTS),
         "batch_sizes": list(BATCH_SIZES),
         "fp32_label_disagreements": int(relabelled.sum()),
         "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
-        "int8_label_disagreements": disagreements("torch"),
-        "int8_batch_dependent_labels": disagreements("int8_alone"),
+        "int8_label_disagreements": int(label_disagreement(task, values["int8"], values["torch"]).sum()),
+        "int8_batch_dependent_labels": int(label_disagreement(task, values["int8"], values["int8_alone"]).sum()),
         f"int8_{score}_drop": round(drop, DECIMALS),
         score: rounded(scores),
     }

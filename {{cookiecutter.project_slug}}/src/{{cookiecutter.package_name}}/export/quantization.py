@@ -33,18 +33,16 @@ def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path:
     level = copy.deepcopy(graph)
     divide_outlying_channels(level, largest_activations(graph, calibration, threads))
     logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
-    try:
-        quantize_dynamic(
-            level,
-            path,
-            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},
-        )
-    finally:
-        logging.disable(logging.NOTSET)
+    quantize_dynamic(
+        level,
+        path,
+        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=True,
+        extra_options={"DefaultTensorType": TensorProto.FLOAT},
+    )
+    logging.disable(logging.NOTSET)
     quantized = onnx.load(path)
     strip(quantized)
     save(quantized, path)
@@ -82,9 +80,8 @@ def divide_outlying_channels(graph: onnx.ModelProto, largest: dict[str, np.ndarr
     weights = {weight.name: weight for weight in graph.graph.initializer}
     divided: dict[str, onnx.NodeProto] = {}
     for name, products in matrix_products(graph).items():
-        usual = np.percentile(largest[name], OUTLYING)
+        usual, scaled = np.percentile(largest[name], OUTLYING), f"{name}_scaled"
         factor = nearest_power_of_two(np.maximum(largest[name], usual) / usual)
-        scaled = f"{name}_scaled"
         graph.graph.initializer.append(numpy_helper.from_array(1 / factor, f"{scaled}_by"))
         divided[name] = helper.make_node("Mul", [name, f"{scaled}_by"], [scaled], name=scaled)
         for product in products:

@@ -30,21 +30,18 @@ class Progress:
 class Pace:
     """When a checkpoint is due: so seldom that all take at most `SHARE_OF_TIME`. When that is decides no byte."""
 
-    def __init__(self) -> None:
-        self._ended = time.monotonic()
-        self._seconds = 0.0
+    next_due = 0.0
 
     def is_due(self) -> bool:
         """Whether the last one was long enough ago."""
-        return self._seconds <= SHARE_OF_TIME * (time.monotonic() - self._ended + self._seconds)
+        return time.monotonic() >= self.next_due
 
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Take the time of writing one."""
         start = time.monotonic()
         yield
-        self._ended = time.monotonic()
-        self._seconds = self._ended - start
+        self.next_due = start + (time.monotonic() - start) / SHARE_OF_TIME
 
 
 def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -76,7 +73,7 @@ def keep_best(directory: Path, progress: Progress, score: float, model: nn.Modul
     """Keep the weights when their score is the best so far; the earliest of equals."""
     if progress.best is not None and score <= progress.best:
         return
-    beside = (directory / BEST).with_suffix(".partial")
+    beside = directory / "best.partial"
     save_model(model, str(beside), metadata={"format": "pt"})
     beside.replace(directory / BEST)
     progress.best = score

@@ -67,7 +67,10 @@ def train(
     """
     distributed.require_divisible(params.fine_tune.batch_size)
     plan = Plan.of(params.fine_tune, len(rows))
-    parallel = data_parallel(model.to(device))
+    model.to(device)
+    # Every rank trains a copy; the backward pass averages the gradients over all ranks. Buckets that are never rebuilt
+    # keep the order in which gradients are summed, after a kill too.
+    parallel = DistributedDataParallel(model, find_unused_parameters=True) if distributed.world_size() > 1 else model
     optimizer = adamw(model, params.fine_tune)
     progress = checkpoints.load_last(directory, model, optimizer)
     if progress.step and distributed.on_rank_0():
@@ -93,14 +96,6 @@ def train(
                 if distributed.broadcast(due) and distributed.on_rank_0():
                     with pace.measured():
                         checkpoints.save(directory, progress, model, optimizer)
-
-
-def data_parallel(model: nn.Module) -> nn.Module:
-    """The model as every rank trains a copy of it: the backward pass averages the gradients over all ranks (DDP)."""
-    if not torch.distributed.is_initialized():
-        return model
-    # Buckets that are never rebuilt keep the order in which gradients are summed, after a kill too.
-    return DistributedDataParallel(model, find_unused_parameters=True)
 
 
 def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[RankBatch]:
