@@ -17,9 +17,15 @@ FOLDERS = [PROJECT, *(TEMPLATE / name for name in ("benchmarks", "docs", "hooks"
 
 
 def texts() -> list[Path]:
-    found = [path for folder in FOLDERS for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
+    paths = (path for folder in FOLDERS for path in folder.rglob("*"))
+    found = [path for path in paths if path.is_file() and suffix_of(path) in SUFFIXES]
     found += [TEMPLATE / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", "cookiecutter.json")]
     return [path for path in found if path != OWN and path.name != "LICENSE" and "__pycache__" not in path.parts]
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of a file, also of one that only some projects get: `{% if … %}gate.py{% endif %}`."""
+    return Path(path.name.removesuffix("{% endif %}")).suffix
 
 
 @pytest.mark.parametrize("path", texts(), ids=lambda path: path.relative_to(TEMPLATE).as_posix())
