@@ -18,7 +18,7 @@ from start import seconds
 
 
 def main() -> None:
-    """Bake by turns."""
+    """Bake interleaved."""
     made = parser(__doc__)
     made.add_argument("--template", type=Path, default=HERE.parent / "build/cookiecutter-data-science")
     arguments = made.parse_args()

@@ -92,7 +92,7 @@ def long_texts(arguments: Any, folder: Path) -> None:
 def beside(
     arguments: Any, folder: Path, projects: dict[str, Path], texts: Path, bars: dict[str, float], max_length: int
 ) -> None:
-    """Ours and the peer by turns, and of short texts the rate of matrix products in the same run."""
+    """Ours and the peer interleaved, and of short texts the rate of matrix products in the same run."""
     watch = Watch()
     python, model = python_of("peers"), peers_model()
     part = folder / "part.parquet"
@@ -224,8 +224,8 @@ def tokens_of(texts: Path, tokenizer: Path, max_length: int) -> list[int]:
 
 def useful_gflop(config: Path, lengths: list[int]) -> float:
     """The matrix products of a BERT encoder for texts of these lengths, without padding."""
-    knobs = json.loads(config.read_text(encoding="utf-8"))
-    hidden, inner, layers = knobs["hidden_size"], knobs["intermediate_size"], knobs["num_hidden_layers"]
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    hidden, inner, layers = settings["hidden_size"], settings["intermediate_size"], settings["num_hidden_layers"]
     of_tokens = 2 * (4 * hidden * hidden + 2 * hidden * inner) * sum(lengths)
     of_attention = 4 * hidden * sum(length * length for length in lengths)
     return layers * (of_tokens + of_attention) / 1e9

@@ -132,7 +132,7 @@ def goal(arguments: Any, folder: Path) -> None:
     }
     rounds = by_turns(sides, arguments.goal_pairs)
     theirs = [one["peer"]["reached"] or one["peer"]["seconds"] for one in rounds]
-    told = {
+    reached = {
         side: "reached" if all(one[side]["reached"] for one in rounds) else "NOT REACHED" for side in ("ours", "peer")
     }
 
@@ -148,8 +148,8 @@ def goal(arguments: Any, folder: Path) -> None:
         compared=f"{size_of(project)}; imports and looks at the validation rows, eight an epoch, outside the clock;"
         f" ours: embeddings {medians(rounds, 'ours', 'embedding'):.0f} s, fine_tune"
         f" {medians(rounds, 'ours', 'tuning'):.0f} s, accuracy {medians(rounds, 'ours', 'accuracy'):.3f}"
-        f" ({told['ours']}); the peer: {statistics.median(theirs):.0f} s, accuracy"
-        f" {medians(rounds, 'peer', 'accuracy'):.3f} ({told['peer']})",
+        f" ({reached['ours']}); the peer: {statistics.median(theirs):.0f} s, accuracy"
+        f" {medians(rounds, 'peer', 'accuracy'):.3f} ({reached['peer']})",
         measures=[
             Measure(f"times as fast to accuracy {arguments.goal}", times("seconds"), at_least=2.0),
             Measure("the same where the probe is there already", times("tuning")),

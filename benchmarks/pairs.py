@@ -1,6 +1,6 @@
 """Take turns with a peer, and keep what was measured.
 
-Every item sets the code of a grown project beside what a user would pick instead. The two run by turns, A B B A, each
+Every item sets the code of a grown project beside what a user would pick instead. The two run interleaved, A B B A, each
 in a process of its own on the same processors, so that a busy machine slows both; a ratio is taken within each pair.
 """
 

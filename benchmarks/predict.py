@@ -3,7 +3,7 @@
     python benchmarks/predict.py build/review-sentiment
 
 The project must have been run (`make demo`). The plain loop is what one would write: 32 texts at a time, as they come,
-padded to the longest. Both run in processes of their own, by turns, on the same texts and threads.
+padded to the longest. Both run in processes of their own, interleaved, on the same texts and threads.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/preparing.py build/review-sentiment --rows 1000000
 
 The table is made by code: CSV, two labels, about 30 words and 200 bytes a row; one row in 20 repeats another, one in
-400 contradicts one, one in 20 holds characters that must be mended, one in 4 stands in quotes. Both clocks start when
+400 contradicts one, one in 20 holds characters that must be repaired, one in 4 stands in quotes. Both clocks start when
 everything is imported; both read, clean, drop repeats and contradictions, split by the text, count what the data
 profile tells and write Parquet. Memory is the largest resident size of each process. Both must keep the same rows.
 
@@ -39,7 +39,7 @@ ODD = ("caf\u0065\u0301", "it\u0092s", "two  blanks", "a\ttab", "na\u00efve", "\
 
 
 def main() -> None:
-    """Make the table, and prepare it by turns."""
+    """Make the table, and prepare it interleaved."""
     made = parser(__doc__, pairs=3)
     made.add_argument("--rows", type=int, default=1_000_000, help="default: %(default)s")
     arguments = made.parse_args()

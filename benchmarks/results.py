@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 MET, MISSED = "#2a7f62", "#c4532b"
 HEAD = """# Measured beside what one would use instead
 
-Written by `make bench`; do not edit. Each item runs this project's code and its peer by turns in one run; a ratio is
+Written by `make bench`; do not edit. Each item runs this project's code and its peer interleaved in one run; a ratio is
 taken within each pair. Median, in brackets the smallest and the largest; n pairs.
 
 | item | peer | measured | bar | median [smallest, largest] | n | bar met |

@@ -100,7 +100,7 @@ def predict(arguments: Any, folder: Path) -> None:
 def compare(
     arguments: Any, name: str, rows: int, side: Callable[[int], Callable[[], Any]], what: str, machine: str
 ) -> None:
-    """Both sizes by turns."""
+    """Both sizes interleaved."""
     watch = Watch()
     few = rows // 10
     rounds = by_turns({"many": side(rows), "few": side(few)}, arguments.pairs)

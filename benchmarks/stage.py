@@ -35,8 +35,8 @@ def main() -> None:
     start, before = time.perf_counter(), time.process_time()
     module.run(params)
     seconds, processor = time.perf_counter() - start, time.process_time() - before
-    told = {"import": imported, "seconds": seconds, "processor": processor, "parts": parts, "peak": peak()}
-    print(json.dumps(told))
+    measured = {"import": imported, "seconds": seconds, "processor": processor, "parts": parts, "peak": peak()}
+    print(json.dumps(measured))
 
 
 def loaded(package: str, stage: str) -> tuple[Any, Any]:

@@ -72,8 +72,8 @@ def light_stage(arguments: Any, folder: Path) -> None:
     rounds = by_turns(sides, arguments.pairs)
     above = [found["prepare"]["seconds"] - found["polars"]["seconds"] for found in rounds]
     command = [stage[0], "-X", "importtime", *stage[1:]]
-    told = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=True).stderr
-    imported = [line.split("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")]
+    printed = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=True).stderr
+    imported = [line.split("|")[2].strip() for line in printed.splitlines() if line.startswith("import time:")]
     keep(
         "start-light",
         peer='`python -c "import polars"`',

@@ -35,7 +35,7 @@ def main() -> None:
         reached = None
     except Reached:
         reached = time.perf_counter() - start - looks.seconds
-    print(json.dumps({"reached": reached, "seconds": time.perf_counter() - start - looks.seconds} | looks.told))
+    print(json.dumps({"reached": reached, "seconds": time.perf_counter() - start - looks.seconds} | looks.found))
 
 
 class Looks:
@@ -46,7 +46,7 @@ class Looks:
         self.training = training
         self.goal = goal
         self.seconds = 0.0
-        self.told: dict[str, float] = {}
+        self.found: dict[str, float] = {}
 
     def train(self, model: Any, device: Any, rows: Any, validation: Any, params: Any, directory: Any) -> None:
         """The project's own `train`, with looks between its steps."""
@@ -68,9 +68,9 @@ class Looks:
         """Measure the accuracy; raise `Reached` when it is good enough."""
         start = time.perf_counter()
         said = self.training.logits_of(model, validation, params).argmax(axis=1)
-        self.told["accuracy"] = float(np.mean(said == validation.targets(np.arange(len(validation)))))
+        self.found["accuracy"] = float(np.mean(said == validation.targets(np.arange(len(validation)))))
         self.seconds += time.perf_counter() - start
-        if self.told["accuracy"] >= self.goal:
+        if self.found["accuracy"] >= self.goal:
             raise Reached
 
 

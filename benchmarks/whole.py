@@ -6,7 +6,7 @@
 Ours is `dvc repro` in a new clone with an empty cache. The peer is five scripts, one after the other: pandas cleans
 and splits, sentence-transformers embeds, scikit-learn learns a probe, the Trainer fine-tunes by its defaults (three
 epochs in batches of 8) with dynamic padding, optimum-onnx exports, quantizes and measures. Ours trains for one epoch,
-so the time the peer would have taken had it stopped after its first is told too. Whole commands, imports inside both
+so the time the peer would have taken had it stopped after its first is reported too. Whole commands, imports inside both
 clocks; everything is installed and was read before. Ours also looks for near-duplicates, compares the exports with
 torch on every validation row, bootstraps intervals and writes the model's card.
 """
@@ -40,7 +40,7 @@ from ruamel.yaml import YAML
 
 
 def main() -> None:
-    """Run both by turns."""
+    """Run both interleaved."""
     made = parser(__doc__, pairs=1)
     made.add_argument("--rows", type=int, help="of the sample; default: all")
     made.add_argument("--batch-size", type=int, default=32, help="of sentence-transformers; default: %(default)s")
@@ -60,7 +60,7 @@ def main() -> None:
             peer="pandas, sentence-transformers, the Trainer by its defaults, optimum-onnx",
             compared=f"{pl.read_csv(table, infer_schema=False).height} rows of raw data; warm, whole commands: ours"
             f" {medians(rounds, 'ours'):.0f} s, peer {medians(rounds, 'peer'):.0f} s; accuracy on its own test rows:"
-            f" ours {told(last['ours']['accuracy'])}; peer {told(last['peer']['accuracy'])}",
+            f" ours {in_words(last['ours']['accuracy'])}; peer {in_words(last['peer']['accuracy'])}",
             measures=[
                 Measure("times as fast", ratios(rounds, "peer", "ours"), at_least=2),
                 Measure("had the Trainer stopped after one epoch", ratios(rounds, "peer", "ours", "one_epoch")),
@@ -148,7 +148,7 @@ def theirs(table: Path, kept: dict | None, batch_size: int, folder: Path) -> dic
     return {"seconds": seconds, "one_epoch": seconds - epochs[-1] + epochs[0], "parts": parts, "accuracy": accuracy}
 
 
-def told(accuracy: dict[str, float]) -> str:
+def in_words(accuracy: dict[str, float]) -> str:
     """The accuracies in words."""
     return ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items())
 

@@ -1,4 +1,4 @@
-"""The S3 server of the tests: that of `make s3`, in a project grown for it, and what befalls it."""
+"""The S3 server of the tests: that of `make s3`, in a project grown for it, and its failures."""
 
 import json
 import os

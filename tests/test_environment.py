@@ -178,9 +178,9 @@ def test_the_image_answers_on_loopback_as_nobody_special(
         assert set(server.uids()) == set(server.gids()) == {10001}
         body = json.dumps({"texts": ["a warm funny film"]}).encode()
         with urllib.request.urlopen(f"{address}/predict", body, timeout=30) as answer:
-            told = json.load(answer)["answers"]
+            answered = json.load(answer)["answers"]
         said_here = project.run("python", "-m", "review_sentiment.predict", "--text", "a warm funny film")
-        assert told == [json.loads(said_here)]
+        assert answered == [json.loads(said_here)]
     finally:
         if server:
             server.terminate()

@@ -81,10 +81,10 @@ def test_a_run_is_told_whole_and_once(tracked: Project, server: str) -> None:
     from mlflow.tracking import MlflowClient
 
     before = bytes_of(tracked)
-    told = tracked.run("make", "track", MLFLOW_TRACKING_URI=server)
+    printed = tracked.run("make", "track", MLFLOW_TRACKING_URI=server)
     again = tracked.run("make", "track", MLFLOW_TRACKING_URI=server)
     assert "is there already" in again
-    assert told.split(" is run ")[1].split()[0] in again
+    assert printed.split(" is run ")[1].split()[0] in again
     assert bytes_of(tracked) == before
     assert tracked.run("git", "status", "--porcelain") == ""
 
@@ -110,7 +110,7 @@ def test_a_run_is_told_whole_and_once(tracked: Project, server: str) -> None:
     copy = Path(client.download_artifacts(run.info.run_id, "model_card.md"))
     assert copy.read_text(encoding="utf-8") == tracked.text("reports/model_card.md")
 
-    # A run that was killed half way is told anew, and does not stay beside the whole one.
+    # A run that was killed half way is reported anew, and does not stay beside the whole one.
     client.delete_run(run.info.run_id)
     tags = {"mlflow.source.git.commit": commit, "dvc_lock": lock}
     client.create_run(experiment.experiment_id, tags=tags)

@@ -21,7 +21,7 @@ from workshop import TEMPLATE, Project, grow
 pytestmark = pytest.mark.slow
 
 DOCUMENT = TEMPLATE / "docs/remotes.md"
-COLUMNS = ("fault", "what the user sees", "found by", "mended by", "then a fresh clone pulls", "lost locally")
+COLUMNS = ("fault", "what the user sees", "found by", "repaired by", "then a fresh clone pulls", "lost locally")
 SEEN: dict[str, tuple[str, ...]] = {}
 SOON = 30
 
@@ -137,7 +137,7 @@ def test_a_wrong_setting_is_named_soon(
     saw(fault, problem(messages[0]), "push, pull, audit", f"the setting `{setting.split()[0]}`", "the same", "nothing")
 
 
-def test_corrupt_and_truncated_objects_are_found_and_mended(server: Server, pushed: Project, tmp_path: Path) -> None:
+def test_corrupt_and_truncated_objects_are_found_and_repaired(server: Server, pushed: Project, tmp_path: Path) -> None:
     before = bytes_of(pushed)
     one, two = key_of(pushed, "things/one.bin"), key_of(pushed, "things/two.bin")
     whole = (pushed.path / "things/one.bin").read_bytes()
@@ -167,8 +167,8 @@ def test_corrupt_and_truncated_objects_are_found_and_mended(server: Server, push
     saw("one object truncated", sees, "audit", "audit REPAIR=1", "the same", "nothing")
 
 
-@pytest.mark.parametrize("mender", ["push", "audit REPAIR=1"])
-def test_a_lost_member_is_found_and_mended(server: Server, pushed: Project, tmp_path: Path, mender: str) -> None:
+@pytest.mark.parametrize("repair", ["push", "audit REPAIR=1"])
+def test_a_lost_member_is_found_and_repaired(server: Server, pushed: Project, tmp_path: Path, repair: str) -> None:
     before = bytes_of(pushed)
     server.client().delete_object(Bucket="dvc", Key=key_of(pushed, "things/many/7.txt"))
     assert "up to date" in pushed.run("dvc", "push")  # what DVC says, and why there is an audit
@@ -179,14 +179,14 @@ def test_a_lost_member_is_found_and_mended(server: Server, pushed: Project, tmp_
     found = pushed.try_to("make", "audit")
     assert found.returncode != 0
     assert "things/many/7.txt: missing" in found.stdout
-    pushed.run("make", *mender.split())
+    pushed.run("make", *repair.split())
     stranger.run("make", "pull")
     assert bytes_of(stranger) == bytes_of(pushed) == before
     saw("one member of a directory deleted", "pull fails and names it", "audit", "push or audit REPAIR=1", "the same",
         "nothing")  # fmt: skip
 
 
-def test_a_corrupt_listing_of_a_directory_is_mended(server: Server, pushed: Project, tmp_path: Path) -> None:
+def test_a_corrupt_listing_of_a_directory_is_repaired(server: Server, pushed: Project, tmp_path: Path) -> None:
     listing = next(key for key in server.objects("pushed") if key.endswith(".dir"))
     server.client().put_object(Bucket="dvc", Key=listing, Body=b"[]")
     found = pushed.try_to("make", "audit")
@@ -199,7 +199,7 @@ def test_a_corrupt_listing_of_a_directory_is_mended(server: Server, pushed: Proj
     saw("the listing of a directory corrupted", "pull fails", "audit", "audit REPAIR=1", "the same", "nothing")
 
 
-def test_what_cannot_be_mended_is_named(server: Server, pushed: Project) -> None:
+def test_what_cannot_be_repaired_is_named(server: Server, pushed: Project) -> None:
     key = key_of(pushed, "things/two.bin")
     server.client().delete_object(Bucket="dvc", Key=key)
     cached = pushed.path / ".dvc/cache" / key.removeprefix("pushed/")

@@ -12,14 +12,14 @@ from workshop import Project, grow
 pytestmark = pytest.mark.slow
 
 FILLER = "the film a story an actor this scene and but plot is of with".split()
-TOLD = {"warm": "warm tender moving".split(), "loud": "loud hollow stale".split()}
+SIGNAL = {"warm": "warm tender moving".split(), "loud": "loud hollow stale".split()}
 
 
 def sentence(draw: random.Random, **counts: int) -> str:
     """Filler, and so many words that tell of each quality."""
     words = draw.choices(FILLER, k=draw.randint(3, 8))
     for quality, count in counts.items():
-        words += draw.choices(TOLD[quality], k=count)
+        words += draw.choices(SIGNAL[quality], k=count)
     draw.shuffle(words)
     return " ".join(words)
 
@@ -32,7 +32,7 @@ def labelled(draw: random.Random, task: str) -> dict[str, object]:
         return {"text": sentence(draw, warm=warm, loud=loud), "label": label}
     if task == "regression":
         return {"text": sentence(draw, warm=warm, loud=loud), "label": warm - loud}
-    first, second = draw.choices([*TOLD], k=2)
+    first, second = draw.choices([*SIGNAL], k=2)
     return {"text": sentence(draw, **{first: 2}), "second": sentence(draw, **{second: 2}), "label": second}
 
 

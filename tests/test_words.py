@@ -22,7 +22,8 @@ def suffix_of(path: Path) -> str:
 
 
 def texts() -> list[Path]:
-    found = [path for folder in FOLDERS for path in folder.rglob("*") if suffix_of(path) in SUFFIXES and path.is_file()]
+    paths = (path for folder in FOLDERS for path in folder.rglob("*"))
+    found = [path for path in paths if path.is_file() and suffix_of(path) in SUFFIXES]
     found += [TEMPLATE / name for name in ("README.md", "CONTRIBUTING.md", "Makefile", "cookiecutter.json")]
     return [path for path in found if path != OWN and path.name != "LICENSE" and "__pycache__" not in path.parts]
 

@@ -59,21 +59,21 @@ def main() -> None:
     assert not [name for name in missing if "pooler" not in name and "position_ids" not in name], missing
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     classify = pipeline("text-classification", model=model.eval(), tokenizer=tokenizer, device="cpu")
-    knobs = {"truncation": True, "max_length": arguments.max_length}
-    list(classify(texts_in(arguments.texts, 8), batch_size=arguments.batch_size, **knobs))
+    settings = {"truncation": True, "max_length": arguments.max_length}
+    list(classify(texts_in(arguments.texts, 8), batch_size=arguments.batch_size, **settings))
     clock = Clock()
     if arguments.find:
         found = {}
         for size in SIZES:
             one = Clock()
-            list(classify(texts_in(arguments.texts), batch_size=size, **knobs))
+            list(classify(texts_in(arguments.texts), batch_size=size, **settings))
             found[size] = one.seconds()
         clock.tell(best=min(found, key=lambda size: found[size]), by_size=found)
         return
     if arguments.one_by_one:
-        answers = [classify(text, **knobs)[0] for text in texts_in(arguments.texts)]
+        answers = [classify(text, **settings)[0] for text in texts_in(arguments.texts)]
     else:
-        answers = list(classify(texts_in(arguments.texts), batch_size=arguments.batch_size, **knobs))
+        answers = list(classify(texts_in(arguments.texts), batch_size=arguments.batch_size, **settings))
     arguments.out.write_text(json.dumps([answer["label"] for answer in answers]), encoding="utf-8")
     clock.tell()
 

@@ -2,7 +2,7 @@
 
     python clean.py TABLE.csv OUT [--cleaning methods | function | odd] [--keep COLUMN VALUE]
 
-The texts end up as those of the stage `prepare`: Windows characters mended, composed to NFC, white space and control
+The texts end up as those of the stage `prepare`: Windows characters repaired, composed to NFC, white space and control
 characters folded, one row for each text, none for a text with two labels. The split of a text follows from its hash.
 The counts of the data profile are made as well. The clock starts when everything is imported.
 
@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 from clock import Clock
 
-MENDED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
-REPLACED = dict.fromkeys([*range(0x20), 0x7F], " ") | MENDED
-MENDING = {"mangled_characters": "[\x80-\x9f]", "control_characters": "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"}
+REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
+REPLACED = dict.fromkeys([*range(0x20), 0x7F], " ") | REPAIRED
+REPAIRING = {"mangled_characters": "[\x80-\x9f]", "control_characters": "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"}
 HELD_OUT = {"test": (0.0, 0.125), "validation": (0.125, 0.25), "train": (0.25, 1.0)}
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     read = len(rows)
     rows["label"] = rows["label"].str.strip()
     raw = rows["text"]
-    mended = {name: int(raw.str.contains(signs).sum()) for name, signs in MENDING.items()}
+    repaired = {name: int(raw.str.contains(signs).sum()) for name, signs in REPAIRING.items()}
     if arguments.cleaning == "methods":
         rows["text"] = raw.str.translate(REPLACED).str.normalize("NFC").str.split().str.join(" ")
     elif arguments.cleaning == "function":
@@ -66,7 +66,7 @@ def main() -> None:
         lengths = part["text"].str.len().quantile([0, 0.5, 0.9, 0.99, 1], interpolation="nearest")
         profile[split] = {"characters": list(lengths), "per_label": part["label"].value_counts().to_dict()}
     (out / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
-    counts = profile | {"read": read, "mended": mended, "dropped": dropped}
+    counts = profile | {"read": read, "repaired": repaired, "dropped": dropped}
     (out / "profile.json").write_text(json.dumps(counts), encoding="utf-8")
     clock.tell(read=read, kept=kept)
 

@@ -6,6 +6,7 @@ reported before it is committed. Git LFS need not be installed.
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -41,8 +42,8 @@ def main() -> int:
     if "--list" in sys.argv:
         print("".join(f"{owner:<8} {path}\n" for path, owner in sorted(owners.items())), end="")
     print(", ".join(f"{owner}: {count} paths" for owner, count in sorted(Counter(owners.values()).items())))
-    for mistake in mistakes:
-        print(f"error: {mistake}", file=sys.stderr)
+    for one in mistakes:
+        print(f"error: {one}", file=sys.stderr)
     return 1 if mistakes else 0
 
 
@@ -67,65 +68,52 @@ def files_of(place: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in map(root.joinpath, found) if path.is_relative_to(root)]
 
 
-def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs: set[str]) -> list[str]:
+def mistake(path: object, problem: str, expected: str, fix: str, found: str = "") -> str:
+    """What goes wrong with a path."""
+    return (
+        f"{path} {problem}\n  expected: {expected}\n"
+        + (f"  found:    {found}\n" if found else "")
+        + f"  fix:      {fix}"
+    )
+
+
+def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
     """The outs of DVC that Git or Git LFS owns too."""
-    found = []
     for path, out in in_dvc.items():
         if path in by_lfs:
-            found.append(
-                f"{path} has two owners, DVC and Git LFS\n"
-                f"  expected: an out of DVC that no line of .gitattributes gives to Git LFS\n"
-                f"  fix:      remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
-            )
+            fix = f"remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
+            expected = "an out of DVC that no line of .gitattributes gives to Git LFS"
+            yield mistake(path, "has two owners, DVC and Git LFS", expected, fix)
         elif out.use_cache and path in tracked:
-            found.append(
-                f"{path} has two owners, DVC and Git\n"
-                f"  expected: an out of DVC in no commit; Git has its hash\n"
-                f"  fix:      `git rm -r --cached {path}`"
-            )
-    return found
+            expected = "an out of DVC in no commit; Git has its hash"
+            yield mistake(path, "has two owners, DVC and Git", expected, f"`git rm -r --cached {path}`")
 
 
-def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> list[str]:
+def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
     """The large files in Git, and those that should be pointers of Git LFS and are not."""
-    found = []
     begins_so = git("grep", "--cached", "--text", "--files-with-matches", "-z", "-e", f"^{POINTER}$", may_fail=True)
+    pointers = set(begins_so.split("\0"))
     for path, size in tracked.items():
-        is_pointer = size <= LONGEST_POINTER and path in begins_so.split("\0")
+        is_pointer = size <= LONGEST_POINTER and path in pointers
         if path in by_lfs and not is_pointer:
-            found.append(
-                f"{path} belongs to Git LFS, but Git holds its bytes\n"
-                f"  expected: a pointer\n"
-                f"  fix:      install Git LFS, `git lfs install`, then `git add --renormalize {path}`"
-            )
+            fix = f"install Git LFS, `git lfs install`, then `git add --renormalize {path}`"
+            yield mistake(path, "belongs to Git LFS, but Git holds its bytes", "a pointer", fix)
         elif path not in by_lfs and size > LARGEST:
-            found.append(
-                f"{path} is too large for Git\n"
-                f"  expected: at most {LARGEST / 1e6:.0f} MB\n"
-                f"  found:    {size / 1e6:.1f} MB\n"
-                f"  fix:      `git rm --cached {path}`, then `dvc add {path}` (data, models), "
-                f"or put a documentation picture into docs/images"
-            )
+            fix = f"`git rm --cached {path}`, then `dvc add {path}` (data, models), "
+            fix += "or put a documentation picture into docs/images"
+            most = f"at most {LARGEST / 1e6:.0f} MB"
+            yield mistake(path, "is too large for Git", most, fix, found=f"{size / 1e6:.1f} MB")
         elif path not in by_lfs and is_pointer:
-            found.append(
-                f"{path} is a pointer of Git LFS, but not Git LFS's\n"
-                f"  expected: its bytes\n"
-                f"  fix:      put the file itself there, or name it in .gitattributes"
-            )
-    return found
+            fix = "put the file itself there, or name it in .gitattributes"
+            yield mistake(path, "is a pointer of Git LFS, but not Git LFS's", "its bytes", fix)
 
 
-def pointers_read_as_data(paths: list[str]) -> list[str]:
+def pointers_read_as_data(paths: list[str]) -> Iterator[str]:
     """What DVC would hash, or a stage read, although only the pointer is there."""
-    found = []
     for path in map(Path, sorted(set(paths))):
         if path.is_file() and path.stat().st_size <= LONGEST_POINTER and path.read_bytes().startswith(POINTER.encode()):
-            found.append(
-                f"{path} is a pointer of Git LFS, and DVC would take it for the data\n"
-                f"  expected: its bytes\n"
-                f"  fix:      `git lfs pull --include {path}`"
-            )
-    return found
+            problem = "is a pointer of Git LFS, and DVC would take it for the data"
+            yield mistake(path, problem, "its bytes", f"`git lfs pull --include {path}`")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from dvc.config import Config
 from ruamel.yaml import YAML
 from safetensors.numpy import load as load_tensors
+
+from {{ cookiecutter.package_name }}.common.io import write_json
+from tools.shared import git, run, table
 
 RECORD = Path("reports/reproduce.json")
 STRANGER = {
@@ -71,10 +75,15 @@ class Place:
 
 
 def main() -> int:
-    """Print the comparison of every out; 0 when all are the same, 1 when one differs or the run fails."""
+    """Make the commit again and compare; 0 when all outs are the same."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--against", default="HEAD", metavar="REV", help="the commit to make again (default: HEAD)")
     here = Place(Path.cwd(), parser.parse_args().against)
+    return run(lambda: reproduce(here))
+
+
+def reproduce(here: Place) -> int:
+    """Print the comparison of every out; 0 when all are the same, 1 when one differs or the run fails."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         there = Place(Path(folder) / "a" / "directory-with-another-length" / "project", "")
@@ -83,37 +92,31 @@ def main() -> int:
             return 1
         differing = compare(here, there)
     if here.read_git("dvc.lock") == Path("dvc.lock").read_bytes():
-        write_record(here, differing, round(time.monotonic() - start))
+        commit, seconds = git("rev-parse", here.revision).strip(), round(time.monotonic() - start)
+        write_json(RECORD, {"commit": commit, "outs": len(here.lock()), "differing": differing, "seconds": seconds})
     return 1 if differing else 0
-
-
-def write_record(here: Place, differing: list[str], seconds: int) -> None:
-    """Keep what was found and how long it took."""
-    commit = run_here("git", "rev-parse", here.revision)
-    record = {"commit": commit, "outs": len(here.lock()), "differing": differing, "seconds": seconds}
-    RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def make_again(here: Place, there: Place, home: Path) -> bool:
     """Clone the commit and run all of its stages as a stranger; whether they ended well."""
     home.mkdir(parents=True)
-    commit = run_here("git", "rev-parse", here.revision)
-    run_here("git", "clone", "--quiet", "--no-checkout", str(here.root), str(there.root))
+    commit = git("rev-parse", here.revision).strip()
+    git("clone", "--quiet", "--no-checkout", str(here.root), str(there.root))
     environment = os.environ | STRANGER | {"HOME": str(home), "PYTHONPATH": str(there.root / "src")}
     for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
         environment[f"DVC_{kind}_DIR"] = str(home / kind.lower())
 
-    def run(*command: str) -> bool:
+    def runs(*command: str) -> bool:
         return subprocess.run(command, cwd=there.root, env=environment, umask=0o077, check=False).returncode == 0
 
-    if not run("git", "checkout", "--quiet", commit):
+    if not runs("git", "checkout", "--quiet", commit):
         return False
     added = [str(path) for path in there.root.rglob("*.dvc") if path.is_file()]
     if added:
         take_remote_of(here, there)
-        if not run("dvc", "pull", "--quiet", *added):
+        if not runs("dvc", "pull", "--quiet", *added):
             return False
-    return run("dvc", "repro", "--force")
+    return runs("dvc", "repro", "--force")
 
 
 def take_remote_of(here: Place, there: Place) -> None:
@@ -121,32 +124,23 @@ def take_remote_of(here: Place, there: Place) -> None:
     private = here.root / ".dvc/config.local"
     if private.exists():
         (there.root / ".dvc/config.local").write_bytes(private.read_bytes())
-    name = run_here("dvc", "config", "core.remote")
-    url = run_here("dvc", "config", f"remote.{name}.url")
+    config = Config(str(here.root / ".dvc"))  # a relative directory becomes a full path
+    name = config["core"]["remote"]
+    url = config["remote"][name]["url"]
     if "://" not in url:
-        full = str((here.root / ".dvc" / url).resolve())
-        subprocess.run(["dvc", "remote", "modify", "--local", name, "url", full], cwd=there.root, check=True)
-
-
-def run_here(*command: str) -> str:
-    """What a command prints in this checkout."""
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(["dvc", "remote", "modify", "--local", name, "url", url], cwd=there.root, check=True)
 
 
 def compare(here: Place, there: Place) -> list[str]:
     """Print the table of outs, then what differs in those that do; give these."""
     ours, theirs = here.lock(), there.lock()
-    width = max(map(len, ours | theirs))
-    differing = []
-    print(f"\n{'out':<{width}}  {'hash here':<36}  {'hash there':<36}  same?")
-    for out in sorted(ours | theirs):
-        a, b = ours.get(out, "-"), theirs.get(out, "-")
-        print(f"{out:<{width}}  {a:<36}  {b:<36}  {'yes' if a == b else 'NO'}")
-        if a != b:
-            differing.append(out)
+    pairs = {out: (ours.get(out, "-"), theirs.get(out, "-")) for out in sorted(ours | theirs)}
+    differing = [out for out, (a, b) in pairs.items() if a != b]
+    rows = [(out, *hashes, "NO" if out in differing else "yes") for out, hashes in pairs.items()]
+    print("\n" + table(("out", "hash here", "hash there", "same?"), rows))
     for out in differing:
         print(f"\n{out}: {first_difference(here, there, out, ours.get(out, ''), theirs.get(out, ''))}")
-    print(f"\n{len(ours | theirs) - len(differing)} of {len(ours | theirs)} outs are the same")
+    print(f"\n{len(pairs) - len(differing)} of {len(pairs)} outs are the same")
     return differing
 
 

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from {{ cookiecutter.package_name }}.common.io import read_json
+from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS
-from tools.shared import changed_stages, missing, run, stale, stale_stages, table
+from tools.shared import changed_stages, run, stale_stages, table
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -23,8 +24,8 @@ def main() -> int:
 
 def show() -> None:
     """Print one line for each model: scores on the test rows with their 95 % intervals, size, path."""
-    if missing([METRICS]):
-        raise stale(f"no {METRICS}")
+    if not METRICS.exists():
+        raise UserError("there are no results", expected="every stage run", found=f"no {METRICS}", fix="dvc repro")
     if changed := stale_stages(changed_stages()):
         print(f"STALE: the scores of an earlier run; changed since: {', '.join(changed)} (make repro)\n")
     metrics = read_json(METRICS)

@@ -73,21 +73,6 @@ def _leaves(tree: Any) -> list[str]:
     return [leaf for branch in tree for leaf in _leaves(branch)] if isinstance(tree, list) else [str(tree)]
 
 
-def missing(paths: Iterable[Path]) -> str:
-    """The reports that are not there, in one line."""
-    return ", ".join(str(path) for path in paths if not path.exists())
-
-
-def stale(found: str) -> UserError:
-    """The message about results of another run than the last one."""
-    return UserError(
-        "the results are stale",
-        expected="every stage run since the last change",
-        found=found,
-        fix="make repro",
-    )
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as their longest cell."""
     lines = [header, *rows]
