@@ -42,7 +42,8 @@ def main() -> None:
         keep(
             "kernels",
             peer="the same stages with `compute.kernels: plain`",
-            compared=f"{size_of(projects['fast'])}; imports outside the clock; {seconds}; validation accuracy: {reached}",
+            compared=f"{size_of(projects['fast'])}; imports outside the clock; {seconds};"
+            f" validation accuracy: {reached}",
             measures=[
                 *(Measure(f"{stage}: times as fast", ratios(rounds, "plain", "fast", stage)) for stage in STAGES),
                 Measure(

@@ -1,7 +1,8 @@
 """Take turns with a peer, and keep what was measured.
 
-Every item sets the code of a grown project beside what a user would pick instead. The two run interleaved, A B B A, each
-in a process of its own on the same processors, so that a busy machine slows both; a ratio is taken within each pair.
+Every item sets the code of a grown project beside what a user would pick instead. The two run interleaved, A B B A,
+each in a process of its own on the same processors, so that a busy machine slows both; a ratio is taken within each
+pair.
 """
 
 import argparse

@@ -6,8 +6,8 @@
 Ours is `dvc repro` in a new clone with an empty cache. The peer is five scripts, one after the other: pandas cleans
 and splits, sentence-transformers embeds, scikit-learn learns a probe, the Trainer fine-tunes by its defaults (three
 epochs in batches of 8) with dynamic padding, optimum-onnx exports, quantizes and measures. Ours trains for one epoch,
-so the time the peer would have taken had it stopped after its first is reported too. Whole commands, imports inside both
-clocks; everything is installed and was read before. Ours also looks for near-duplicates, compares the exports with
+so the time the peer would have taken had it stopped after its first is reported too. Whole commands, imports inside
+both clocks; everything is installed and was read before. Ours also looks for near-duplicates, compares the exports with
 torch on every validation row, bootstraps intervals and writes the model's card.
 """
 
