@@ -60,6 +60,13 @@ $(DEMO)/reports/metrics.json:
 bench: setup $(DEMO)/reports/metrics.json  ## Measure beside what one would use instead (ITEM=embeddings for one, PAIRS=…)
 	python benchmarks/bench.py $(DEMO) $(ITEM) $(if $(PAIRS),--pairs $(PAIRS))
 
+.PHONY: gpu-check
+gpu-check: setup  ## Check the CUDA path on one NVIDIA card, and measure it beside the Trainer, in 8 minutes
+	rm -rf build/gpu
+	cookiecutter --no-input --output-dir build/gpu . hardware=cuda
+	cd build/gpu/review-sentiment && PYTHONPATH=src python -m review_sentiment fetch
+	python benchmarks/gpu.py build/gpu/review-sentiment
+
 .PHONY: lint
 lint: setup  ## Check the template's own Python
 	ruff format --check hooks tests benchmarks

@@ -12,6 +12,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from gpu_section import put_section
 from items import RECORDS
 
 HERE = Path(__file__).resolve().parent
@@ -38,6 +39,8 @@ def main() -> None:
     if missing:
         text += f"\nNot run: {', '.join(missing)}.\n"
     (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+    if "gpu" in found:
+        put_section(HERE / "RESULTS.md", found["gpu"])
     draw(records, HERE / "RESULTS.png")
     barred = [measure for record in records for measure in record["measures"] if bar_of(measure) and measure["values"]]
     print(f"{sum(map(is_met, barred))} of {len(barred)} bars met; see benchmarks/RESULTS.md")

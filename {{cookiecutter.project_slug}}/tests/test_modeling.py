@@ -67,6 +67,15 @@ def test_the_shape_of_a_batch_follows_from_the_length_of_its_texts(sequences: li
     assert sorted(rows) == list(range(len(sequences)))
 
 
+def test_attention_on_a_gpu_may_not_depend_on_the_batch() -> None:
+    kernels = torch.backends.cuda
+    with forward.invariant_attention(torch.device("cuda")):
+        assert (kernels.flash_sdp_enabled(), kernels.cudnn_sdp_enabled()) == (False, False)
+        assert kernels.mem_efficient_sdp_enabled()
+    with forward.invariant_attention(torch.device("cpu")):
+        assert kernels.flash_sdp_enabled()
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_probe_predicts_what_scikit_learn_predicts(classes: int) -> None:
     rng = np.random.default_rng(0)
