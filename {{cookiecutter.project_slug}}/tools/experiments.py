@@ -7,7 +7,7 @@ from typing import Any
 
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS, PARAMS
-from tools.shared import flat, run, table
+from tools.shared import flat, run, scores_in, table
 
 SHIPPED = "onnx_int8"
 
@@ -34,7 +34,7 @@ def show() -> None:
             for state in experiment["revs"][:1]:
                 rows.append((experiment["name"] or state["rev"][:7], state["data"] or {}))
     before = params_of(commits[0]["data"]) if commits else {}
-    scores = next((names for _, data in rows if (names := scores_of(data))), [])
+    scores = next((names for _, data in rows if (names := scores_in(metrics_of(data)))), [])
     print(table(("experiment", *scores, "changed parameters"), [line(*row, scores, before) for row in rows]))
 
 
@@ -44,11 +44,6 @@ def line(name: str, data: dict[str, Any], scores: list[str], before: dict[str, A
     changed = {key: value for key, value in params_of(data).items() if before.get(key) != value}
     shown = (f"{shipped[score]:.4f}" if score in shipped else "-" for score in scores)
     return name, *shown, " ".join(f"{key}={value}" for key, value in sorted(changed.items())) or "-"
-
-
-def scores_of(data: dict[str, Any]) -> list[str]:
-    """The names of the scores that have an interval."""
-    return [name.removesuffix("_low") for name in metrics_of(data) if name.endswith("_low")]
 
 
 def metrics_of(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from {{ cookiecutter.package_name }}.common.io import sha256_of
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import PARAMS
 from {{ cookiecutter.package_name }}.stages.fetch import COMMIT, download
-from tools.shared import run
+from tools.shared import edited, run
 
 EXAMPLES = {"model": "sentence-transformers/all-MiniLM-L6-v2", "dataset": "cornell-movie-review-data/rotten_tomatoes"}
 HUB = re.compile(r"(?P<start>hf://(?P<datasets>datasets/)?(?P<repo>[^@]+)@)(?P<revision>[^/]+)(?P<rest>.*)")
@@ -30,14 +29,9 @@ def main() -> int:
 
 def pin_all() -> None:
     """Pin both sources and write params.yaml, whose comments and order stay."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    params = yaml.load(PARAMS.read_text(encoding="utf-8"))
-    for source in params["fetch"].values():
-        pin(source)
-    with PARAMS.open("w", encoding="utf-8", newline="\n") as file:
-        yaml.dump(params, file)
+    with edited(PARAMS) as params:
+        for source in params["fetch"].values():
+            pin(source)
 
 
 def pin(source: CommentedMap) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from {{ cookiecutter.package_name }}.common.io import read_json
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS
-from tools.shared import changed_stages, run, stale_stages, table
+from tools.shared import changed_stages, run, scores_in, stale_stages, table
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -29,7 +29,7 @@ def show() -> None:
     if changed := stale_stages(changed_stages()):
         print(f"STALE: the scores of an earlier run; changed since: {', '.join(changed)} (make repro)\n")
     metrics = read_json(METRICS)
-    scores = [name.removesuffix("_low") for name in metrics["torch"] if name.endswith("_low")]
+    scores = scores_in(metrics["torch"])
     print(f"{metrics['test_rows']} test rows; in brackets the 95 % interval\n")
     rows = [
         (name, *(with_interval(metrics[key], score) for score in scores), f"{size_of(path):>9}", str(path))

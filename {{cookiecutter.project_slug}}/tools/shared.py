@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from {{ cookiecutter.package_name }}.errors import UserError
 
@@ -73,12 +76,35 @@ def _leaves(tree: Any) -> list[str]:
     return [leaf for branch in tree for leaf in _leaves(branch)] if isinstance(tree, list) else [str(tree)]
 
 
+def stale(found: str) -> UserError:
+    """The message about results of another run than the last one."""
+    expected = "every stage run since the last change"
+    return UserError("the results are stale", expected=expected, found=found, fix="make repro")
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as their longest cell."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[Any]:
+    """The values of a YAML file, to be changed in place; comments, quotes and order stay."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    values = yaml.load(path.read_text(encoding="utf-8"))
+    yield values
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        yaml.dump(values, file)
+
+
+def scores_in(metrics: dict[str, Any]) -> list[str]:
+    """The names of the scores that have an interval."""
+    return [name.removesuffix("_low") for name in metrics if name.endswith("_low")]
 
 
 def flat(tree: dict[str, Any], start: str = "") -> dict[str, Any]:
