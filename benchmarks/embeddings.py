@@ -43,7 +43,7 @@ from pairs import (
 )
 from tokenizers import Tokenizer
 
-PROBE_AND_NEIGHBOURS = ("fit_probe", "near_duplicates")
+PROBE_AND_NEIGHBOURS = ("choose_probe", "near_duplicates")
 CHANGED = pl.col("text").str.reverse()
 
 

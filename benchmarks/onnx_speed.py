@@ -224,7 +224,7 @@ def opened_in_torch(package: str) -> Callable[[np.ndarray, np.ndarray], np.ndarr
 
     @torch.inference_mode()
     def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return model(torch.from_numpy(ids), torch.from_numpy(mask))["logits"].numpy()
+        return model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
 
     return run
 
