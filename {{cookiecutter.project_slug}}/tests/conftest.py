@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from small_project import STAGES, USER, run_stage, sentences, write_base_model, write_params, write_table
+from small_project import ROOT, STAGES, USER, run_python, sentences, write_base_model, write_params, write_table
 
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -39,16 +39,12 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The project after all six stages, run under a user name that the outs must not hold; read only."""
-    project = tmp_path_factory.mktemp("trained") / "project"
-    shutil.copytree(untrained, project)
+    """The project after all six stages; read only.
+
+    They ran under a user name that the outs must not hold, and what they read of the parameters is in `.reads`.
+    """
+    project = shutil.copytree(untrained, tmp_path_factory.mktemp("trained") / "project")
     for stage in STAGES:
-        done = run_stage(project, stage, USER=USER, LOGNAME=USER)
+        done = run_python(project, ROOT / "tests/record_reads.py", stage, USER=USER, LOGNAME=USER)
         assert done.returncode == 0, done.stderr
     return project
-
-
-@pytest.fixture(scope="module")
-def trained_again(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
-    """A copy of it in which stages may run again."""
-    return shutil.copytree(trained, tmp_path_factory.mktemp("trained") / "project")

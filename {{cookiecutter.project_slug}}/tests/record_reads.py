@@ -1,4 +1,4 @@
-"""Run a stage and write to read.json which leaves of params.yaml it read: python record_reads.py fine_tune."""
+"""Run a stage and write to .reads/STAGE.json which leaves of params.yaml it read: python record_reads.py fine_tune."""
 
 import json
 import sys
@@ -58,5 +58,7 @@ def load_and_watch(path: Path = PARAMS) -> Params:
 
 start.load_params = load_and_watch
 code = start.main()
-Path("read.json").write_text(json.dumps(sorted(read)), encoding="utf-8")
+path = Path(".reads", f"{sys.argv[1]}.json")
+path.parent.mkdir(exist_ok=True)
+path.write_text(json.dumps(sorted(read)), encoding="utf-8")
 sys.exit(code)

@@ -29,26 +29,37 @@ from {{ cookiecutter.package_name }}.training.loop import CURVE
 pytestmark = pytest.mark.slow
 
 
-def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGKILL) -> list[int]:
-    """Run `fine_tune` until it is so far, then kill it; the checkpoints left."""
+def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGKILL) -> None:
+    """Run `fine_tune` until it is so far, then kill it."""
     stage = start_stage(project, "fine_tune")
     while stage.poll() is None and not reached():
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
         os.killpg(stage.pid, how)
     assert "Traceback" not in stage.communicate()[1]
-    return checkpoints_of(project)
-
-
-def kill_after_a_checkpoint(project: Path, step: int = 1, how: int = signal.SIGKILL) -> list[int]:
-    """Kill `fine_tune` when it wrote a checkpoint of this step or a later one; the checkpoints left."""
-    return kill_when(project, lambda: max(checkpoints_of(project), default=0) >= step, how)
 
 
 @pytest.fixture
 def project(trained: Path, tmp_path: Path) -> Path:
     """The trained project, before `fine_tune`."""
     return before_fine_tune(trained, tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def killed_once(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained project after `fine_tune` was killed in its second epoch, with a file half-written."""
+    project = before_fine_tune(trained, tmp_path_factory.mktemp("killed") / "project")
+    kill_when(project, lambda: max(checkpoints_of(project), default=0) >= 18)
+    assert not (project / "models/fine_tuned").exists()
+    whole = next(project.glob(f".checkpoints/*/step-{checkpoints_of(project)[-1]}.pt"))
+    whole.with_name("step.partial").write_bytes(whole.read_bytes()[:1000])
+    return project
+
+
+@pytest.fixture
+def killed(killed_once: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(killed_once, tmp_path / "project")
 
 
 def edited_source(folder: Path, module: str) -> str:
@@ -94,8 +105,9 @@ def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
     assert runs[0].stdout == runs[1].stdout
 
 
-def test_a_kill_right_after_the_last_step_changes_no_byte(trained: Path, project: Path) -> None:
+def test_ctrl_c_and_a_kill_right_after_the_last_step_change_no_byte(trained: Path, project: Path) -> None:
     curve = (trained / paths.TRAINING_CURVE).read_text(encoding="utf-8")
+    kill_when(project, lambda: bool(checkpoints_of(project)), signal.SIGINT)
     kill_when(
         project, lambda: any(path.read_text("utf-8") == curve for path in project.glob(f".checkpoints/*/{CURVE}"))
     )
@@ -103,22 +115,12 @@ def test_a_kill_right_after_the_last_step_changes_no_byte(trained: Path, project
     assert bytes_of(project) == bytes_of(trained)
 
 
-@pytest.mark.parametrize(("step", "how"), [(18, signal.SIGKILL), (1, signal.SIGINT)], ids=["later epoch", "Ctrl-C"])
-def test_a_kill_changes_no_byte(trained: Path, project: Path, step: int, how: int) -> None:
-    kill_after_a_checkpoint(project, step, how)
-    assert run_stage(project, "fine_tune").returncode == 0
-    assert bytes_of(project) == bytes_of(trained)
-
-
-def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path, project: Path) -> None:
-    last = kill_after_a_checkpoint(project)[-1]
-    assert not (project / "models/fine_tuned").exists()
-    whole = next(project.glob(f".checkpoints/*/step-{last}.pt"))
-    whole.with_name("step.partial").write_bytes(whole.read_bytes()[:1000])
-    done = run_stage(project, "fine_tune")
+def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(trained: Path, killed: Path) -> None:
+    last = checkpoints_of(killed)[-1]
+    done = run_stage(killed, "fine_tune")
     assert f"going on from step {last}" in done.stderr
-    assert bytes_of(project) == bytes_of(trained)
-    assert not (project / ".checkpoints").exists()
+    assert bytes_of(killed) == bytes_of(trained)
+    assert not (killed / ".checkpoints").exists()
 
 
 def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, project: Path) -> None:
@@ -136,24 +138,22 @@ def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, project: Path)
     assert bytes_of(project) == bytes_of(trained)
 
 
-def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, project: Path) -> None:
-    kill_after_a_checkpoint(project)
-    write_params(project / "params.yaml", base_model, fine_tune__weight_decay=0.02)
-    done = run_stage(project, "fine_tune")
+def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, killed: Path) -> None:
+    write_params(killed / "params.yaml", base_model, fine_tune__weight_decay=0.02)
+    done = run_stage(killed, "fine_tune")
     assert done.returncode == 0
     assert "going on" not in done.stderr
-    changed = (project / "models/fine_tuned/model.safetensors").read_bytes()
+    changed = (killed / "models/fine_tuned/model.safetensors").read_bytes()
     assert changed != (trained / "models/fine_tuned/model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(("module", "kept"), [("evaluation/card.py", True), ("training/loop.py", False)])
 def test_an_edit_outside_of_the_stage_keeps_its_checkpoints(
-    trained: Path, project: Path, tmp_path: Path, module: str, kept: bool
+    trained: Path, killed: Path, tmp_path: Path, module: str, kept: bool
 ) -> None:
-    kill_after_a_checkpoint(project)
-    done = run_stage(project, "fine_tune", PYTHONPATH=edited_source(tmp_path, module))
+    done = run_stage(killed, "fine_tune", PYTHONPATH=edited_source(tmp_path, module))
     assert ("going on from step" in done.stderr) == kept, done.stderr
-    assert bytes_of(project) == bytes_of(trained)
+    assert bytes_of(killed) == bytes_of(trained)
 
 
 @pytest.mark.parametrize(("module", "kept"), [("evaluation/card.py", True), ("modeling/classifier.py", False)])
