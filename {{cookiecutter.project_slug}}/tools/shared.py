@@ -102,7 +102,7 @@ def edited(path: Path) -> Iterator[Any]:
         yaml.dump(values, file)
 
 
-def scores_in(metrics: dict[str, Any]) -> list[str]:
+def scores_in(metrics: Iterable[str]) -> list[str]:
     """The names of the scores that have an interval."""
     return [name.removesuffix("_low") for name in metrics if name.endswith("_low")]
 
