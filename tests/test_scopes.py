@@ -11,11 +11,11 @@ from workshop import TEMPLATE, Project, bake, environment, grow
 
 SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
-# The bars: files and lines in all, of src and of tests.
+# Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 100, "lines": 9000, "src": 4600, "tests": 2400},
-    "team": {"files": 165, "lines": 15500},
-    "production": {"files": 165, "lines": 15500},
+    "lean": {"files": 110, "lines": 9750, "src": 5050, "tests": 2400},
+    "team": {"files": 165, "lines": 15950},
+    "production": {"files": 165, "lines": 15950},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
