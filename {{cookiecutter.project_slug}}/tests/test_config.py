@@ -31,6 +31,7 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
+        ("fetch:\n", "fetch:\n  data: null\n", "fetch.data: Value error, leave the block out"),
         ("  epochs: ", "  epoch: ", "fine_tune.epoch: unknown key"),
         ("  epochs: ", "  epoch: ", "fine_tune.epochs: missing"),
         ("  batch_size: ", "  batch_size: many  # ", "fine_tune.batch_size: Input should be a valid integer"),
