@@ -92,7 +92,12 @@ class Bench:
     def project(self, name: str, table: pl.DataFrame, **changes: object) -> Path:
         """A project with this table, in which `prepare` has run; changes of params.yaml, dots as two underscores."""
         given = {key.replace("__", "."): value for key, value in changes.items()}
-        ours = {"compute.device": self.settings.device, "prepare.keep": None, "embeddings.near_duplicate_cosine": 1.0}
+        ours = {
+            "compute.device": self.settings.device,
+            "prepare.keep": None,
+            "prepare.label_names": None,
+            "embeddings.near_duplicate_cosine": 1.0,
+        }
         project = copied(self.bare, self.folder / name, ours | given)
         (project / "data/raw").mkdir(parents=True)
         table.write_csv(project / "data/raw/table.csv")
