@@ -49,7 +49,7 @@ def project(trained: Path, tmp_path: Path) -> Path:
 def killed_once(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained project after `fine_tune` was killed in its second epoch, with a file half-written."""
     project = before_fine_tune(trained, tmp_path_factory.mktemp("killed") / "project")
-    kill_when(project, lambda: max(checkpoints_of(project), default=0) >= 18)
+    kill_when(project, lambda: max(checkpoints_of(project), default=0) >= 15)  # the end of the first epoch
     assert not (project / "models/fine_tuned").exists()
     whole = next(project.glob(f".checkpoints/*/step-{checkpoints_of(project)[-1]}.pt"))
     whole.with_name("step.partial").write_bytes(whole.read_bytes()[:1000])
