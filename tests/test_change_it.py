@@ -35,7 +35,7 @@ def edited(project: Project) -> Iterator[Project]:
     """It, restored after the test."""
     yield project
     project.run("git", "restore", ".")
-    project.run("dvc", "checkout", "--quiet")
+    project.run("dvc", "checkout", "--quiet", "--force")
     assert project.run("dvc", "status", "--quiet") == ""
 
 
