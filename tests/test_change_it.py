@@ -16,7 +16,12 @@ ROWS = re.findall(
     re.M,
 )
 OTHER_VALUES = {
+    "seed": "7",
+    "launcher": "python3",
+    "compute.threads": "3",
     "fine_tune.learning_rate": "0.002",
+    "embeddings.probe_c": "[0.5]",
+    "prepare.malformed_rows": "quarantine",
     "text.max_length": "24",
     "prepare.test_fraction": "0.2",
     "export_onnx.max_int8_drop": "0.5",

@@ -1,4 +1,4 @@
-"""The scores that choose: the probe's regularisation, the best epoch, whether int8 may ship.
+"""The scores that choose the best epoch and decide whether int8 may ship.
 
 Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.targets_of` gives. What is only reported
 stands in evaluation/metrics.py, so that a change there trains nothing again.
