@@ -14,8 +14,8 @@ DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pypr
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
     "lean": {"files": 110, "lines": 9750, "src": 5050, "tests": 2400},
-    "team": {"files": 165, "lines": 15950},
-    "production": {"files": 165, "lines": 15950},
+    "team": {"files": 165, "lines": 15960},
+    "production": {"files": 165, "lines": 15960},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
