@@ -28,7 +28,7 @@ def test_own_tables_need_no_edit_of_the_pipeline(tmp_path: Path) -> None:
     params = head + rest[rest.index("  model:") :]
     filters = "    column: source\n    value: rotten_tomatoes\n"
     (project.path / "params.yaml").write_text(params.replace(filters, ""), encoding="utf-8")
-    project.set_params(prepare__keep="null", prepare__text_column="sentence")
+    project.set_params(prepare__keep="null", prepare__label_names="null", prepare__text_column="sentence")
     lines = [f"sentence {number} of the table,{'yes' if number % 2 else 'no'}" for number in range(200)]
     (project.path / "data/raw").mkdir(parents=True)
     (project.path / "data/raw/mine.csv").write_text("\n".join(["sentence,label", *lines, ""]), encoding="utf-8")
