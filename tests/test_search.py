@@ -50,7 +50,7 @@ def test_a_killed_search_ends_as_one_that_was_not(project: Project, tmp_path: Pa
     (project.path / "notes.txt").write_text("not committed", encoding="utf-8")
     refused = project.try_to("make", "search")
     assert refused.returncode != 0
-    assert "a search belongs to a commit" in refused.stderr
+    assert "the workspace is not committed" in refused.stderr
     assert "notes.txt" in refused.stderr
     (project.path / "notes.txt").unlink()
     assert "there is nothing to apply" in project.try_to("make", "search-apply").stderr
