@@ -13,7 +13,7 @@ import pytest
 from hub import COMMIT, hub_of
 from ruamel.yaml import YAML
 from texts import film_reviews, german_messages
-from workshop import PROJECT, Project, grow
+from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A small model (the one of the project's own tests) and real sentences on a stand-in of the hub; its address."""
     folder = tmp_path_factory.mktemp("hub")
-    names = runpy.run_path(str(PROJECT / "tests/small_project.py"))
+    names = runpy.run_path(str(grow(folder).path / "tests/small_project.py"))
     names["write_base_model"](folder / "model")
     write_csv(folder / "data/data/train.csv", film_reviews(900))
     with hub_of({"acme/small-bert": folder / "model", "datasets/acme/reviews": folder / "data"}) as endpoint:
@@ -137,7 +137,7 @@ def test_data_and_model_from_the_hub_are_pinned_to_a_commit(from_hub: Project) -
 
 
 def test_what_was_fetched_once_serves_without_the_hub(from_hub: Project) -> None:
-    from_hub.run("dvc", "repro", "--force", "--single-item", "fetch", HF_HUB_OFFLINE="1")
+    from_hub.run("dvc", "repro", "--force", "--single-item", "fetch@data", "fetch@model", HF_HUB_OFFLINE="1")
     assert from_hub.run("dvc", "status", "--quiet") == ""
 
 
@@ -146,7 +146,7 @@ def test_what_the_hub_does_not_have_is_told(from_hub: Project) -> None:
     (from_hub.path / "params.yaml").write_text(text, encoding="utf-8")
     refused = from_hub.try_to("make", "repro")
     from_hub.run("git", "restore", "--staged", "--worktree", ".")
-    from_hub.run("dvc", "checkout")
+    from_hub.run("dvc", "checkout", "--force")
     assert refused.returncode != 0
     assert "cannot fetch hf://datasets/acme/gone" in refused.stderr
     assert "Traceback" not in refused.stderr
