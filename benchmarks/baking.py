@@ -13,7 +13,7 @@ from typing import Any
 
 from environments import python_of, versions
 from machine import machine
-from pairs import HERE, Measure, Watch, by_turns, environment, item, keep, medians, parser
+from pairs import HERE, Measure, Watch, environment, interleaved, item, keep, medians, parser
 from start import seconds
 
 
@@ -28,7 +28,7 @@ def main() -> None:
         theirs = arguments.template.exists()
         if theirs:
             sides["peer"] = lambda: bake(folder, [str(python_of("peers").with_name("ccds"))], arguments.template)
-        rounds = by_turns(sides, arguments.pairs)
+        rounds = interleaved(sides, arguments.pairs)
         times = [found["ours"]["seconds"] / found["peer"]["seconds"] for found in rounds] if theirs else []
         keep(
             "baking",

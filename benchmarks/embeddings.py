@@ -27,16 +27,16 @@ from pairs import (
     Measure,
     Watch,
     all_texts,
-    by_turns,
     copied,
     costs,
     fewer_rows,
-    item,
+    interleaved,
     keep,
     medians,
     parser,
     peers_model,
     ratios,
+    run_items,
     run_peer,
     run_stage,
     write_table,
@@ -49,17 +49,12 @@ CHANGED = pl.col("text").str.reverse()
 
 def main() -> None:
     """Measure the items that the command line names."""
-    arguments = make_parser().parse_args()
-    items = {"short": short_texts, "long": long_texts, "again": again}
-    for name in arguments.items:
-        with item(f"embeddings-{name}") as folder:
-            items[name](arguments, folder)
+    run_items(make_parser(), "embeddings", {"short": short_texts, "long": long_texts, "again": again})
 
 
 def make_parser() -> Any:
     """The command line."""
     made = parser(__doc__)
-    made.add_argument("--items", nargs="+", default=["short", "long", "again"])
     made.add_argument("--rows", type=int, default=1536, help="texts; default: %(default)s")
     made.add_argument("--long-rows", type=int, default=160, help="long texts; default: %(default)s")
     made.add_argument(
@@ -104,7 +99,7 @@ def beside(
     sides["peer"] = partial(run_peer, python, "encode.py", model, texts, folder / "peer.npy", *options)
     if "fp32" in projects:
         sides["matrix"] = partial(run_peer, python, "matrix.py")
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     base = next(iter(projects.values())) / "models/base"
     lengths = tokens_of(texts, base / "tokenizer.json", max_length)
     work = useful_gflop(base / "config.json", lengths)
@@ -153,7 +148,7 @@ def again(arguments: Any, folder: Path) -> None:
     def all_again() -> dict[str, Any]:
         return embed(project) | {"bytes": bytes_of_vectors(project)}
 
-    rounds = by_turns({"all": all_again, "new": only_new}, arguments.pairs)
+    rounds = interleaved({"all": all_again, "new": only_new}, arguments.pairs)
     same = all(found["all"]["bytes"] == found["new"]["bytes"] for found in rounds)
     keep(
         "embeddings-again",

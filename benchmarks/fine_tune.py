@@ -34,18 +34,18 @@ from pairs import (
     Measure,
     Watch,
     answer,
-    by_turns,
     copied,
     costs,
     environment,
     fewer_rows,
-    item,
+    interleaved,
     keep,
     medians,
     package_of,
     parser,
     peers_model,
     ratios,
+    run_items,
     run_peer,
     run_stage,
 )
@@ -58,17 +58,13 @@ CLOCK = "imports outside the clock; reading, loading, one epoch in batches of 32
 def main() -> None:
     """Measure the items that the command line names."""
     made = parser(__doc__)
-    made.add_argument("--items", nargs="+", default=["epoch", "padded", "goal"])
     made.add_argument("--rows", type=int, default=1152, help="training and other rows; default: %(default)s")
     made.add_argument("--padded-rows", type=int, default=640, help="the same for padded; default: %(default)s")
     made.add_argument("--goal-rows", type=int, default=100_000, help="the same for goal; default: all")
     made.add_argument("--goal-pairs", type=int, default=1, help="turns for goal; default: %(default)s")
     made.add_argument("--goal", type=float, default=0.82, help="accuracy; default: %(default)s")
     made.add_argument("--epochs", type=int, default=3, help="of the peer, at most, for goal; default: %(default)s")
-    arguments = made.parse_args()
-    for name in arguments.items:
-        with item(f"fine-tune-{name}") as folder:
-            {"epoch": epoch, "padded": padded, "goal": goal}[name](arguments, folder)
+    run_items(made, "fine-tune", {"epoch": epoch, "padded": padded, "goal": goal})
 
 
 def epoch(arguments: Any, folder: Path) -> None:
@@ -84,7 +80,7 @@ def epoch(arguments: Any, folder: Path) -> None:
         fewer_rows(project, arguments.rows)
     sides = {name: partial(tune, project) for name, project in projects.items()}
     sides["peer"] = partial(example, projects["ours"], folder, "--rate", TRAINERS_RATE)
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     for name, side, bar in (("fp32", "ours", 1.7), ("bf16", "bf16", 2.8)):
         if side in projects:
             keep(
@@ -107,7 +103,7 @@ def padded(arguments: Any, folder: Path) -> None:
         "ours": partial(tune, project),
         "peer": partial(example, project, folder, "--rate", TRAINERS_RATE, "--pad-to-max"),
     }
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     keep(
         "fine-tune-padded",
         peer="the Trainer's example as it comes, fp32, padded to 128 tokens",
@@ -130,7 +126,7 @@ def goal(arguments: Any, folder: Path) -> None:
         "ours": partial(with_probe, project, arguments.goal),
         "peer": partial(example, project, folder, *options),
     }
-    rounds = by_turns(sides, arguments.goal_pairs)
+    rounds = interleaved(sides, arguments.goal_pairs)
     theirs = [one["peer"]["reached"] or one["peer"]["seconds"] for one in rounds]
     reached = {
         side: "reached" if all(one[side]["reached"] for one in rounds) else "NOT REACHED" for side in ("ours", "peer")

@@ -15,7 +15,7 @@ from typing import Any
 from embeddings import embed
 from fine_tune import rows_of, size_of, tune
 from machine import machine
-from pairs import Measure, Watch, by_turns, copied, costs, fewer_rows, item, keep, medians, parser, ratios
+from pairs import Measure, Watch, copied, costs, fewer_rows, interleaved, item, keep, medians, parser, ratios
 
 STAGES = ("embeddings", "fine_tune")
 
@@ -33,7 +33,7 @@ def main() -> None:
         for project in projects.values():
             fewer_rows(project, arguments.rows)
         sides = {name: partial(both_stages, project) for name, project in projects.items()}
-        rounds = by_turns(sides, arguments.pairs)
+        rounds = interleaved(sides, arguments.pairs)
         reached = ", ".join(f"{name} {medians(rounds, name, 'accuracy'):.3f}" for name in projects)
         seconds = "; ".join(
             f"{stage}: fast {medians(rounds, 'fast', stage):.1f} s, plain {medians(rounds, 'plain', stage):.1f} s"

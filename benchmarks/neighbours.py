@@ -21,7 +21,7 @@ from typing import Any
 
 from fine_tune import size_of, tune
 from machine import machine
-from pairs import Measure, Watch, by_turns, copied, fewer_rows, item, keep, medians, parser, ratios
+from pairs import Measure, Watch, copied, fewer_rows, interleaved, keep, medians, parser, ratios, run_items
 from pipeline import ours, write_texts
 from stage import SPIN
 
@@ -31,14 +31,10 @@ QUIET_AT_MOST, BUSY_AT_MOST = 1.08, 2.0
 def main() -> None:
     """Measure the items that the command line names."""
     made = parser(__doc__)
-    made.add_argument("--items", nargs="+", default=["fine-tune", "predict"])
     made.add_argument("--rows", type=int, default=640, help="of all splits, for fine-tune; default: %(default)s")
     made.add_argument("--texts", type=int, default=1536, help="of a stream, for predict; default: %(default)s")
     made.add_argument("--single", type=int, default=384, help="one by one, for predict; default: %(default)s")
-    arguments = made.parse_args()
-    for name in arguments.items:
-        with item(f"neighbours-{name}") as folder:
-            {"fine-tune": fine_tune, "predict": predict}[name](arguments, folder)
+    run_items(made, "neighbours", {"fine-tune": fine_tune, "predict": predict})
 
 
 def fine_tune(arguments: Any, folder: Path) -> None:
@@ -46,7 +42,7 @@ def fine_tune(arguments: Any, folder: Path) -> None:
     watch = Watch()
     project = copied(arguments.project, folder / "ours", {"fine_tune.epochs": 1})
     fewer_rows(project, arguments.rows)
-    rounds = by_turns(four_sides(lambda: tune(project)), arguments.pairs)
+    rounds = interleaved(four_sides(lambda: tune(project)), arguments.pairs)
     record("neighbours-fine-tune", f"{size_of(project)}; imports outside the clock", {"": rounds}, watch, "torch")
 
 
@@ -57,7 +53,7 @@ def predict(arguments: Any, folder: Path) -> None:
     found = {}
     for name, texts, options in (("stream", arguments.texts, ()), ("one by one", arguments.single, ("--one-by-one",))):
         path = write_texts(project, folder / f"{texts}.jsonl", texts)
-        found[name] = by_turns(four_sides(partial(ours, project, path, "int8", *options)), arguments.pairs)
+        found[name] = interleaved(four_sides(partial(ours, project, path, "int8", *options)), arguments.pairs)
     what = (
         f"ONNX int8, {arguments.texts} texts in a stream and {arguments.single} one by one; loading outside the clock"
     )

@@ -70,7 +70,7 @@ def parser(description: str | None, *, pairs: int = 5) -> argparse.ArgumentParse
     return made
 
 
-def by_turns(sides: dict[str, Callable[[], Any]], pairs: int) -> list[dict[str, Any]]:
+def interleaved(sides: dict[str, Callable[[], Any]], pairs: int) -> list[dict[str, Any]]:
     """What each side gave in each pair. The first of a pair is another one each time."""
     rounds = []
     for number in range(pairs):
@@ -97,6 +97,15 @@ def item(name: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_items(made: argparse.ArgumentParser, prefix: str, items: dict[str, Callable[[Any, Path], None]]) -> None:
+    """Measure the items that the command line names, each in an empty directory of its own; by default all."""
+    made.add_argument("--items", nargs="+", choices=list(items), default=list(items))
+    arguments = made.parse_args()
+    for name in arguments.items:
+        with item(f"{prefix}-{name}") as folder:
+            items[name](arguments, folder)
 
 
 class Watch:

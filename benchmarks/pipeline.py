@@ -25,16 +25,16 @@ from pairs import (
     Measure,
     Watch,
     answer,
-    by_turns,
     copied,
     environment,
-    item,
+    interleaved,
     keep,
     medians,
     package_of,
     parser,
     peers_model,
     ratios,
+    run_items,
     run_peer,
 )
 from ruamel.yaml import YAML
@@ -43,13 +43,9 @@ from ruamel.yaml import YAML
 def main() -> None:
     """Measure the items that the command line names."""
     made = parser(__doc__)
-    made.add_argument("--items", nargs="+", default=["one", "stream"])
     made.add_argument("--rows", type=int, default=1536, help="texts of a stream; default: %(default)s")
     made.add_argument("--single", type=int, default=192, help="texts one by one; default: %(default)s")
-    arguments = made.parse_args()
-    for name in arguments.items:
-        with item(f"predict-{name}") as folder:
-            {"one": one_by_one, "stream": stream}[name](arguments, folder)
+    run_items(made, "predict", {"one": one_by_one, "stream": stream})
 
 
 def one_by_one(arguments: Any, folder: Path) -> None:
@@ -62,7 +58,7 @@ def one_by_one(arguments: Any, folder: Path) -> None:
         "int8": partial(ours, project, texts, "int8", "--one-by-one"),
         "peer": partial(theirs, project, texts, "--one-by-one"),
     }
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     keep(
         "predict-one",
         peer="transformers `pipeline`, torch, fp32, one text at a time",
@@ -90,7 +86,7 @@ def stream(arguments: Any, folder: Path) -> None:
         "int8": partial(ours, project, texts, "int8"),
         "peer": partial(theirs, project, texts, "--batch-size", best),
     }
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     keep(
         "predict-stream",
         peer=f"transformers `pipeline`, torch, fp32, batches of {best}, the fastest of 1 to 128",

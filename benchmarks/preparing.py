@@ -22,9 +22,9 @@ from pairs import (
     SPLITS,
     Measure,
     Watch,
-    by_turns,
     copied,
     costs,
+    interleaved,
     item,
     keep,
     medians,
@@ -56,7 +56,7 @@ def main() -> None:
             "function": lambda: run_peer(python, "clean.py", table, folder / "theirs", "--cleaning", "function"),
             "odd": lambda: run_peer(python, "clean.py", table, folder / "theirs", "--cleaning", "odd"),
         }
-        rounds = by_turns(sides, arguments.pairs)
+        rounds = interleaved(sides, arguments.pairs)
         same = texts_in(project / "data/processed").equals(texts_in(folder / "theirs"))
         memory = [found["ours"]["peak"] / found["peer"]["peak"] for found in rounds]
         keep(

@@ -25,14 +25,14 @@ from pairs import (
     Measure,
     Watch,
     answer,
-    by_turns,
     copied,
     environment,
-    item,
+    interleaved,
     keep,
     medians,
     package_of,
     parser,
+    run_items,
     run_stage,
 )
 from preparing import own_table, put_raw, write_table
@@ -41,15 +41,10 @@ from preparing import own_table, put_raw, write_table
 def main() -> None:
     """Measure the items that the command line names."""
     made = parser(__doc__, pairs=3)
-    made.add_argument("--items", nargs="+", default=["prepare", "embeddings", "predict"])
     made.add_argument("--rows", type=int, default=100_000, help="of prepare; default: %(default)s")
     made.add_argument("--embedded-rows", type=int, default=5000, help="default: %(default)s")
     made.add_argument("--predicted-rows", type=int, default=20_000, help="default: %(default)s")
-    arguments = made.parse_args()
-    ways = {"prepare": prepare, "embeddings": embeddings, "predict": predict}
-    for name in arguments.items:
-        with item(f"growth-{name}") as folder:
-            ways[name](arguments, folder)
+    run_items(made, "growth", {"prepare": prepare, "embeddings": embeddings, "predict": predict})
 
 
 def prepare(arguments: Any, folder: Path) -> None:
@@ -103,7 +98,7 @@ def compare(
     """Both sizes interleaved."""
     watch = Watch()
     few = rows // 10
-    rounds = by_turns({"many": side(rows), "few": side(few)}, arguments.pairs)
+    rounds = interleaved({"many": side(rows), "few": side(few)}, arguments.pairs)
     times = [found["many"]["seconds"] / found["few"]["seconds"] / 10 for found in rounds]
     memory = [found["many"]["peak"] / found["few"]["peak"] for found in rounds]
     keep(

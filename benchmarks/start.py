@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine
-from pairs import Measure, Watch, by_turns, copied, environment, item, keep, medians, package_of, parser
+from pairs import Measure, Watch, copied, environment, interleaved, keep, medians, package_of, parser, run_items
 from preparing import own_table, put_raw, write_table
 
 STAGES = 6
@@ -26,11 +26,7 @@ STAGES = 6
 def main() -> None:
     """Measure the items that the command line names."""
     made = parser(__doc__)
-    made.add_argument("--items", nargs="+", default=["nothing", "light"])
-    arguments = made.parse_args()
-    for name in arguments.items:
-        with item(f"start-{name}") as folder:
-            {"nothing": nothing_to_do, "light": light_stage}[name](arguments, folder)
+    run_items(made, "start", {"nothing": nothing_to_do, "light": light_stage})
 
 
 def nothing_to_do(arguments: Any, folder: Path) -> None:
@@ -43,7 +39,7 @@ def nothing_to_do(arguments: Any, folder: Path) -> None:
         "repro": lambda: seconds(["dvc", "repro"], arguments.project, variables),
         "version": lambda: seconds(["dvc", "version"], arguments.project, variables),
     }
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     above = [found["repro"]["seconds"] - found["version"]["seconds"] for found in rounds]
     keep(
         "start-nothing",
@@ -69,7 +65,7 @@ def light_stage(arguments: Any, folder: Path) -> None:
         "prepare": lambda: seconds(stage, project, variables),
         "polars": lambda: seconds([sys.executable, "-c", "import polars"], project, variables),
     }
-    rounds = by_turns(sides, arguments.pairs)
+    rounds = interleaved(sides, arguments.pairs)
     above = [found["prepare"]["seconds"] - found["polars"]["seconds"] for found in rounds]
     command = [stage[0], "-X", "importtime", *stage[1:]]
     printed = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=True).stderr

@@ -26,8 +26,8 @@ from pairs import (
     THREADS,
     Measure,
     Watch,
-    by_turns,
     environment,
+    interleaved,
     item,
     keep,
     medians,
@@ -53,7 +53,7 @@ def main() -> None:
             "ours": lambda: ours(arguments.project, values, table, folder / "ours"),
             "peer": lambda: theirs(table, values["prepare"]["keep"], arguments.batch_size, folder / "theirs"),
         }
-        rounds = by_turns(sides, arguments.pairs)
+        rounds = interleaved(sides, arguments.pairs)
         last = rounds[-1]
         keep(
             "whole",
