@@ -75,7 +75,7 @@ def test_a_value_that_is_no_choice_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     message = refusal(tmp_path / "out", author_email="x", package_name="a-b")
     assert message.count("error: ") == 2
 

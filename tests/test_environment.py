@@ -194,7 +194,7 @@ def test_a_base_without_its_digest_is_refused(project: Project) -> None:
     assert "docker.io/library/python:3.11-slim" in refused.stderr
 
 
-def test_the_models_hold_no_code_and_one_that_does_is_told(project: Project) -> None:
+def test_the_models_hold_no_code_and_one_that_does_is_named(project: Project) -> None:
     clean = project.run("make", "--silent", "scan")
     assert "models/probe/probe.joblib: clean" in clean
     probe = project.path / "models/probe/probe.joblib"

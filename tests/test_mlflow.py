@@ -77,7 +77,7 @@ def test_the_run_without_mlflow_is_the_run_with_it(tracked: Project) -> None:
     assert "up to date" in tracked.run("dvc", "status")
 
 
-def test_a_run_is_told_whole_and_once(tracked: Project, server: str) -> None:
+def test_a_run_is_reported_whole_and_once(tracked: Project, server: str) -> None:
     from mlflow.tracking import MlflowClient
 
     before = bytes_of(tracked)
@@ -124,7 +124,7 @@ def test_a_run_is_told_whole_and_once(tracked: Project, server: str) -> None:
     ("address", "words"),
     [("", "no tracking server is named"), ("http://127.0.0.1:9", "the tracking server does not take the run")],
 )
-def test_what_hinders_is_told(tracked: Project, address: str, words: str) -> None:
+def test_what_hinders_is_named(tracked: Project, address: str, words: str) -> None:
     done = tracked.try_to("make", "track", MLFLOW_TRACKING_URI=address)
     assert done.returncode != 0
     assert f"error: {words}" in done.stderr

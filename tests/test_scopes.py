@@ -112,11 +112,11 @@ def figures(project: Project) -> dict[str, int]:
     return {"files": len(files), "lines": sum(lines.values()), **parts}
 
 
-def test_stages_are_small_and_import_few_rooms(default: dict[str, Project]) -> None:
+def test_stages_are_small_and_import_few_folders(default: dict[str, Project]) -> None:
     lean = default["lean"]
     for name, stage in YAML(typ="safe").load(lean.text("dvc.yaml"))["stages"].items():
-        rooms = [path for path in stage.get("do", stage)["deps"] if path.startswith("src/")]
-        assert 0 < len(rooms) <= 10
+        sources = [path for path in stage.get("do", stage)["deps"] if path.startswith("src/")]
+        assert 0 < len(sources) <= 10
         assert lean.text(f"src/review_sentiment/stages/{name}.py").count("\n") <= 150
 
 

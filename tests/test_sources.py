@@ -141,7 +141,7 @@ def test_what_was_fetched_once_serves_without_the_hub(from_hub: Project) -> None
     assert from_hub.run("dvc", "status", "--quiet") == ""
 
 
-def test_what_the_hub_does_not_have_is_told(from_hub: Project) -> None:
+def test_what_the_hub_does_not_have_is_named(from_hub: Project) -> None:
     text = from_hub.text("params.yaml").replace("acme/reviews@", "acme/gone@")
     (from_hub.path / "params.yaml").write_text(text, encoding="utf-8")
     refused = from_hub.try_to("make", "repro")

@@ -1,4 +1,4 @@
-"""`dvc.yaml` against the code: the rooms that a stage imports, the parameters that it reads, the files it writes."""
+"""`dvc.yaml` against the code: the folders that a stage imports, the parameters that it reads, the files it writes."""
 
 import json
 from pathlib import Path
@@ -35,12 +35,12 @@ def test_the_stages_are_the_files_and_the_blocks() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_rooms_that_it_imports(stage: str) -> None:
-    """A room is a folder of the package; of the room `stages` it is the stage's own file."""
+def test_a_stage_depends_on_the_folders_that_it_imports(stage: str) -> None:
+    """What a stage depends on: folders of the package; of the folder `stages` it is the stage's own file."""
     own = SOURCE / "stages" / f"{stage}.py"
-    rooms = {path if path == own else path.parent for path in import_closure(own)}
+    sources = {path if path == own else path.parent for path in import_closure(own)}
     assert {dep for dep in declared(stage)["deps"] if dep.startswith("src/")} == {
-        path.relative_to(ROOT).as_posix() for path in rooms
+        path.relative_to(ROOT).as_posix() for path in sources
     }
 
 

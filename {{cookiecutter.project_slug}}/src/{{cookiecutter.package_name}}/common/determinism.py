@@ -16,7 +16,7 @@ import sys
 from ..config import Compute
 from ..errors import UserError
 
-_PORTABLE = {
+PORTABLE = {
     # Each library picks its kernels by the CPU; each of these changes the last bits.
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -25,16 +25,6 @@ _PORTABLE = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
-# A shell may export these, too. They decide bits and are left as they are.
-LEFT_ALONE = (
-    "CUDA_VISIBLE_DEVICES",
-    "DNNL_MAX_CPU_ISA",
-    "GLIBC_TUNABLES",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "NVIDIA_TF32_OVERRIDE",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-)
 
 
 def environment(compute: Compute) -> dict[str, str]:
@@ -50,12 +40,7 @@ def environment(compute: Compute) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
-    return variables | (_PORTABLE if compute.determinism == "portable" else {})
-
-
-def names_that_decide(compute: Compute) -> list[str]:
-    """The names of all environment variables that decide bits in either mode, set by this module or not."""
-    return sorted({*environment(compute), *_PORTABLE, *LEFT_ALONE})
+    return variables | (PORTABLE if compute.determinism == "portable" else {})
 
 
 def set_up_process(compute: Compute) -> None:

@@ -1,4 +1,4 @@
-"""Faster kernels behind one entry, `accelerate`. The project works without this room: `compute.kernels: plain`.
+"""Faster kernels behind one entry, `accelerate`. The project works without this folder: `compute.kernels: plain`.
 
 Kernels are imported only where they are used: `plain` must not depend on what only one version of a library has.
 README.md says what each kernel replaces, what it gains, and how to delete it.
