@@ -1,13 +1,10 @@
 """List the experiments of this commit: what each changed, and the scores of the shipped model: `make exp`."""
 
-import json
-import subprocess
 import sys
 from typing import Any
 
-from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS, PARAMS
-from tools.shared import flat, run, scores_in, table
+from tools.shared import dvc_json, flat, run, scores_in, table
 
 SHIPPED = "onnx_int8"
 
@@ -19,15 +16,7 @@ def main() -> int:
 
 def show() -> None:
     """Print the workspace, then the experiments that began from this commit."""
-    done = subprocess.run(["dvc", "exp", "show", "--json"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(
-            "DVC cannot list the experiments",
-            expected="an answer of `dvc exp show`",
-            found=done.stderr.strip().partition("\n")[0],
-            fix="do what DVC says, then type the same again",
-        )
-    workspace, *commits = json.loads(done.stdout)
+    workspace, *commits = dvc_json("exp", "show")
     rows = [("workspace", workspace["data"] or {})]
     for commit in commits:
         for experiment in commit["experiments"] or []:

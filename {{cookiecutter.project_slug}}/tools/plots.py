@@ -5,14 +5,13 @@ DVC says what is drawn. Its own page, `dvc plots show`, loads the drawing script
 
 import html
 import json
-import subprocess
 import sys
 from pathlib import Path
 from string import Template
 
 import vl_convert
 
-from tools.shared import changed_stages, run, stale, stale_stages
+from tools.shared import changed_stages, dvc_json, run, stale, stale_stages
 
 PLOTS = Path("plots")
 PIXELS_PER_UNIT = 2
@@ -41,9 +40,7 @@ def main() -> int:
 def draw(revisions: list[str]) -> None:
     """Draw the workspace, beside it the revisions. Raises UserError where the workspace is of an earlier run."""
     changed = stale_stages(changed_stages())
-    command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    specs = specs_in(json.loads(done.stdout)) if done.returncode == 0 else {}
+    specs = specs_in(dvc_json("plots", *(["diff", *revisions] if revisions else ["show"])))
     if not specs:
         raise stale(f"nothing to draw; changed: {', '.join(changed) or 'nothing'}")
     PLOTS.mkdir(exist_ok=True)

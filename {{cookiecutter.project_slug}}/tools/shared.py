@@ -52,17 +52,22 @@ def git(
     return done.stdout
 
 
-def changed_stages() -> dict[str, list[Any]]:
-    """What `dvc status` lists: the stages that are not as in dvc.lock, and why. Raises UserError where DVC fails."""
-    done = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
+def dvc_json(*command: str) -> Any:
+    """What DVC answers with `--json`. Raises UserError with the first line of DVC's own message where it fails."""
+    done = subprocess.run(["dvc", *command, "--json"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(
-            "DVC cannot compare this checkout with dvc.lock",
-            expected="an answer of `dvc status`",
+            f"dvc {' '.join(command)} failed",
+            expected=f"an answer of `dvc {' '.join(command)}`",
             found=done.stderr.strip().partition("\n")[0],
             fix="do what DVC says, then type the same again",
         )
     return json.loads(done.stdout)
+
+
+def changed_stages() -> dict[str, list[Any]]:
+    """What `dvc status` lists: the stages that are not as in dvc.lock, and why."""
+    return dvc_json("status")
 
 
 def stale_stages(changed: dict[str, list[Any]]) -> list[str]:
