@@ -32,7 +32,8 @@ RATIOS = ((FP32, TORCH), (INT8, TORCH), (INT8, FP32), (FP32, OPTIMUM))
 EXPORT = """
 import sys
 from optimum.exporters.onnx import main_export
-main_export(sys.argv[1], sys.argv[2], task="feature-extraction", opset=int(sys.argv[3]), do_validation=False)
+main_export(sys.argv[1], sys.argv[2], task="feature-extraction", library_name="transformers",
+            opset=int(sys.argv[3]), do_validation=False)
 """
 TAIL = """
 <ir_version: 8, opset_import: ["": 18]>
@@ -94,23 +95,18 @@ def optimum_environment(folder: Path) -> Path:
 def export_with_optimum(python: Path, project: Path, folder: Path) -> Path:
     """Export the fine-tuned encoder with optimum-onnx, and put mean pooling and the head behind it."""
     import onnx
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import load_file
 
-    tensors = load_file(project / "models/fine_tuned/model.safetensors")
-    (folder / "encoder").mkdir()
-    encoder = {name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")}
-    save_file(encoder, folder / "encoder/model.safetensors", metadata={"format": "pt"})
-    config = (project / "models/fine_tuned/config.json").read_bytes()
-    (folder / "encoder/config.json").write_bytes(config)
+    head = load_file(project / "models/fine_tuned/2_Dense/model.safetensors")
     manifest = json.loads((project / "models/onnx/manifest.json").read_text(encoding="utf-8"))
-    command = [python, "-c", EXPORT, folder / "encoder", folder / "exported", str(manifest["opset"])]
+    command = [python, "-c", EXPORT, project / "models/fine_tuned", folder / "exported", str(manifest["opset"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"optimum-onnx failed\n{done.stderr}")
     graph = onnx.load(folder / "exported/model.onnx")
     tail = onnx.parser.parse_model(TAIL)
     constants = {"last_axis": np.array([2]), "sequence_axis": np.array([1])}
-    constants |= {"head_weight": tensors["head.weight"], "head_bias": tensors["head.bias"]}
+    constants |= {"head_weight": head["linear.weight"], "head_bias": head["linear.bias"]}
     tail.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
     tail = onnx.compose.add_prefix(tail, "tail/", rename_outputs=False)
     tail.ir_version = graph.ir_version
@@ -180,7 +176,7 @@ def tokens_of(package: str, texts: int, batches: int) -> tuple[list, list]:
     tokens = importlib.import_module(f"{package}.text.tokenization")
     manifest = json.loads(Path("models/onnx/manifest.json").read_text(encoding="utf-8"))
     tokenizer = tokens.load_tokenizer(Path("models/onnx/tokenizer.json"), manifest["max_length"])
-    rows = tokens.encode(tokenizer, pl.read_parquet("data/processed/test.parquet")["text"].to_list())
+    rows = tokens.encode(tokenizer, pl.read_parquet("data/processed/test.parquet")["text"].to_list(), manifest["prefix"])
     if len(rows) < max(texts, 32 * batches):
         sys.exit(f"{len(rows)} test rows are too few: lower --texts or --batches")
     groups = [rows[start : start + 32] for start in range(0, 32 * batches, 32)]
@@ -218,9 +214,8 @@ def opened_in_torch(package: str) -> Callable[[np.ndarray, np.ndarray], np.ndarr
 
     torch.set_num_threads(os.cpu_count() or 1)
     params = importlib.import_module(f"{package}.config").load_params()
-    labels = json.loads(Path("data/processed/labels.json").read_text(encoding="utf-8"))
-    classifier = importlib.import_module(f"{package}.modeling.classifier")
-    model = classifier.load_fine_tuned(Path("models/fine_tuned"), len(labels), params.text.pooling, params.task).eval()
+    fine_tuned = importlib.import_module(f"{package}.modeling.fine_tuned")
+    model = fine_tuned.load_fine_tuned(Path("models/fine_tuned"), params.text.pooling, params.task)
 
     @torch.inference_mode()
     def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def main() -> None:
         folder = Path(name)
         for count in (1000, arguments.texts, arguments.many):
             write_texts(project, folder / f"{count}.jsonl", count)
-        for model in ("model.onnx", "model.int8.onnx"):
+        for model in ("onnx/model.onnx", "onnx/model_int8.onnx"):
             command = [str(project / "models/onnx"), model, str(folder / f"{arguments.texts}.jsonl")]
             ratios, speeds = [], []
             for _ in range(arguments.pairs):

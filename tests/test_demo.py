@@ -42,8 +42,8 @@ def test_onnx_predicts_what_torch_predicts(demo: Project) -> None:
     assert metrics["onnx_fp32"]["label_disagreements_with_torch"] == 0
     assert 0 < metrics["onnx_int8"]["label_disagreements_with_torch"] < 0.04 * metrics["test_rows"]
     assert metrics["onnx_int8"]["accuracy"] >= metrics["torch"]["accuracy"] - 0.01
-    sizes = {name: (demo.path / "models/onnx" / name).stat().st_size for name in ("model.onnx", "model.int8.onnx")}
-    assert sizes["model.int8.onnx"] <= 0.3 * sizes["model.onnx"]
+    sizes = {name: (demo.path / "models/onnx/onnx" / name).stat().st_size for name in ("model.onnx", "model_int8.onnx")}
+    assert sizes["model_int8.onnx"] <= 0.3 * sizes["model.onnx"]
 
 
 TOKENS = """
@@ -55,7 +55,7 @@ tokenizer = load_tokenizer(paths.ONNX / "tokenizer.json", 128)
 texts = [text for split in paths.SPLITS for text in pl.read_parquet(paths.split_table(split))["text"]]
 session = open_text_session(tokenizing(tokenizer, 128).SerializeToString())
 found = [row for start in range(0, len(texts), 32) for row in token_ids(session, texts[start:start + 32])]
-print(len(texts), sum(a != b for a, b in zip(found, encode(tokenizer, texts), strict=True)))
+print(len(texts), sum(a != b for a, b in zip(found, encode(tokenizer, texts, ""), strict=True)))
 """
 
 
@@ -221,7 +221,7 @@ def test_a_clone_pulls_and_predicts_with_no_training(demo: Project, tmp_path: Pa
     for text in ("It cost $5, $(HOME) and $$ `more`", "He said: 'no'"):
         assert json.loads(clone.run("make", "--silent", "predict", f"TEXT={text}"))["text"] == text
     assert changed(clone) == []
-    for model in ("models/onnx/model.onnx", "models/fine_tuned/model.safetensors"):
+    for model in ("models/onnx/onnx/model.onnx", "models/fine_tuned/model.safetensors"):
         assert sha256(clone.path / model) == sha256(demo.path / model)
     clone.run("make", "lint")
     shutil.rmtree(clone.path)

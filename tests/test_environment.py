@@ -143,7 +143,7 @@ def test_the_image_is_small_and_holds_no_torch_and_no_secret(
     print(f"{beyond / MEGABYTE:.0f} MB beyond the base")
     assert beyond <= 350 * MEGABYTE
     assert {name for name in files if not name.startswith("src/")} == {
-        f"models/onnx/{name}" for name in ("manifest.json", "model.int8.onnx", "tokenizer.json")
+        f"models/onnx/{name}" for name in ("manifest.json", "onnx/model_int8.onnx", "tokenizer.json")
     }
     assert all(name.endswith(".py") for name in files if name.startswith("src/"))
     assert "onnxruntime" in installed

@@ -80,13 +80,13 @@ def test_a_large_file_is_refused(project: Project) -> None:
 
 
 def test_an_out_of_dvc_under_git_lfs_is_refused(project: Project) -> None:
-    model = project.path / "models/onnx/model.onnx"
+    model = project.path / "models/onnx/onnx/model.onnx"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     attributes = project.text(".gitattributes")
     said = refused(project, attributes + "*.onnx filter=lfs diff=lfs merge=lfs -text\n", ".gitattributes")
     model.unlink()
-    assert "models/onnx/model.onnx has two owners, DVC and Git LFS" in said
+    assert "models/onnx/onnx/model.onnx has two owners, DVC and Git LFS" in said
 
 
 def test_an_out_of_dvc_in_git_is_refused(project: Project) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 WEB = "onnxruntime-web@1.30.0"
 # How far logits may differ, and how many of 100 labels. int8 rounds activations to 256 steps, and kernels round a value
 # near a half differently: two optimisation levels of one runtime differ by as much (0.09).
-LIMITS = {"model.onnx": (1e-4, 0), "model.int8.onnx": (0.3, 2)}
+LIMITS = {"onnx/model.onnx": (1e-4, 0), "onnx/model_int8.onnx": (0.3, 2)}
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
 
 def another_model(project: Project) -> None:
     """Leave fp32 out of the shipped model, as its manifest allows, and commit that as a run would."""
-    (project.path / "models/onnx/model.onnx").unlink()
+    (project.path / "models/onnx/onnx/model.onnx").unlink()
     manifest = "from pathlib import Path as P; from review_sentiment.common import manifest as m; d = P('models/onnx');"
     rewrite = "f = m.verified_manifest(d); (d / 'manifest.json').unlink(); del f['files']; m.write_manifest(d, f)"
     project.run("python", "-c", f"{manifest} {rewrite}")
@@ -58,7 +58,11 @@ def taken(project: Project, server: Server, place: Path) -> set[str]:
     keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), server.keys.values(), strict=True))
     origin = str(project.path.parent / "origin.git")
     stranger.run("dvc", "artifacts", "get", origin, NAME, "--stage", "production", "--out", "model", **keys)
-    return {path.name for path in (place / "model").iterdir()}
+    return files_in(place / "model")
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def tag_of(project: Project, ref: str) -> dict:
@@ -74,11 +78,11 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     approved = "APPROVED_BY=Grace Example <grace@example.com>"
     maintained.run("make", "release", "VERSION=1.0.0", "STAGE=staging")
     maintained.run("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
-    whole = {path.name for path in (maintained.path / "models/onnx").iterdir()}
+    whole = files_in(maintained.path / "models/onnx")
     assert taken(maintained, server, tmp_path / "first") == whole
     another_model(maintained)
     maintained.run("make", "release", "VERSION=1.1.0", "STAGE=production", approved)
-    assert taken(maintained, server, tmp_path / "second") == whole - {"model.onnx"}
+    assert taken(maintained, server, tmp_path / "second") == whole - {"onnx/model.onnx"}
     maintained.run("make", "rollback", "STAGE=production")
     assert taken(maintained, server, tmp_path / "third") == whole
 

@@ -11,7 +11,7 @@ from review_sentiment.config import Text
 from review_sentiment.errors import UserError
 from review_sentiment.modeling.classifier import load_base
 from review_sentiment.text.tokenization import load_tokenizer
-from transformers import T5Config, T5Model, ViTConfig, ViTModel
+from transformers import BartConfig, BartModel, ViTConfig, ViTModel
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def weights_as(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     return lambda model: (model / "model.safetensors").write_bytes(change((model / "model.safetensors").read_bytes()))
 
 
-SMALL_T5 = T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+SMALL_BART = BartConfig(vocab_size=50, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16)
 SMALL_VIT = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
 MODELS = {
     "no weights": (lambda model: (model / "model.safetensors").unlink(), "no file named model.safetensors"),
@@ -42,7 +42,7 @@ MODELS = {
     "a broken configuration": (lambda model: (model / "config.json").write_text("{"), "not a valid JSON"),
     "an unknown model": (config_with(model_type="nobody-knows"), "nobody-knows"),
     "another architecture": (config_with(model_type="distilbert"), "no weights for"),
-    "an encoder and a decoder": (lambda model: T5Model(SMALL_T5).save_pretrained(model), "T5Model"),
+    "an encoder and a decoder": (lambda model: BartModel(SMALL_BART).save_pretrained(model), "BartConfig"),
     "a model of pictures": (lambda model: ViTModel(SMALL_VIT).save_pretrained(model), "ViTModel"),
     "more layers than weights": (config_with(num_hidden_layers=3), "no weights for encoder.layer.2"),
     "another hidden size": (config_with(hidden_size=128), "ignore_mismatched_sizes"),
@@ -57,7 +57,7 @@ def test_a_model_that_cannot_be_used_is_refused(
     model = shutil.copytree(base_model, tmp_path / "model")
     change(model)
     with pytest.raises(UserError, match="does not hold a transformer encoder") as refused:
-        load_base(model, 2, Text(max_length=32, pooling="mean"), "single_label")
+        load_base(model, 2, Text(max_length=32, pooling="mean", prefix=""), "single_label")
     assert found in str(refused.value)
 
 

@@ -25,7 +25,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sequences(base_model: Path) -> list[list[int]]:
     """The token ids of 150 sentences."""
     tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)])
+    return tokenization.encode(tokenizer, [text for text, _ in sentences(150, seed=5)], "")
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "{{ cookiecutter.package_name }}"
 USER = "quaint-user-name"
 OUTS = ("data/processed", "embeddings", "models", "reports")
-STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 # Every parameter of config.Params; test_config.py names those that are missing.
 PARAMS = """\
@@ -42,6 +42,7 @@ compute:
 text:
   max_length: 32
   pooling: mean
+  prefix: ""
 fetch:
   model:
     into: models/base
@@ -73,7 +74,7 @@ fine_tune:
   max_grad_norm: 1.0
 export_onnx:
   opset: 20
-  fused: true
+  fused: auto
   max_logit_difference: 0.0001
   max_int8_drop: 0.1
 evaluate:

@@ -173,7 +173,7 @@ def test_the_reports_are_those_of_the_models(trained: Path) -> None:
         assert 0 < found[kind]["label_disagreements"] < measured["test_rows"]
         assert found[kind]["accuracy"] < measured["onnx_int8"]["accuracy"]
     text = (trained / "reports/model_card.md").read_text(encoding="utf-8")
-    size = (trained / "models/onnx/model.int8.onnx").stat().st_size
+    size = (trained / "models/onnx/onnx/model_int8.onnx").stat().st_size
     row = next(line for line in text.splitlines() if line.startswith("| ONNX int8 |"))
     assert f"| {measured['onnx_int8']['accuracy']:.3f} [{measured['onnx_int8']['accuracy_low']:.3f}, " in row
     assert row.endswith(f" {size / 1e6:.2f} MB |")

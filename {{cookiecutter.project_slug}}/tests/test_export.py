@@ -19,6 +19,9 @@ from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
 from {{ cookiecutter.package_name }}.inference import classifier as inference
 from {{ cookiecutter.package_name }}.modeling import classifier, forward
+from {{ cookiecutter.package_name }}.modeling.fine_tuned import (
+    load_fine_tuned,
+)
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -28,18 +31,18 @@ TEXTS = [text for text, _ in sentences(40, seed=9)]
 
 @pytest.fixture(scope="module")
 def model(trained: Path) -> classifier.Classifier:
-    return classifier.load_fine_tuned(trained / "models/fine_tuned", 2, "mean", "single_label")
+    return load_fine_tuned(trained / "models/fine_tuned", "mean", "single_label")
 
 
 @pytest.fixture(scope="module")
 def sequences(trained: Path) -> list[list[int]]:
     tokenizer = tokenization.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [*TEXTS, *parity.HARD_TEXTS])
+    return tokenization.encode(tokenizer, [*TEXTS, *parity.HARD_TEXTS], "")
 
 
 @pytest.fixture(scope="module")
 def shipped(trained: Path) -> onnx.ModelProto:
-    return onnx.load(trained / "models/onnx/model.onnx")
+    return onnx.load(trained / "models/onnx/onnx/model.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from {{ cookiecutter.package_name }}.text import tokenization
 def model_of(
     base_model: Path, task: Task = "single_label", pooling: classifier.Pooling = "mean"
 ) -> classifier.Classifier:
-    return classifier.load_base(base_model, 2, Text(max_length=32, pooling=pooling), task)
+    return classifier.load_base(base_model, 2, Text(max_length=32, pooling=pooling, prefix=""), task)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

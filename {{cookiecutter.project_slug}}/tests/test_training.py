@@ -32,6 +32,8 @@ from {{ cookiecutter.package_name }}.training import (
     loop,
 )
 
+TEXT = Text(max_length=16, pooling="mean", prefix="")
+
 
 @pytest.fixture
 def store(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> token_store.TokenStore:
@@ -45,17 +47,17 @@ def store(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         texts = [" ".join(["a warm film"] * (row + 1)) for row in range(count)]
         table = {"text": texts, "label": [row % 3 for row in range(count)]}
         pl.DataFrame(table, schema_overrides={"label": pl.UInt32}).write_parquet(paths.split_table(split))
-    return token_store.open_store(max_length=16)
+    return token_store.open_store(TEXT)
 
 
 def test_the_store_gives_back_every_text(store: token_store.TokenStore) -> None:
     tokenizer = tokenization.load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 16)
     for split in paths.SPLITS:
         texts = pl.read_parquet(paths.split_table(split))["text"].to_list()
-        assert [row.tolist() for row in store.split(split)] == tokenization.encode(tokenizer, texts)
+        assert [row.tolist() for row in store.split(split)] == tokenization.encode(tokenizer, texts, "")
     assert store.span("validation") == (10, 13)
     assert len(store.all) == 14
-    again = token_store.open_store(max_length=16)
+    again = token_store.open_store(TEXT)
     assert [row.tolist() for row in again.all] == [row.tolist() for row in store.all]
     assert len(list(paths.TOKENS.iterdir())) == 1
 
@@ -117,7 +119,7 @@ def params_of(**changes: object) -> Params:
 
 
 def model_of(base_model: Path) -> classifier.Classifier:
-    return classifier.load_base(base_model, 3, Text(max_length=16, pooling="mean"), "single_label")
+    return classifier.load_base(base_model, 3, TEXT, "single_label")
 
 
 def steps_of(
@@ -179,9 +181,10 @@ def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path
     model = model_of(base_model)
     optimizer = loop.adamw(model, params_of(weight_decay=0.25, learning_rate=0.5).fine_tune)
     assert isinstance(optimizer, torch.optim.AdamW)
-    names = {weights: name for name, weights in model.named_parameters()}
+    names = {weights: name for name, weights in model.named_parameters() if weights.requires_grad}
+    assert len(names) == sum(1 for _ in model.parameters()) - 2  # not the pooler
     found = {group["weight_decay"]: {names[one] for one in group["params"]} for group in optimizer.param_groups}
-    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], ["bias"]))
+    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], ["bias"])) & set(names.values())
     assert found == {0.25: decayed, 0.0: set(names.values()) - decayed}
     assert {group["lr"] for group in optimizer.param_groups} == {0.5}
 

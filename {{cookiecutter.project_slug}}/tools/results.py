@@ -11,8 +11,8 @@ from tools.shared import changed_stages, run, scores_in, stale_stages, table
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
     "torch": ("fine-tuned, torch", Path("models/fine_tuned/model.safetensors")),
-    "onnx_fp32": ("ONNX fp32", Path("models/onnx/model.onnx")),
-    "onnx_int8": ("ONNX int8", Path("models/onnx/model.int8.onnx")),
+    "onnx_fp32": ("ONNX fp32", Path("models/onnx/onnx/model.onnx")),
+    "onnx_int8": ("ONNX int8", Path("models/onnx/onnx/model_int8.onnx")),
 }
 NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact match", "r2": "R²", "rmse": "RMSE"}
 

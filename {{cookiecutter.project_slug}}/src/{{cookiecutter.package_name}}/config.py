@@ -17,7 +17,7 @@ from . import paths
 from .errors import UserError
 
 Task = Literal["single_label", "multi_label", "regression", "pair"]
-STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -54,7 +54,8 @@ class Text(Block):
     """How a text becomes one vector."""
 
     max_length: Annotated[int, Field(ge=8, le=8192)]
-    pooling: Literal["mean", "cls"]
+    pooling: Literal["mean", "cls", "last"]
+    prefix: str
 
 
 class Source(Block):
@@ -135,7 +136,7 @@ class ExportOnnx(Block):
     """The exported graph and what it must hold against the torch model."""
 
     opset: Annotated[int, Field(ge=18, le=23)]
-    fused: bool
+    fused: Literal["auto"] | bool
     max_logit_difference: Positive
     max_int8_drop: Fraction
 

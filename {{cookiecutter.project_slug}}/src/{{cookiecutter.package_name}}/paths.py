@@ -6,6 +6,7 @@ PARAMS = Path("params.yaml")
 
 RAW = Path("data/raw")
 BASE_MODEL = Path("models/base")
+ENCODER = Path("reports/encoder.json")
 
 PROCESSED = Path("data/processed")
 TOKENS = Path(".tokens")

@@ -18,8 +18,11 @@ _FIX = "dvc checkout --force, or dvc pull; if it stays, dvc repro"
 
 def write_manifest(directory: Path, facts: Mapping[str, Any]) -> None:
     """Write the facts, the sha256 and size of every file there, and a digest of the manifest itself."""
-    found = sorted(directory.iterdir())
-    files = {path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in found}
+    found = sorted(path for path in directory.rglob("*") if path.is_file())
+    files = {
+        path.relative_to(directory).as_posix(): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        for path in found
+    }
     manifest = {**facts, "files": files}
     write_json(directory / MANIFEST, manifest | {"digest": _digest(manifest)})
 

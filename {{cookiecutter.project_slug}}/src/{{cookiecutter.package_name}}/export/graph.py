@@ -30,6 +30,8 @@ def _one_node(
 ) -> tuple[torch.Tensor, None]:
     """Attention (batch x heads x sequence x size) as the one operator that onnxruntime has for it, while exporting."""
     batch, heads, sequence, size = query.shape
+    if key.shape[1] != heads:
+        raise _not_fused("a model whose heads share keys")
     tokens = [part.transpose(1, 2).reshape(batch, sequence, heads * size) for part in (query, key, value)]
     output = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
@@ -65,22 +67,40 @@ def _not_fused(found: str) -> UserError:
 def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
     """The model in float32: `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels).
 
-    fused: attention as one operator of onnxruntime. Raises UserError for a model that it does not fit.
+    fused: attention as one operator of onnxruntime. Raises UserError for a model that it does not fit, or that torch
+    cannot export.
     """
     encoder: Any = model.encoder
     layers, usual = encoder.config.num_hidden_layers, encoder.config._attn_implementation
-    encoder.set_attn_implementation("one_node" if fused else usual)
     try:
+        # torch's own fused attention becomes the same products, but not with the position biases of every family.
+        encoder.set_attn_implementation("one_node" if fused else "eager")
         graph = _traced(model, opset)
+        strip(graph)
+        name_axes(graph)
+        onnx.checker.check_model(graph, full_check=True)
+    except Exception as error:  # torch wraps what went wrong, in its code or in ours, in errors of its own
+        raise _cause_of(error) from None
     finally:
         encoder.set_attn_implementation(usual)
-    strip(graph)
-    name_axes(graph)
-    onnx.checker.check_model(graph, full_check=True)
     found = operators(graph)
-    if fused and (found["MultiHeadAttention"] != layers or found["Softmax"] or found["Erf"]):
+    if fused and (found["MultiHeadAttention"] != layers or found["Softmax"]):
         raise _not_fused(f"{layers} layers, and the operators {dict(found)}")
     return graph
+
+
+def _cause_of(error: BaseException) -> UserError:
+    """The mistake that an error of the exporter was caused by, as one message."""
+    while not isinstance(error, UserError) and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    if isinstance(error, UserError):
+        return error
+    return UserError(
+        "torch cannot export the model",
+        expected="an encoder that torch.onnx.export takes",
+        found=f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
+        fix="choose another model under fetch.model in params.yaml, or another export_onnx.opset",
+    )
 
 
 def operators(graph: onnx.ModelProto) -> Counter[str]:

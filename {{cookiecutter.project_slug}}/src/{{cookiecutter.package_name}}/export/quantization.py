@@ -8,6 +8,7 @@ it (after SmoothQuant, Xiao et al. 2022, arXiv:2211.10438): float32 results keep
 import copy
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.onnx_model import ONNXModel
 
 from ..inference.classifier import open_session
 from ..text.tokenization import fixed_shape_batches
@@ -30,11 +32,12 @@ def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path:
     calibration: token ids of texts that show how large the activations become. Weights keep 7 bits: on a CPU without
     VNNI the sum of two 8-bit products overflows 16 bits (onnxruntime #5849).
     """
-    level = copy.deepcopy(graph)
-    divide_outlying_channels(level, largest_activations(graph, calibration, threads))
+    level = ONNXModel(copy.deepcopy(graph))
+    level.replace_gemm_with_matmul()
+    divide_outlying_channels(level.model, largest_activations(level.model, calibration, threads))
     logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
     quantize_dynamic(
-        level,
+        level.model,
         path,
         op_types_to_quantize=["MatMul", "Gemm", "Gather"],
         weight_type=QuantType.QInt8,
@@ -49,11 +52,14 @@ def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path:
 
 
 def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
-    """The products with constant weights, by the name of what they multiply."""
+    """The products of activations with constant weights of their own, by the name of what they multiply."""
     weights = {weight.name for weight in graph.graph.initializer}
+    uses = Counter(name for node in graph.graph.node for name in node.input)
     found: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights:
+        if node.op_type != "MatMul" or node.input[0] in weights or node.input[1] not in weights:
+            continue
+        if uses[node.input[1]] == 1:
             found.setdefault(node.input[0], []).append(node)
     return found
 
@@ -61,7 +67,10 @@ def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 def largest_activations(
     graph: onnx.ModelProto, sequences: Sequence[Sequence[int]], threads: int
 ) -> dict[str, np.ndarray]:
-    """For the input of every matrix product, each channel's largest magnitude over all tokens (padding left out)."""
+    """For the input of every matrix product, each channel's largest magnitude over all tokens.
+
+    Padding is left out where the input has a row for every token.
+    """
     watched = copy.deepcopy(graph)
     names = list(matrix_products(graph))
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
@@ -70,7 +79,9 @@ def largest_activations(
     for batch in fixed_shape_batches(sequences):
         values = session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
         for name, value in zip(names, values, strict=True):
-            magnitude = np.abs(np.asarray(value)[batch.mask.astype(bool)]).max(axis=0)
+            rows = np.abs(np.asarray(value))
+            rows = rows[batch.mask.astype(bool)] if rows.shape[:2] == batch.mask.shape else rows
+            magnitude = rows.reshape(-1, rows.shape[-1]).max(axis=0)
             largest[name] = np.maximum(largest.get(name, magnitude), magnitude)
     return largest
 
@@ -81,6 +92,8 @@ def divide_outlying_channels(graph: onnx.ModelProto, largest: dict[str, np.ndarr
     divided: dict[str, onnx.NodeProto] = {}
     for name, products in matrix_products(graph).items():
         usual, scaled = np.percentile(largest[name], OUTLYING), f"{name}_scaled"
+        if not usual > 0:
+            continue
         factor = nearest_power_of_two(np.maximum(largest[name], usual) / usual)
         graph.graph.initializer.append(numpy_helper.from_array(1 / factor, f"{scaled}_by"))
         divided[name] = helper.make_node("Mul", [name, f"{scaled}_by"], [scaled], name=scaled)

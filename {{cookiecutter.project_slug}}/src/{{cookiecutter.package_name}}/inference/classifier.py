@@ -16,7 +16,7 @@ from ..text.tokenization import Text, encode, load_tokenizer, pad, sorted_batche
 from .outputs import Answer, Answers
 
 TOKENIZER = "tokenizer.json"
-MODELS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+MODELS = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}  # as transformers.js names them
 BATCH_TOKENS = 1024
 SPIN_MICROSECONDS = "50"  # bridges the gap between two operators; a thread that waits longer yields its core
 WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the rest
@@ -36,12 +36,13 @@ class OnnxClassifier:
         self.labels: list[str] = manifest["labels"]
         self.answers = Answers(self.task, self.labels, manifest["label_separator"])
         self.batch_tokens = batch_tokens
+        self.prefix: str = manifest["prefix"]
         self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
         self.session = open_session(directory / MODELS[model], threads)
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
         """The predictions of each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
-        sequences = encode(self.tokenizer, [cleaned(text) for text in texts])
+        sequences = encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix)
         outputs = output_size(self.task, len(self.labels))
         return values_of(self.task, run_sorted(self.session, sequences, outputs, self.batch_tokens))
 

@@ -4,15 +4,13 @@ Kernels are imported only where they are used: `plain` must not depend on what o
 README.md says what each kernel replaces, what it gains, and how to delete it.
 """
 
-import shutil
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import Compute
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from ..text.tokenization import Sequences
     from .packing import Packed
 
+Weights = dict[str, Tensor]
 PRIVATE_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
 
 
@@ -64,13 +63,14 @@ def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":
     return Packed.of(model, longest)
 
 
-def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Path, Path], object]:
+def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Weights], Weights]:
     """Train only the token embeddings that these texts use.
 
-    The result writes a file of the trained weights as one with the whole vocabulary: `write(trained, whole)`.
+    The result turns the trained weights into those of the whole vocabulary.
     """
     if not fast(compute):
-        return shutil.copyfile
+        return lambda trained: trained
     from .vocabulary import trim
 
-    return trim(model, *texts).restore
+    table = trim(model, *texts)
+    return table.restore if table else lambda trained: trained

@@ -19,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.activations import GELUActivation
 from transformers.masking_utils import eager_mask
 
+TOLERANCE = 1e-3  # of the largest state
 SHORT = 128  # tokens; above it torch's fused attention is faster (README.md)
 _STEPS = 2**16  # the probability of dropout is rounded to so many parts
 _PER_DRAW = 4  # numbers of 16 bits in one of 64
@@ -51,15 +52,35 @@ def prepack(model: nn.Module) -> None:
 
 def replace(model: nn.Module) -> None:
     """Replace dropout, norms and, where it can be exchanged, attention of the model's encoder; its weights stay."""
-    encoder = model.get_submodule("encoder")
+    encoder: Any = model.get_submodule("encoder")
     for module in encoder.modules():
         if type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]
-    config: Any = encoder.config
-    heads = getattr(config, "num_attention_heads", None)
-    own_keys = getattr(config, "num_key_value_heads", heads) == heads
-    if own_keys and getattr(encoder, "_supports_attention_backend", False):
-        config._attn_implementation = "products"
+    if getattr(encoder, "_supports_attention_backend", False) and same_states(encoder, "products"):
+        encoder.config._attn_implementation = "products"
+
+
+@torch.inference_mode()
+def same_states(encoder: Any, implementation: str) -> bool:
+    """Whether the encoder's states (of a text, and of a padded one) are the same with another attention.
+
+    It is tried out: some families give their attention more than queries, keys, values and a mask.
+    """
+    config, training = encoder.config, encoder.training
+    usual = config._attn_implementation
+    ids = torch.arange(5, 29).view(2, 12)
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0
+    found = []
+    try:
+        for config._attn_implementation in (usual, implementation):
+            found.append(encoder.eval()(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()])
+    except (RuntimeError, TypeError, ValueError, KeyError):
+        return False
+    finally:
+        config._attn_implementation = usual
+        encoder.train(training)
+    return bool((found[0] - found[1]).abs().max() <= TOLERANCE * found[0].abs().max())
 
 
 def attend(

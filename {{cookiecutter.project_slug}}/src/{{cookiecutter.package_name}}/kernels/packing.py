@@ -18,11 +18,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from ..common.distributed import to_device
 from ..text.tokenization import TOKENS_PER_BATCH, Sequences
-from .layers import attend
+from .layers import TOLERANCE, attend
 
 Groups = list[tuple[int, int]]
-
-TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -125,12 +123,20 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
     ids = torch.arange(5, 5 + longest, device=device) % min(config.vocab_size, 1000)
     ids[ids == config.pad_token_id] = 7
     texts = [ids, ids[: longest // 2]]
-    alone = torch.cat([encoder(input_ids=text[None]).last_hidden_state[0] for text in texts])
+    alone = torch.cat(
+        [
+            encoder(input_ids=text[None], attention_mask=torch.ones_like(text)[None]).last_hidden_state[0]
+            for text in texts
+        ]
+    )
     row, groups = torch.cat(texts)[None], [(1, len(text)) for text in texts]
     positions = torch.cat([torch.arange(len(text), device=device) for text in texts])[None]
     for first in (0, (config.pad_token_id or 0) + 1):  # some begin after the position of the padding token
-        with packed_attention(encoder):
-            found = encoder(input_ids=row, position_ids=first + positions, groups=groups).last_hidden_state[0]
+        try:
+            with packed_attention(encoder):
+                found = encoder(input_ids=row, position_ids=first + positions, groups=groups).last_hidden_state[0]
+        except (RuntimeError, TypeError, ValueError, KeyError, IndexError):
+            continue
         if (found - alone).abs().max() <= TOLERANCE * alone.abs().max():
             return first
     return None

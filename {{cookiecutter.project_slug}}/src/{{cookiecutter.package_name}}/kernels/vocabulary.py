@@ -6,12 +6,10 @@ and memory at every step, and of every checkpoint.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..text.tokenization import Sequences
@@ -25,17 +23,21 @@ class WholeTable:
     used: Tensor
     name: str
 
-    def restore(self, trimmed: Path, whole: Path) -> None:
-        """Write weights with a trimmed table as weights with the whole one; the unused rows are as they were."""
-        weights = load_file(trimmed)
-        weights[self.name] = self.rows.index_copy(0, self.used, weights[self.name])
-        save_file(weights, whole, metadata={"format": "pt"})
+    def restore(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with the whole table instead of the trimmed one; the unused rows are as they were."""
+        return trained | {self.name: self.rows.index_copy(0, self.used, trained[self.name])}
 
 
-def trim(model: nn.Module, *texts: Sequences) -> WholeTable:
-    """Keep in the model only those rows of its table that these texts use; it still takes the same ids."""
+def trim(model: nn.Module, *texts: Sequences) -> WholeTable | None:
+    """Keep in the model only those rows of its table that these texts use; it still takes the same ids.
+
+    None, and nothing is changed, where the table is not trained or several modules share it.
+    """
     encoder: Any = model.get_submodule("encoder")
     table = encoder.get_input_embeddings()
+    holders = [module for module in encoder.modules() if getattr(module, "weight", None) is table.weight]
+    if not table.weight.requires_grad or type(table) is not nn.Embedding or len(holders) > 1:
+        return None
     name = next(name for name, weights in model.named_parameters() if weights is table.weight)
     whole = WholeTable(table.weight.detach(), torch.from_numpy(ids_in(texts, len(table.weight))), name)
     index = torch.zeros(len(whole.rows), dtype=torch.int64)

@@ -1,27 +1,17 @@
 """The model: a transformer encoder, pooling, and a linear head."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
-from transformers.utils import logging as transformers_logging
 
-from ..common.manifest import verified_manifest
 from ..config import Task, Text
-from ..errors import UserError
 from ..text.tokenization import load_tokenizer
+from .encoder import load_encoder
 
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
-
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
 
 LOSSES: dict[Task, Callable[[Tensor, Tensor], Tensor]] = {
     "single_label": nn.functional.cross_entropy,
@@ -42,8 +32,6 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         config: Any = encoder.config
-        if hasattr(encoder, "pooler"):
-            encoder.register_module("pooler", None)  # unused, see `pool`: its weights would never get a gradient
         self.encoder = encoder
         self.pooling = pooling
         self.separator = separator
@@ -68,6 +56,9 @@ class Classifier(nn.Module):
         """One vector (rows x hidden size) of the states of a text's tokens (rows x length x hidden size)."""
         if self.pooling == "cls":
             return states[:, 0]
+        if self.pooling == "last":
+            last = attention_mask.to(torch.int64).sum(dim=1) - 1
+            return states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
         weights = attention_mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
@@ -84,41 +75,8 @@ def after_first(ids: Tensor, separator: int) -> Tensor:
 
 def load_base(directory: Path, outputs: int, text: Text, task: Task) -> Classifier:
     """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be used."""
-    try:
-        encoder, notes = AutoModel.from_pretrained(
-            directory,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None
-    # Weights that are not in the file would be random ones; a pooler is not used.
-    missing = sorted(name for name in notes["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise _no_encoder(directory, f"no weights for {', '.join(missing[:3])} and {len(missing[3:])} more")
-    if encoder.config.is_encoder_decoder or "input_ids" not in inspect.signature(encoder.forward).parameters:
-        raise _no_encoder(directory, f"{type(encoder).__name__}, which is none")
-    positions = getattr(encoder.config, "max_position_embeddings", text.max_length)
-    if text.max_length > positions:
-        raise UserError(
-            "text.max_length is more than the model accepts",
-            expected=f"at most {positions} tokens",
-            found=str(text.max_length),
-            fix="lower text.max_length in params.yaml, or choose another model",
-        )
+    encoder = load_encoder(directory)
     return Classifier(encoder, outputs, text.pooling, task, separator_of(directory, encoder.config, task))
-
-
-def _no_encoder(directory: Path, found: str) -> UserError:
-    return UserError(
-        f"{directory} does not hold a transformer encoder",
-        expected="config.json and model.safetensors of an encoder of texts that transformers knows",
-        found=found,
-        fix="choose another model under fetch.model in params.yaml",
-    )
 
 
 def separator_of(directory: Path, config: Any, task: Task) -> int | None:
@@ -127,13 +85,3 @@ def separator_of(directory: Path, config: Any, task: Task) -> int | None:
         return None
     empty = load_tokenizer(directory / "tokenizer.json", max_length=8).encode("", "")
     return empty.ids[empty.type_ids.index(1) - 1] if 1 in empty.type_ids else None
-
-
-def load_fine_tuned(directory: Path, outputs: int, pooling: Pooling, task: Task) -> Classifier:
-    """The model that `fine_tune` wrote, ready to predict; UserError when one of its files was changed."""
-    verified_manifest(directory, ("config.json", "model.safetensors", "tokenizer.json"))
-    config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    encoder = AutoModel.from_config(config, attn_implementation="sdpa")
-    model = Classifier(encoder, outputs, pooling, task, separator_of(directory, config, task))
-    load_model(model, directory / "model.safetensors")
-    return model.eval()

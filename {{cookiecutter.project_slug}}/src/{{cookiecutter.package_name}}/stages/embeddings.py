@@ -27,7 +27,7 @@ def run(params: Params) -> None:
     """Write `embeddings/`, the probe with its scores, and the report on near-duplicates."""
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
-    store = open_store(params.text.max_length)
+    store = open_store(params.text)
     kept = kept_vectors(params)
     index = embed_new(store.all, kept, embedder(params, device))
     if not distributed.on_rank_0():

@@ -11,14 +11,14 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_bytes, write_json, write_text
 from ..common.manifest import verified_manifest
-from ..common.tasks import label_disagreement, output_size, targets_of, values_of
+from ..common.tasks import label_disagreement, targets_of, values_of
 from ..config import Params
 from ..evaluation.card import Reports, model_card
 from ..evaluation.metrics import calibration_table, per_class_table, predictions, summary
 from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier
 from ..kernels import accelerate
-from ..modeling.classifier import load_fine_tuned
+from ..modeling.fine_tuned import load_fine_tuned
 from ..modeling.forward import batched, run_over
 from ..modeling.probe import load_probe
 from ..modeling.scores import DECIMALS
@@ -34,7 +34,7 @@ def run(params: Params) -> None:
     table = pl.read_parquet(paths.split_table("test"))
     targets = targets_of(table["label"], params.task, len(names))
     texts = texts_of(table)
-    values = values_of_models(texts, names, params)
+    values = values_of_models(texts, params)
     metrics = measure(params, targets, values)
     write_json(paths.METRICS, metrics)
     rows = io.BytesIO()
@@ -83,15 +83,15 @@ def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], n
     return made
 
 
-def values_of_models(texts: Sequence[Text], names: list[str], params: Params) -> dict[str, np.ndarray]:
+def values_of_models(texts: Sequence[Text], params: Params) -> dict[str, np.ndarray]:
     """The predictions of every model, rows x outputs, see `tasks.values_of`."""
     task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))
-    model = load_fine_tuned(paths.FINE_TUNED, output_size(task, len(names)), params.text.pooling, task)
+    model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, task)
     accelerate(model, params.compute, training=False)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     over = batched(model, params.compute, params.text.max_length)
-    logits = run_over(over, encode(tokenizer, texts), output="logits")
+    logits = run_over(over, encode(tokenizer, texts, params.text.prefix), output="logits")
     return {
         "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
         "torch": values_of(task, logits.astype(np.float64)),

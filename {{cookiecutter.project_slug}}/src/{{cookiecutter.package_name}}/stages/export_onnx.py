@@ -11,13 +11,13 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import output_size, targets_of
+from ..common.tasks import targets_of
 from ..config import Params
 from ..export import graph
 from ..export.parity import differences, hard_texts, report, require_parity
 from ..export.quantization import quantize
 from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
-from ..modeling.classifier import load_fine_tuned
+from ..modeling.fine_tuned import load_fine_tuned
 from ..modeling.forward import batched, run_over
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
@@ -32,19 +32,20 @@ def run(params: Params) -> None:
     labels = len(read_json(paths.LABELS))
     texts: list[Text] = [*texts_of(validation), *map(cleaned, hard_texts(params.task))]
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
-    sequences = encode(tokenizer, texts)
-    outputs = output_size(params.task, labels)
-    model = load_fine_tuned(paths.FINE_TUNED, outputs, params.text.pooling, params.task)
+    sequences = encode(tokenizer, texts, params.text.prefix)
+    model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, params.task)
     over = batched(model, params.compute, params.text.max_length)
     expected = run_over(over, sequences, output="logits")
     with new_directory(paths.ONNX) as new:
-        exported = graph.export(model, params.export_onnx.opset, fused=params.export_onnx.fused)
+        (new / MODELS["fp32"]).parent.mkdir()
+        exported = graph.export(model, params.export_onnx.opset, fused=fused(params))
         graph.save(exported, new / MODELS["fp32"])
         train = pl.scan_parquet(paths.split_table("train"))
         step = max(1, train.select(pl.len()).collect().item() // CALIBRATION_ROWS)
-        calibration = encode(tokenizer, texts_of(train.gather_every(step).collect()))
+        calibration = encode(tokenizer, texts_of(train.gather_every(step).collect()), params.text.prefix)
         quantize(exported, calibration, new / MODELS["int8"], params.compute.threads)
-        shutil.copyfile(paths.FINE_TUNED / TOKENIZER, new / TOKENIZER)
+        for name in (TOKENIZER, "tokenizer_config.json", "config.json"):
+            shutil.copyfile(paths.FINE_TUNED / name, new / name)
         targets = targets_of(validation["label"], params.task, labels)
         parity = check(new, sequences, texts, expected, targets, params)
         write_manifest(new, facts(params) | {"operators": graph.operators(exported), "parity": parity})
@@ -68,6 +69,12 @@ def check(
     return report(distance, relabelled, targets, logits, params.task, params.export_onnx)
 
 
+def fused(params: Params) -> bool:
+    """Whether attention becomes one operator: as the parameters say, else where `check_model` found that it can."""
+    wanted = params.export_onnx.fused
+    return read_json(paths.ENCODER)["fused"] if wanted == "auto" else wanted
+
+
 def facts(params: Params) -> dict[str, object]:
     """What prediction needs of the parameters, and what the model was made from."""
     trained = verified_manifest(paths.FINE_TUNED)
@@ -77,6 +84,8 @@ def facts(params: Params) -> dict[str, object]:
         "label_separator": params.prepare.label_separator,
         "max_length": params.text.max_length,
         "pooling": params.text.pooling,
+        "prefix": params.text.prefix,
+        "encoder": read_json(paths.ENCODER),
         "opset": params.export_onnx.opset,
         "libraries": {name: version(name).partition("+")[0] for name in LIBRARIES},  # without the build: 2.13.0+cpu
         "trained": {

@@ -4,16 +4,18 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from .. import paths
 from ..common import distributed
 from ..common.determinism import use_deterministic_kernels
 from ..common.fingerprint import cache_directory, fingerprint
-from ..common.io import new_directory, sha256_of, write_text
+from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..config import Params
 from ..kernels import accelerate, trim
 from ..modeling.classifier import Classifier, load_base
+from ..modeling.fine_tuned import save_fine_tuned
 from ..modeling.probe import load_probe
 from ..text.token_store import open_store
 from ..training import checkpoints
@@ -25,21 +27,22 @@ def run(params: Params) -> None:
     """Write `models/fine_tuned` and the training curve; go on from the last checkpoint of the same run."""
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
-    store = open_store(params.text.max_length)
+    store = open_store(params.text)
     rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), inputs(), settings(params))
         directory = cache_directory(paths.CHECKPOINTS, name)
     model = initial_model(params)
-    write_whole = trim(model, params.compute, rows.sequences, validation.sequences)
+    whole = trim(model, params.compute, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
     if not distributed.on_rank_0():
         return
     with new_directory(paths.FINE_TUNED) as new:
-        write_whole(directory / checkpoints.BEST, new / "model.safetensors")
-        for name in ("config.json", "tokenizer.json"):
-            shutil.copyfile(paths.BASE_MODEL / name, new / name)
+        model = initial_model(params)
+        model.load_state_dict(whole(load_file(directory / checkpoints.BEST)), strict=False)
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
+        tokenizer, labels = paths.BASE_MODEL / "tokenizer.json", read_json(paths.LABELS)
+        save_fine_tuned(model, tokenizer, labels, params.task, params.text, new)
         write_manifest(
             new, {"inputs": {path.as_posix(): sha256_of(path) for path in inputs()}, "parameters": settings(params)}
         )

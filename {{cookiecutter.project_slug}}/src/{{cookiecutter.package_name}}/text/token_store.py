@@ -11,6 +11,7 @@ from .. import paths
 from ..common import distributed
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
+from ..config import Text as Settings
 from .tokenization import Text, encode, load_tokenizer, texts_of
 
 IDS, BOUNDS, ROWS = "ids.int32", "bounds.npy", "rows.json"
@@ -57,21 +58,21 @@ class TokenStore:
         return Ragged(self.all.values, self.all.bounds[start : end + 1])
 
 
-def open_store(max_length: int) -> TokenStore:
+def open_store(settings: Settings) -> TokenStore:
     """The token ids of `data/processed`; rank 0 writes them where they are not there yet."""
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
     with distributed.rank_0_first():
-        name = fingerprint(Path(__file__), [tokenizer, *tables], {"max_length": max_length})
+        name = fingerprint(Path(__file__), [tokenizer, *tables], settings.model_dump(include={"max_length", "prefix"}))
         directory = cache_directory(paths.TOKENS, name)
         if not (directory / ROWS).exists():
-            write_store(tables, tokenizer, max_length, directory)
+            write_store(tables, tokenizer, settings, directory)
     return TokenStore(directory)
 
 
-def write_store(tables: list[Path], tokenizer: Path, max_length: int, directory: Path) -> None:
+def write_store(tables: list[Path], tokenizer: Path, settings: Settings, directory: Path) -> None:
     """Tokenize the texts of the tables, some rows at a time, and write their ids."""
-    loaded = load_tokenizer(tokenizer, max_length)
+    loaded = load_tokenizer(tokenizer, settings.max_length)
     lengths: list[np.ndarray] = []
     rows = {}
     with new_directory(directory) as new:
@@ -79,7 +80,7 @@ def write_store(tables: list[Path], tokenizer: Path, max_length: int, directory:
             for table in tables:
                 rows[table.stem] = pl.scan_parquet(table).select(pl.len()).collect().item()
                 for texts in read_texts(table, rows[table.stem]):
-                    sequences = [np.array(ids, dtype=np.int32) for ids in encode(loaded, texts)]
+                    sequences = [np.array(ids, dtype=np.int32) for ids in encode(loaded, texts, settings.prefix)]
                     file.write(np.concatenate(sequences).tobytes())
                     lengths.append(np.array([len(one) for one in sequences]))
         np.save(new / BOUNDS, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))

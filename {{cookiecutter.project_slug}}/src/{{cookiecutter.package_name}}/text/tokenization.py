@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from ..errors import UserError
 
@@ -37,7 +37,11 @@ class Batch:
 
 
 def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    """Load a `tokenizer.json` that cuts texts at `max_length` tokens, special ones included, and does not pad."""
+    """Load a `tokenizer.json` that cuts texts at `max_length` tokens, special ones included, and does not pad.
+
+    A special token that somebody types, such as `[SEP]` or `</s>`, is text like any other: as a control token it would
+    end the first text of a pair, or hide a part of the text.
+    """
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
@@ -49,7 +53,22 @@ def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
         ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
+    tokenizer.encode_special_tokens = True
+    split_typed_tokens(tokenizer)
     return tokenizer
+
+
+def split_typed_tokens(tokenizer: Tokenizer) -> None:
+    """Put a space into typed special tokens that would be read as control tokens even so.
+
+    The vocabulary of a Unigram model holds its special tokens as pieces of text.
+    """
+    special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    typed = [token for token in special if special[token] in tokenizer.encode(token, add_special_tokens=False).ids]
+    if typed:
+        split = [normalizers.Replace(token, f"{token[0]} {token[1:]}") for token in typed]
+        before = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([*before, *split])
 
 
 def texts_of(table: "pl.DataFrame") -> list[str] | list[tuple[str, str]]:
@@ -59,9 +78,13 @@ def texts_of(table: "pl.DataFrame") -> list[str] | list[tuple[str, str]]:
     return table["text"].to_list()
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[int]]:
-    """The token ids of each text; the texts of a pair become one sequence, the longer one cut first."""
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+def encode(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[list[int]]:
+    """The token ids of each text behind the prefix; a pair becomes one sequence, its longer text cut first.
+
+    A text without any token becomes the token 0: not every tokenizer adds a special one.
+    """
+    prefixed = [prefix + text if isinstance(text, str) else (prefix + text[0], prefix + text[1]) for text in texts]
+    return [encoding.ids or [0] for encoding in tokenizer.encode_batch_fast(prefixed)]
 
 
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_model
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
@@ -46,7 +46,7 @@ class Pace:
 
 def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint in place of the one before the last."""
-    whole = {"progress": vars(progress), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    whole = {"progress": vars(progress), "model": trained(model), "optimizer": optimizer.state_dict()}
     beside = directory / "step.partial"
     for old in _by_step(directory)[: 1 - KEPT]:
         old.unlink()
@@ -64,7 +64,7 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
     if not found:
         return Progress()
     whole: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
-    model.load_state_dict(whole["model"])
+    model.load_state_dict(whole["model"], strict=False)
     optimizer.load_state_dict(whole["optimizer"])
     return Progress(**whole["progress"])
 
@@ -74,9 +74,14 @@ def keep_best(directory: Path, progress: Progress, score: float, model: nn.Modul
     if progress.best is not None and score <= progress.best:
         return
     beside = directory / "best.partial"
-    save_model(model, str(beside), metadata={"format": "pt"})
+    save_file({name: weights.clone() for name, weights in trained(model).items()}, beside, metadata={"format": "pt"})
     beside.replace(directory / BEST)
     progress.best = score
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that training changes, by name."""
+    return {name: weights.detach() for name, weights in model.named_parameters() if weights.requires_grad}
 
 
 def _by_step(directory: Path) -> list[Path]:

@@ -112,8 +112,9 @@ def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[
 
 def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
     """AdamW with weight decay for matrices, not for biases and the weights of norms."""
-    matrices = [weights for weights in model.parameters() if weights.ndim > 1]
-    others = [weights for weights in model.parameters() if weights.ndim <= 1]
+    trained = [weights for weights in model.parameters() if weights.requires_grad]
+    matrices = [weights for weights in trained if weights.ndim > 1]
+    others = [weights for weights in trained if weights.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 

@@ -1,0 +1,117 @@
+"""The encoder: any model of transformers that gives a state for every token. What a family lacks is found out here."""
+
+import copy
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+from transformers.utils import logging as transformers_logging
+
+from ..errors import UserError
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+SMALL_VOCABULARY = 512
+LAYERS = 2
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
+
+
+def load_encoder(directory: Path) -> Any:
+    """The encoder in float32 on the CPU. Raises UserError when the directory holds none that can be used.
+
+    Attention is torch's fused one where the model has it (sdpa), else its own (eager): transformers chooses. A pooler
+    is not used (see `Classifier.pool`). It keeps its weights, so that `AutoModel` finds all of them in what is saved.
+    """
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        encoder, notes = auto_class(config).from_pretrained(
+            directory, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except _UNREADABLE as error:
+        raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None
+    # Weights that are not in the file would be random ones.
+    missing = sorted(name for name in notes["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise _no_encoder(directory, f"no weights for {', '.join(missing[:3])} and {len(missing[3:])} more")
+    needed = {"input_ids", "attention_mask"} - set(inspect.signature(encoder.forward).parameters)
+    if needed:
+        raise _no_encoder(directory, f"{type(encoder).__name__}, which takes no {' and no '.join(sorted(needed))}")
+    pooler = getattr(encoder, "pooler", None)
+    if isinstance(pooler, nn.Module):
+        pooler.requires_grad_(False)
+        if any(name.startswith("pooler.") for name in notes["missing_keys"]):
+            for weights in pooler.parameters():
+                weights.zero_()
+    return encoder
+
+
+def auto_class(config: Any) -> Any:
+    """The class of transformers that loads the encoder: for families with a decoder, that of the encoder half."""
+    return AutoModelForTextEncoding if type(config)().is_encoder_decoder else AutoModel
+
+
+def _no_encoder(directory: Path, found: str) -> UserError:
+    return UserError(
+        f"{directory} does not hold a transformer encoder",
+        expected="config.json and model.safetensors of an encoder of texts that transformers knows",
+        found=found,
+        fix="choose another model under fetch.model in params.yaml",
+    )
+
+
+def small_copy(encoder: Any) -> Any:
+    """The same architecture with one layer of each kind, or two, a small vocabulary, and seeded random weights.
+
+    What depends on the architecture alone can be tried on it in seconds. A model that cannot be cut down is returned
+    as it is.
+    """
+    config = copy.deepcopy(encoder.config)
+    layers, kinds = config.num_hidden_layers, getattr(config, "layer_types", None) or []
+    kept = sorted({kinds.index(kind) for kind in kinds}) or list(range(min(LAYERS, layers)))
+    try:
+        for name, value in list(vars(config).items()):
+            if isinstance(value, list) and len(value) == layers:
+                setattr(config, name, [value[layer] for layer in kept])
+            elif name.endswith("_token_id") and isinstance(value, int) and value >= SMALL_VOCABULARY:
+                setattr(config, name, SMALL_VOCABULARY - 1)
+        config.num_hidden_layers = len(kept)
+        config.vocab_size = min(config.vocab_size, SMALL_VOCABULARY)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return type(encoder)._from_config(config, dtype=torch.float32).eval()
+    except (ValueError, TypeError, NotImplementedError, IndexError, RuntimeError, StrictDataclassError):
+        return encoder.eval()
+
+
+def token_ids(encoder: Any, length: int) -> Tensor:
+    """So many ids that are no special tokens as a rule (length, int64), on the encoder's device."""
+    config, device = encoder.config, next(encoder.parameters()).device
+    ids = torch.arange(length, device=device) % (min(config.vocab_size, 1000) - 8) + 7
+    ids[ids == config.pad_token_id] = 6
+    return ids
+
+
+@torch.inference_mode()
+def longest_text(encoder: Any, wanted: int) -> int:
+    """How many tokens, at most `wanted`, a text may have.
+
+    It is tried out: some models begin to count positions behind that of the padding token, and have fewer than their
+    configuration says.
+    """
+    named = getattr(encoder.config, "max_position_embeddings", None) or 0
+    low, high = 0, min(wanted, named) if named > 0 else wanted  # XLNet says -1
+    while low < high:
+        length = high if low == 0 else (low + high + 1) // 2
+        try:
+            encoder(input_ids=token_ids(encoder, length)[None], attention_mask=torch.ones(1, length, dtype=torch.int64))
+            low = length
+        except (IndexError, RuntimeError):
+            high = length - 1
+            low = max(low, 1)
+    return low

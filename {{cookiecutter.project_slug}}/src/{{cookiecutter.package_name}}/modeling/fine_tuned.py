@@ -1,0 +1,126 @@
+"""The folder of a fine-tuned model, which other libraries open too.
+
+config.json, model.safetensors    the encoder under its own names, and the labels: transformers' AutoModel
+tokenizer.json                    as prediction uses it; tokenizer_config.json says so to transformers
+modules.json, 1_Pooling, 2_Dense  pooling and head: SentenceTransformer, whose vectors are the logits
+hub_classifier.py                 AutoModelForSequenceClassification, with trust_remote_code=True
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import nn
+
+from ..common.io import write_json
+from ..common.manifest import verified_manifest
+from ..common.tasks import output_size
+from ..config import Task, Text
+from ..text.tokenization import load_tokenizer
+from . import hub_classifier
+from .classifier import Classifier, Pooling, separator_of
+from .encoder import load_encoder
+
+HEAD = "2_Dense/model.safetensors"
+NEEDED = ("config.json", "model.safetensors", "tokenizer.json", HEAD)
+POOLING_MODES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+HUB_CODE = {
+    "auto_map": {"AutoModelForSequenceClassification": "hub_classifier.HubClassifier"},
+    # Without trust_remote_code a pipeline then fails; it would take another head, which is not trained.
+    "custom_pipelines": {
+        "text-classification": {
+            "impl": "hub_classifier.HubPipeline",
+            "pt": ["AutoModelForSequenceClassification"],
+        }
+    },
+}
+PROBLEM_TYPES: dict[Task, str] = {
+    "single_label": "single_label_classification",
+    "pair": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+def save_fine_tuned(
+    model: Classifier, tokenizer: Path, labels: Sequence[str], task: Task, text: Text, directory: Path
+) -> None:
+    """Write the model, with a copy of its `tokenizer.json`."""
+    encoder: Any = model.encoder
+    loaded = load_tokenizer(tokenizer, text.max_length)
+    loaded.save(str(directory / "tokenizer.json"))
+    write_json(directory / "tokenizer_config.json", tokenizer_config(loaded, model, text.max_length))
+    encoder.config.update(label_config(task, labels) | HUB_CODE)
+    encoder.save_pretrained(directory)
+    shutil.copyfile(hub_classifier.__file__, directory / "hub_classifier.py")
+    write_head(model.head, directory)
+    pooling = {"word_embedding_dimension": encoder.config.hidden_size, "pooling_mode": POOLING_MODES[text.pooling]}
+    write_json(directory / "1_Pooling/config.json", pooling)
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
+    write_json(
+        directory / "modules.json",
+        [
+            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for n, (path, name) in enumerate(modules)
+        ],
+    )
+    write_json(directory / "sentence_bert_config.json", {"max_seq_length": text.max_length, "do_lower_case": False})
+    prompts = {"query": text.prefix, "document": text.prefix}
+    write_json(directory / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": "query"})
+
+
+def write_head(head: nn.Linear, directory: Path) -> None:
+    """Write the head as the linear layer that it is, without an activation."""
+    (directory / HEAD).parent.mkdir()
+    weights = {f"linear.{name}": values.detach().clone() for name, values in head.named_parameters()}
+    save_file(weights, directory / HEAD, metadata={"format": "pt"})
+    write_json(
+        (directory / HEAD).with_name("config.json"),
+        {
+            "in_features": head.in_features,
+            "out_features": head.out_features,
+            "bias": True,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+    )
+
+
+def label_config(task: Task, labels: Sequence[str]) -> dict[str, Any]:
+    """What the configuration of transformers says of the labels."""
+    names = labels if task != "regression" else ["value"]
+    return {
+        "num_labels": output_size(task, len(labels)),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": PROBLEM_TYPES[task],
+    }
+
+
+def tokenizer_config(tokenizer: Tokenizer, model: Classifier, max_length: int) -> dict[str, Any]:
+    """How transformers is to use a `tokenizer.json`, whatever its family: as it is."""
+    config: Any = model.encoder.config
+    padding = tokenizer.id_to_token(config.pad_token_id or 0)
+    types = ["token_type_ids"] if model.separator is not None else []
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "model_input_names": ["input_ids", "attention_mask", *types],
+        "pad_token": padding,
+        "padding_side": "right",
+        "truncation_side": "right",
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,  # one that is typed is text, see `load_tokenizer`
+    }
+
+
+def load_fine_tuned(directory: Path, pooling: Pooling, task: Task) -> Classifier:
+    """The model that `fine_tune` wrote, ready to predict; UserError when one of its files was changed."""
+    verified_manifest(directory, NEEDED)
+    encoder = load_encoder(directory)
+    head = {name.removeprefix("linear."): weights for name, weights in load_file(directory / HEAD).items()}
+    model = Classifier(encoder, len(head["bias"]), pooling, task, separator_of(directory, encoder.config, task))
+    model.head.load_state_dict(head)
+    return model.eval()

@@ -1,0 +1,115 @@
+"""Check that the base model can be trained and exported, before any work is spent on it: on a small copy, in seconds.
+
+What its architecture allows is found out, printed, and recorded for `export_onnx`.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import paths
+from ..common.determinism import use_deterministic_kernels
+from ..common.io import write_json
+from ..config import Params
+from ..errors import UserError
+from ..export import graph
+from ..export.parity import differences
+from ..export.quantization import quantize
+from ..inference.classifier import open_session
+from ..kernels import pack
+from ..modeling.classifier import Classifier, separator_of
+from ..modeling.encoder import load_encoder, longest_text, small_copy, token_ids
+from ..modeling.forward import Padded, run_over
+
+LENGTHS = (3, 8, 21, 1024)
+OUTPUTS = 3
+
+
+def run(params: Params) -> None:
+    """Write `reports/encoder.json`, or refuse the model with the reason."""
+    use_deterministic_kernels(params.compute)
+    encoder = load_encoder(paths.BASE_MODEL)
+    small = small_copy(encoder)
+    require_length(small, params.text.max_length)
+    separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
+    torch.manual_seed(params.seed)
+    model = Classifier(small, OUTPUTS, params.text.pooling, params.task, separator).eval()
+    found = {
+        "model_type": encoder.config.model_type,
+        "attention": encoder.config._attn_implementation,
+        "fused": can_be_fused(model, params),
+        "packed": pack(model, params.compute, params.text.max_length) is not None,
+    }
+    write_json(paths.ENCODER, found)
+    print("encoder: " + ", ".join(f"{name} {str(value).lower()}" for name, value in found.items()))
+
+
+def require_length(encoder: Any, wanted: int) -> None:
+    """Raise UserError when the encoder reads no text of so many tokens."""
+    longest = longest_text(encoder, wanted)
+    if longest < wanted:
+        raise UserError(
+            "text.max_length is more than the model accepts",
+            expected=f"at most {longest} tokens",
+            found=str(wanted),
+            fix=f"set text.max_length to {longest} in params.yaml, or choose another model",
+        )
+
+
+def can_be_fused(model: Classifier, params: Params) -> bool:
+    """Whether attention can be exported as one operator. Raises UserError when the model cannot be exported at all."""
+    sequences = texts(model, params.text.max_length)
+    expected = run_over(Padded(model), sequences, output="logits")
+    require_independence(model, sequences, expected, params.export_onnx.max_logit_difference)
+    try:
+        export(model, sequences, expected, params, fused=True)
+    except UserError:
+        if params.export_onnx.fused is True:
+            raise
+        export(model, sequences, expected, params, fused=False)
+        return False
+    return True
+
+
+def texts(model: Classifier, max_length: int) -> list[list[int]]:
+    """Token ids of texts of several lengths, as pairs where the model has a separator."""
+    sequences = [token_ids(model.encoder, min(length, max_length)).tolist() for length in LENGTHS]
+    if model.separator is not None:
+        for ids in sequences:
+            ids[1] = model.separator
+    return sequences
+
+
+@torch.inference_mode()
+def require_independence(model: Classifier, sequences: list[list[int]], padded: np.ndarray, limit: float) -> None:
+    """Raise UserError when a text's logits depend on the padding of its batch."""
+    alone = [model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.int64))[0].numpy() for ids in sequences]
+    distance = float(np.abs(padded - np.stack(alone)).max())
+    if not distance <= limit:
+        raise UserError(
+            "the model's predictions depend on padding",
+            expected=f"the same logits, within {limit}, for a text alone and in a padded batch",
+            found=f"{type(model.encoder).__name__}, whose logits differ by {distance:.2g}",
+            fix="choose another model under fetch.model in params.yaml",
+        )
+
+
+def export(model: Classifier, sequences: list[list[int]], expected: np.ndarray, params: Params, *, fused: bool) -> None:
+    """Export, quantize and compare the small model. Raises UserError where that fails."""
+    made = graph.export(model, params.export_onnx.opset, fused=fused)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        graph.save(made, path)
+        distance, _, _ = differences(open_session(path, params.compute.threads), sequences, expected, params.task)
+        if not distance.max() <= params.export_onnx.max_logit_difference:
+            raise UserError(
+                "the exported model is not the torch model",
+                expected=f"the same logits within {params.export_onnx.max_logit_difference}",
+                found=f"a difference of {distance.max():.2g}",
+                fix="choose another model under fetch.model in params.yaml, or another export_onnx.opset",
+            )
+        quantize(made, sequences, path, params.compute.threads)
+        open_session(path, params.compute.threads)
