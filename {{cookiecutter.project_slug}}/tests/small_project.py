@@ -42,6 +42,7 @@ compute:
 text:
   max_length: 32
   pooling: mean
+  prefix: ""
 fetch:
   model:
     into: models/base

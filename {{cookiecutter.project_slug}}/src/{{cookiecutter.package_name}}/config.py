@@ -54,7 +54,8 @@ class Text(Block):
     """How a text becomes one vector."""
 
     max_length: Annotated[int, Field(ge=8, le=8192)]
-    pooling: Literal["mean", "cls"]
+    pooling: Literal["mean", "cls", "last"]
+    prefix: str
 
 
 class Source(Block):
