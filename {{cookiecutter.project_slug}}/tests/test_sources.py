@@ -145,15 +145,16 @@ def test_a_tokenizer_is_made_of_its_vocabulary(base_model: Path, model: Path) ->
     assert sorted(path.name for path in model.iterdir()) == FORM
 
 
-def test_a_vocabulary_of_sentencepiece_gives_its_own_pieces(model: Path) -> None:
+def test_a_vocabulary_of_sentencepiece_gives_its_own_pieces_or_is_refused(model: Path) -> None:
     import sentencepiece
 
-    lines, prefix = model.parent / "lines.txt", model / "sentencepiece.bpe"
+    lines, prefix = model.parent / "lines.txt", model.parent / "pieces"
     lines.write_text("\n".join(text for text, _ in sentences(300, seed=3)), encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
         input=str(lines), model_prefix=str(prefix), vocab_size=90, hard_vocab_limit=False, minloglevel=2
     )
     (model / "tokenizer.json").unlink()
+    shutil.copy(f"{prefix}.model", model / "sentencepiece.bpe.model")
     (model / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
     reference = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
     to_one_form(model)
@@ -161,6 +162,11 @@ def test_a_vocabulary_of_sentencepiece_gives_its_own_pieces(model: Path) -> None
     for text in ("the warm film", "Ｗide  and clumsy", ""):
         # This family has four tokens of its own before the pieces, whose first three it leaves out.
         assert made.encode(text).ids == [0, *(piece + 1 if piece else 3 for piece in reference.encode(text)), 2]
+    (model / "tokenizer.json").unlink()
+    shutil.copy(f"{prefix}.model", model / "tokenizer.model")
+    (model / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"of which no tokenizer\.json can be made"):
+        to_one_form(model)
 
 
 FETCH = f"""

@@ -79,15 +79,15 @@ def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
 
 def write_tokenizer(directory: Path) -> None:
     """Write tokenizer.json from the vocabulary that is there."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, TokenizersBackend
 
     with _readable("tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    # Without these files transformers makes an empty tokenizer, and without a class of its own a guessed one.
+    # Without these files transformers makes an empty tokenizer; the class of all others guesses, and loses tokens.
     needed = {name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"}
     missing = sorted(name for name in needed if not (directory / name).exists())
-    if missing or not needed or not hasattr(tokenizer, "backend_tokenizer"):
-        known = f"a {type(tokenizer).__name__}, which cannot be written as {TOKENIZER}"
+    if missing or not needed or type(tokenizer) is TokenizersBackend or not hasattr(tokenizer, "backend_tokenizer"):
+        known = f"a {type(tokenizer).__name__}, of which no {TOKENIZER} can be made"
         raise _refusal("tokenizer", f"no {', '.join(missing)} below fetch.model.sha256" if missing else known)
     tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
 
