@@ -1,4 +1,7 @@
-"""A stand-in of the Hugging Face hub: the part of its file API that downloads use, over real HTTP on this machine."""
+"""A stand-in of the Hugging Face hub: the part of its API that `make pin` and `fetch` use, over HTTP on this machine.
+
+Asked for a whole address it answers too, as a proxy is asked.
+"""
 
 import hashlib
 import json
@@ -8,39 +11,58 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-_INFO = re.compile(r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)/revision/(?P<revision>[^/?]+)")
+REVISIONS = ("main", "refs/pr/4", "refs/convert/parquet", "feature/x", COMMIT)
+TOKEN = "hf_of_the_tests"
+_INFO = re.compile(r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+(?:/[^/]+)?)/revision/(?P<revision>[^/?]+)")
 _FILE = re.compile(r"/(?P<kind>datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>[^?]+)")
 
 
 @contextmanager
 def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
-    """Serve directories as repositories (`owner/name`, or `datasets/owner/name`); gives the endpoint's address."""
+    """Serve directories as repositories (`owner/name`, or `datasets/owner/name`); gives the endpoint's address.
+
+    Those of the owner `private` need TOKEN, those of `gated` an acceptance that nobody has given.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.answer()
 
         def do_GET(self) -> None:
-            content = self.answer()
-            self.wfile.write(content)
+            self.wfile.write(self.answer())
 
         def answer(self) -> bytes:
-            info, file = _INFO.fullmatch(self.path), _FILE.fullmatch(self.path)
-            content, headers = b"", {}
-            if info and info["revision"] in ("main", COMMIT):
-                content = json.dumps({"id": info["repo"], "sha": COMMIT, "siblings": []}).encode()
-            elif file and file["revision"] == COMMIT:
-                path = repositories[f"{file['kind'] or ''}{file['repo']}"] / file["path"]
-                content = path.read_bytes()
-                headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            self.send_response(200 if content else 404)
+            status, headers, content = self.found(re.sub("^http://[^/]+", "", self.path))
+            self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             return content
+
+        def found(self, path: str) -> tuple[int, dict[str, str], bytes]:
+            """Status, headers and content, as the hub gives them."""
+            asked = _INFO.fullmatch(path) or _FILE.fullmatch(path)
+            name = f"{'datasets/' if (asked['kind'] or '').startswith('d') else ''}{asked['repo']}" if asked else ""
+            given = self.headers.get("Authorization")
+            if given not in (None, f"Bearer {TOKEN}"):
+                return 401, {"X-Error-Message": "Invalid credentials in Authorization header"}, b""
+            if not asked or name not in repositories or (name.startswith("private/") and not given):
+                return 404 if given else 401, {"X-Error-Code": "RepoNotFound"}, b""
+            if name.startswith("gated/"):
+                return 403 if given else 401, {"X-Error-Code": "GatedRepo"}, b""
+            if unquote(asked["revision"]) not in REVISIONS:
+                return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+            if "path" not in asked.groupdict():
+                return 200, {}, info_of(name, repositories[name])
+            file = repositories[name] / unquote(asked["path"])
+            if not file.is_file():
+                return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b""
+            content = file.read_bytes()
+            return 200, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}, content
 
         def log_message(self, *_: object) -> None:
             pass
@@ -51,3 +73,10 @@ def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
+
+
+def info_of(name: str, folder: Path) -> bytes:
+    """What the hub tells of a repository: its commit and its files."""
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    siblings = [{"rfilename": file} for file in files]
+    return json.dumps({"id": name.removeprefix("datasets/"), "sha": COMMIT, "siblings": siblings}).encode()

@@ -1,25 +1,45 @@
 """Pin what `fetch` takes: write the hub's commits and the files' sha256 into params.yaml. `make pin`
 
-Look at the difference before you commit it: from then on these files are trusted.
+Of a base model it also lists the files, where one of those listed has no digest or is not there, and takes over how the
+model's own sentence-transformers files pool and what they put before a text. Look at the difference before you commit
+it: from then on these files are trusted.
 """
 
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from ruamel.yaml.comments import CommentedMap
 
-from {{ cookiecutter.package_name }}.common.io import sha256_of
+from {{ cookiecutter.package_name }}.common.io import read_json, sha256_of
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import PARAMS
-from {{ cookiecutter.package_name }}.stages.fetch import COMMIT, download
+from {{ cookiecutter.package_name }}.sources.addresses import (
+    download,
+    files_below,
+)
+from {{ cookiecutter.package_name }}.sources.base_model import (
+    CONFIG,
+    TOKENIZER,
+)
+from {{ cookiecutter.package_name }}.sources.hub import pinned
 from tools.shared import edited, run
 
-EXAMPLES = {"model": "sentence-transformers/all-MiniLM-L6-v2", "dataset": "cornell-movie-review-data/rotten_tomatoes"}
-HUB = re.compile(r"(?P<start>hf://(?P<datasets>datasets/)?(?P<repo>[^@]+)@)(?P<revision>[^/]+)(?P<rest>.*)")
+# The best first.
+WEIGHTS = (
+    r"model\.safetensors",
+    r"model-\d+-of-\d+\.safetensors|model\.safetensors\.index\.json",
+    r"pytorch_model\.bin",
+    r"pytorch_model-\d+-of-\d+\.bin|pytorch_model\.bin\.index\.json",
+)
+VOCABULARY = r"vocab\.(txt|json)|merges\.txt|(spiece|spm|sentencepiece\.bpe|tokenizer)\.model"
+BESIDE_VOCABULARY = r"(tokenizer_config|special_tokens_map|added_tokens)\.json"
+POOLING, PROMPTS = "1_Pooling/config.json", "config_sentence_transformers.json"
+OUR_POOLING = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+Read = TypeVar("Read")
 
 
 def main() -> int:
@@ -31,41 +51,93 @@ def pin_all() -> None:
     """Pin both sources and write params.yaml, whose comments and order stay."""
     with edited(PARAMS) as params:
         for source in params["fetch"].values():
-            pin(source)
+            if source["uri"].startswith("hf://"):
+                source["uri"] = pinned(source["uri"])
+            before = dict(source["sha256"])
+            there = files_below(source["uri"]) if source["into"] == "models/base" else None
+            if there is not None and not (all(before.values()) and before.keys() <= {*there}):
+                source["sha256"] = instead_of(source["sha256"], files_of_model(source["uri"], there))
+            write_digests(source)
+            if source["sha256"] != before:
+                take_over(params["text"], source["uri"], there or [])
 
 
-def pin(source: CommentedMap) -> None:
-    """Replace a branch by its commit, and every digest by that of the file found now."""
-    on_hub = HUB.fullmatch(source["uri"])
-    if on_hub and not COMMIT.fullmatch(on_hub["revision"]):
-        kind = "dataset" if on_hub["datasets"] else "model"
-        source["uri"] = f"{on_hub['start']}{commit_of(on_hub['repo'], kind, on_hub['revision'])}{on_hub['rest']}"
+def files_of_model(uri: str, there: list[str]) -> list[str]:
+    """The files that a model needs, in the form that is nearest to what `fetch` writes."""
+
+    def like(form: str) -> list[str]:
+        return [name for name in there if re.fullmatch(form, name)]
+
+    weights = next(filter(None, map(like, WEIGHTS)), [])
+    vocabulary = like(VOCABULARY)
+    tokenizer = [TOKENIZER] if TOKENIZER in there else vocabulary and vocabulary + like(BESIDE_VOCABULARY)
+    if CONFIG not in there or not weights or not tokenizer:
+        raise UserError(
+            f"{uri} holds no base model that can be used",
+            expected=f"{CONFIG}; model.safetensors or pytorch_model.bin, or shards; {TOKENIZER} or a known vocabulary",
+            found=", ".join(sorted(there)[:12]) or "nothing",
+            fix="correct `uri` below fetch.model in params.yaml, or choose another model",
+        )
+    return sorted([CONFIG, *weights, *tokenizer])
+
+
+def instead_of(old: CommentedMap, names: list[str]) -> CommentedMap:
+    """A list of files without digests; what follows the old one in params.yaml (an empty line) follows it too."""
+    new = CommentedMap(dict.fromkeys(names))
+    if [*old][-1] in old.ca.items:
+        new.ca.items[names[-1]] = old.ca.items[[*old][-1]]
+    return new
+
+
+def write_digests(source: CommentedMap) -> None:
+    """Write the digest of every file of a source as it is found now."""
+    for name in source["sha256"]:
+        source["sha256"][name] = with_copy_of(f"{source['uri']}/{name}", sha256_of)
+        print(f"{source['uri']}/{name}\n  {source['sha256'][name]}")
+
+
+def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
+    """Set `text.pooling` and `text.prefix` to those of the model, where its files name them."""
+    found = {}
+    if PROMPTS in there:
+        prompts = with_copy_of(f"{uri}/{PROMPTS}", read_json)
+        prefix = prompts.get("prompts", {}).get(prompts.get("default_prompt_name"))
+        found |= {"prefix": prefix} if prefix else {}
+    if POOLING in there:
+        found["pooling"] = pooling_of(with_copy_of(f"{uri}/{POOLING}", read_json), bool(found))
+    text.update(found)
+    if found:
+        print(f"as the model says, {' and '.join(f'text.{key} is now {found[key]!r}' for key in sorted(found))}")
+
+
+def pooling_of(config: dict[str, Any], has_prefix: bool) -> str:
+    """How a sentence-transformers model pools, as `text.pooling` names it. Raises UserError where we do not have it."""
+    start = "pooling_mode_"
+    modes = [
+        key.removeprefix(start).removesuffix("_token").removesuffix("_tokens")
+        for key in config
+        if config[key] is True and key.startswith(start)
+    ]
+    if named := config.get("pooling_mode"):
+        modes = [named] if isinstance(named, str) else named
+    if has_prefix and not config.get("include_prompt", True):
+        modes = [f"{mode} without the prefix" for mode in modes]
+    if len(modes) != 1 or modes[0] not in OUR_POOLING:
+        raise UserError(
+            "the base model pools in a way that text.pooling does not have",
+            expected=f"one of {', '.join(OUR_POOLING)} in {POOLING}",
+            found=" and ".join(modes) or "none",
+            fix="choose another model under fetch.model in params.yaml",
+        )
+    return OUR_POOLING[modes[0]]
+
+
+def with_copy_of(address: str, read: Callable[[Path], Read]) -> Read:
+    """What a function makes of a copy of the file at the address."""
     with tempfile.TemporaryDirectory() as directory:
-        for name in source["sha256"]:
-            copy = Path(directory) / "file"
-            download(f"{source['uri']}/{name}", copy)
-            source["sha256"][name] = sha256_of(copy)
-            print(f"{source['uri']}/{name}\n  {source['sha256'][name]}")
-
-
-def commit_of(name: str, kind: str, revision: str) -> str | None:
-    """The commit that a branch or tag on the hub names now. Raises UserError where the hub has none."""
-    try:
-        return HfApi().repo_info(name, repo_type=kind, revision=revision).sha
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise UserError(
-            f"the hub has no {kind} {name} at {revision}",
-            expected=f"the name of a public {kind}, such as {EXAMPLES[kind]}, and one of its branches or tags",
-            found=str(error).strip().partition("\n")[0],
-            fix="correct `uri` below `fetch` in params.yaml; for a private or gated one, log in first: hf auth login",
-        ) from None
-    except Exception as error:  # its HTTP library has errors of its own
-        raise UserError(
-            "the hub cannot be reached",
-            expected="an answer from huggingface.co",
-            found=str(error).partition("\n")[0],
-            fix="see to the network (HF_HUB_OFFLINE must not be set), then type `make pin` again",
-        ) from None
+        copy = Path(directory) / "file"
+        download(address, copy)
+        return read(copy)
 
 
 if __name__ == "__main__":

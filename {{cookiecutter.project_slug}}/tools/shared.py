@@ -101,6 +101,7 @@ def edited(path: Path) -> Iterator[Any]:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.representer.add_representer(type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", "null"))
     values = yaml.load(path.read_text(encoding="utf-8"))
     yield values
     with path.open("w", encoding="utf-8", newline="\n") as file:

@@ -1,0 +1,191 @@
+"""`make pin` and `fetch` on base models of any form, from a hub that refuses, and through a proxy."""
+
+import json
+import re
+import runpy
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hub import COMMIT, TOKEN, hub_of
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+from workshop import Project, grow
+
+pytestmark = pytest.mark.slow
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "##s"]
+FORM = ["config.json", "model.safetensors", "tokenizer.json"]
+CACHE = "home/.cache/huggingface"
+MEAN_OFF = {"pooling_mode_mean_tokens": False}
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Base models, by owner and name: the small one of the project's own tests, and one as a pickle."""
+    folder = tmp_path_factory.mktemp("shelf")
+    names = runpy.run_path(str(grow(folder / "grown").path / "tests/small_project.py"))
+    names["write_base_model"](folder / "acme/whole")
+    for name in ("acme/pickled", "private/whole", "gated/whole"):
+        shutil.copytree(folder / "acme/whole", folder / name)
+    pickled = folder / "acme/pickled"
+    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    for name in ("model.safetensors", "tokenizer.json"):
+        (pickled / name).unlink()
+    (pickled / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    write_pooling(pickled, MEAN_OFF | {"pooling_mode_cls_token": True, "include_prompt": True})
+    prompts = {"prompts": {"query": "query: ", "document": "doc: "}, "default_prompt_name": "query"}
+    (pickled / "config_sentence_transformers.json").write_text(json.dumps(prompts), encoding="utf-8")
+    return folder
+
+
+def write_pooling(model: Path, config: dict[str, object]) -> None:
+    (model / "1_Pooling").mkdir(exist_ok=True)
+    (model / "1_Pooling/config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def hub(shelf: Path) -> Iterator[str]:
+    """The address of a hub that has them."""
+    owners = ("acme", "private", "gated")
+    with hub_of({f"{owner}/{path.name}": path for owner in owners for path in (shelf / owner).iterdir()}) as address:
+        yield address
+
+
+@pytest.fixture
+def project(tmp_path: Path, hub: str) -> Project:
+    """A project that asks this hub, and has its own cache of it."""
+    project = grow(tmp_path, data_source="files", base_model="acme/pickled")
+    project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
+    return project
+
+
+def start_from(project: Project, address: str) -> None:
+    """Write another address of the base model into params.yaml."""
+    path = project.path / "params.yaml"
+    text = path.read_text(encoding="utf-8").replace("hf://acme/pickled@main", address)
+    path.write_text(text, encoding="utf-8")
+
+
+def fetch(project: Project, **environment: str) -> str:
+    """What fetching the base model says, and nothing when it is there."""
+    done = project.try_to("python", "-m", "review_sentiment", "fetch", "model", **environment)
+    assert "Traceback" not in done.stderr
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("revision", ["main", "refs/pr/4", "feature%2Fx"])
+def test_a_pickle_without_a_tokenizer_is_pinned_and_comes_into_one_form(
+    project: Project, shelf: Path, revision: str
+) -> None:
+    start_from(project, f"hf://acme/pickled@{revision}")
+    assert "is not pinned" in fetch(project)
+    before = project.text("params.yaml")
+    said = project.run("make", "pin")
+    after = project.text("params.yaml")
+    model = YAML(typ="safe").load(after)["fetch"]["model"]
+    assert model["uri"] == f"hf://acme/pickled@{COMMIT}"
+    assert [*model["sha256"]] == ["config.json", "pytorch_model.bin", "vocab.txt"]
+    assert "as the model says, text.pooling is now 'cls' and text.prefix is now 'query: '" in said
+    changed = ("  pooling: ", "  prefix: ", "    uri: ", "      ")
+    others = [[line for line in text.splitlines() if not line.startswith(changed)] for text in (before, after)]
+    assert others[0] == others[1]
+    assert re.search(r"^  pooling: cls +# mean \| cls \| last", after, re.MULTILINE)
+    assert fetch(project) == ""
+    base = project.path / "models/base"
+    assert sorted(path.name for path in base.iterdir()) == FORM
+    assert (base / "model.safetensors").read_bytes() == (shelf / "acme/whole/model.safetensors").read_bytes()
+    assert "film" in (base / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def test_what_is_pinned_and_there_is_neither_listed_anew_nor_taken_over(project: Project, shelf: Path) -> None:
+    start_from(project, str(shelf / "acme/pickled"))
+    project.run("make", "pin")
+    project.set_params(text__pooling="mean")
+    before = project.text("params.yaml")
+    assert "as the model says" not in project.run("make", "pin")
+    assert project.text("params.yaml") == before
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (MEAN_OFF | {"pooling_mode_max_tokens": True}, "max"),
+        (MEAN_OFF | {"pooling_mode_weightedmean_tokens": True}, "weightedmean"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "mean and cls"),
+        ({"pooling_mode": "max"}, "max"),
+        ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "mean without the prefix"),
+    ],
+)
+def test_a_pooling_that_is_not_ours_is_refused(
+    project: Project, shelf: Path, tmp_path: Path, config: dict[str, object], found: str
+) -> None:
+    model = shutil.copytree(shelf / "acme/pickled", tmp_path / "model")
+    write_pooling(model, config)
+    start_from(project, str(model))
+    before = project.text("params.yaml")
+    refused = project.try_to("make", "pin")
+    assert "pools in a way that text.pooling does not have" in refused.stderr
+    assert f"found:    {found}\n" in refused.stderr
+    assert project.text("params.yaml") == before
+
+
+def test_a_private_repository_opens_with_a_token_that_is_written_nowhere(project: Project) -> None:
+    start_from(project, "hf://private/whole@main")
+    for token in ({}, {"HF_TOKEN": "hf_wrong"}):
+        refused = project.try_to("make", "pin", **token)
+        assert "error: the hub does not show model private/whole at main\n" in refused.stderr
+        assert "hf auth login, or HF_TOKEN in the environment" in refused.stderr
+    assert "a token that the hub does not know" in refused.stderr
+    project.run("make", "pin", HF_TOKEN=TOKEN)
+    shutil.rmtree(project.path.parent / CACHE)
+    assert "found:    none, or a private one" in fetch(project)
+    assert fetch(project, HF_TOKEN=TOKEN) == ""
+    assert sorted(path.name for path in (project.path / "models/base").iterdir()) == FORM
+    files = [path for path in project.path.parent.rglob("*") if path.is_file()]
+    assert len(files) > 100
+    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
+
+
+REFUSALS = {
+    "hf://gated/whole@main": ("terms you have not accepted", "accept them on its page"),
+    "hf://acme/gone@main": ("none, or a private one", "correct the name in params.yaml"),
+    "hf://acme/whole@v9": ("no such branch, tag or commit", "correct what stands after @"),
+    "hf://acme/whole@main/onnx": ("found:    nothing\n", "correct `uri`"),
+    "hf://acme/whole": ("another form", "with @main for the newest"),
+}
+
+
+@pytest.mark.parametrize("address", REFUSALS)
+def test_the_fix_follows_from_what_the_hub_refuses(project: Project, address: str) -> None:
+    start_from(project, address)
+    refused = project.try_to("make", "pin", HF_TOKEN=TOKEN)
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
+    assert all(words in refused.stderr for words in REFUSALS[address]), refused.stderr
+
+
+def test_a_file_is_missing_or_was_never_downloaded_here(project: Project) -> None:
+    project.run("make", "pin")
+    path = project.path / "params.yaml"
+    pinned = path.read_text(encoding="utf-8")
+    path.write_text(pinned.replace("vocab.txt: ", "words.txt: "), encoding="utf-8")
+    assert "found:    no such file in it\n" in fetch(project)
+    path.write_text(pinned, encoding="utf-8")
+    assert fetch(project, HF_HUB_OFFLINE="1") == ""
+    shutil.rmtree(project.path.parent / CACHE)
+    refused = fetch(project, HF_HUB_OFFLINE="1")
+    assert "found:    HF_HUB_OFFLINE is set, and this was never downloaded here\n" in refused
+    assert "fix:      type the same once without HF_HUB_OFFLINE\n" in refused
+
+
+def test_the_hub_is_asked_through_a_proxy(project: Project, hub: str) -> None:
+    """No machine has this name: only the proxy, which is the hub itself, gives an answer."""
+    project.env |= {"HF_ENDPOINT": "http://hub.invalid"}
+    refused = project.try_to("make", "pin")
+    assert "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror)" in refused.stderr
+    project.env |= {"HTTP_PROXY": hub}
+    project.run("make", "pin")
+    assert fetch(project) == ""

@@ -1,0 +1,1 @@
+"""Where `fetch` takes files from, and the one form of a base model."""

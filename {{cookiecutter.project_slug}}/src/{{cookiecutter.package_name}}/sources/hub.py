@@ -1,0 +1,121 @@
+"""Addresses on the Hugging Face hub: hf://owner/name@revision/path and hf://datasets/owner/name@revision/path.
+
+The revision ends at the next slash. Only `refs/pr/4`, `refs/convert/parquet` and the like are taken whole; in any other
+revision a slash is written %2F: `@feature%2Fx/folder` is the folder of the branch feature/x. (The hub's own grammar.)
+Token, offline mode, mirror and proxy are those of huggingface_hub: HF_TOKEN or `hf auth login`, HF_HUB_OFFLINE,
+HF_ENDPOINT, HTTPS_PROXY.
+"""
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from ..errors import UserError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ADDRESS = re.compile(
+    r"hf://(?P<datasets>datasets/)?(?P<name>[^/@]+(?:/[^/@]+)?)"
+    r"@(?P<revision>refs/[^/]+/[^/]+|[^/]+)(?:/(?P<path>.+))?"
+)
+_LOGIN = "log in: hf auth login, or HF_TOKEN in the environment"
+_OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
+# What was found and what fixes it, by the first kind of error that fits, else by the status.
+_BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
+    (GatedRepoError, "a gated repository, whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
+    (RepositoryNotFoundError, "none, or a private one", f"correct the name in params.yaml; for a private one {_LOGIN}"),
+    (HFValidationError, "a name that no repository can have", "correct it in params.yaml"),
+    (RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @ in params.yaml"),
+    (RemoteEntryNotFoundError, "no such file in it", "correct the name below sha256; for a model, make pin does"),
+    (OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
+)
+_BY_STATUS = {
+    401: ("a token that the hub does not know", f"correct it, or {_LOGIN}"),
+    403: ("a token that may not read this", f"give it read access to the repository, or take another: {_LOGIN}"),
+}
+_NETWORK = "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror), then type the same again"
+
+
+class Place(NamedTuple):
+    """A repository at a revision, and a path in it."""
+
+    kind: str
+    name: str
+    revision: str
+    path: str
+
+
+def place_of(address: str) -> Place:
+    """The parts of an address. Raises UserError when it has another form."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise UserError(
+            f"{address} names no revision on the hub",
+            expected="hf://owner/name@revision or hf://datasets/owner/name@revision, then perhaps /folder",
+            found="another form",
+            fix="correct `uri` in params.yaml, with @main for the newest, then make pin",
+        )
+    kind = "dataset" if match["datasets"] else "model"
+    return Place(kind, match["name"], unquote(match["revision"]), match["path"] or "")
+
+
+def pinned(address: str) -> str:
+    """The address with the commit that its revision names now. Raises UserError where the hub has none."""
+    place = place_of(address)
+    if _COMMIT.fullmatch(place.revision):
+        return address
+    start, end = "datasets/" if place.kind == "dataset" else "", f"/{place.path}" if place.path else ""
+    return f"hf://{start}{place.name}@{_info(place).sha}{end}"
+
+
+def files_below(address: str) -> list[str]:
+    """The names of the files below an address. Raises UserError where the hub does not tell them."""
+    place = place_of(address)
+    folder = f"{place.path}/" if place.path else ""
+    names = [file.rfilename for file in _info(place).siblings or ()]
+    return [name.removeprefix(folder) for name in names if name.startswith(folder)]
+
+
+def file_at(address: str) -> str:
+    """A path on this machine of the file at the address, in huggingface_hub's cache.
+
+    Raises UserError when its revision is no commit, or when the file cannot be had.
+    """
+    place = place_of(address)
+    if not _COMMIT.fullmatch(place.revision):
+        raise UserError(
+            f"{address} is not pinned",
+            expected="a commit of 40 hexadecimal digits, because a branch moves",
+            found=place.revision,
+            fix=f"make pin, or write {_info(place).sha} in its place in params.yaml, the commit it names now",
+        )
+    try:
+        return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
+    except Exception as error:  # its HTTP library has errors of its own
+        raise _refusal(f"cannot fetch {address}", error) from None
+
+
+def _info(place: Place) -> Any:
+    try:
+        return HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
+    except Exception as error:
+        raise _refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
+
+
+def _refusal(problem: str, error: BaseException) -> UserError:
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__
+    default = (f"{type(error).__name__}: {error}".strip().partition("\n")[0], _NETWORK)
+    by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0), default)
+    found, fix = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), by_status)
+    return UserError(problem, expected="a repository and a file that you may read", found=found, fix=fix)
