@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from machine import machine
 
-STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 SECONDS_BETWEEN_LOOKS = 0.02
 
 

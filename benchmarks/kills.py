@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-STAGES = ("fetch", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 KILLS_PER_PASS = 10
 
 

@@ -176,7 +176,8 @@ def tokens_of(package: str, texts: int, batches: int) -> tuple[list, list]:
     tokens = importlib.import_module(f"{package}.text.tokenization")
     manifest = json.loads(Path("models/onnx/manifest.json").read_text(encoding="utf-8"))
     tokenizer = tokens.load_tokenizer(Path("models/onnx/tokenizer.json"), manifest["max_length"])
-    rows = tokens.encode(tokenizer, pl.read_parquet("data/processed/test.parquet")["text"].to_list(), manifest["prefix"])
+    texts_of_test = pl.read_parquet("data/processed/test.parquet")["text"].to_list()
+    rows = tokens.encode(tokenizer, texts_of_test, manifest["prefix"])
     if len(rows) < max(texts, 32 * batches):
         sys.exit(f"{len(rows)} test rows are too few: lower --texts or --batches")
     groups = [rows[start : start + 32] for start in range(0, 32 * batches, 32)]

@@ -31,7 +31,7 @@ PLACES = {
     "Haswell": ("qemu-x86_64", "-cpu", "Haswell"),
     "EPYC-Rome": ("qemu-x86_64", "-cpu", "EPYC-Rome"),
 }
-STAGES = ("prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+STAGES = ("check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 OUTS = ("data/processed", "embeddings", "models/probe", "models/fine_tuned", "models/onnx", "reports")
 
 

@@ -20,7 +20,7 @@ from machine import machine
 from pairs import Measure, Watch, copied, environment, interleaved, keep, medians, package_of, parser, run_items
 from preparing import own_table, put_raw, write_table
 
-STAGES = 6
+STAGES = 7
 
 
 def main() -> None:

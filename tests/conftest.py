@@ -8,12 +8,12 @@ from workshop import Project, grow
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-collect_ignore = ["grown"]  # they run in a grown project: test_bakes.py
+collect_ignore = ["grown", "opened"]  # they run in a grown project: test_bakes.py, test_interop.py
 
 # The modules that use one project; of the others each is a group of its own, of bakes each test is. xdist's own marks
 # of groups are lost with pytest 9.2.
 SHARED = {
-    "demo": "demo other_runtime plots",
+    "demo": "demo other_runtime interop plots",
     "small": "environment experiments gpu_check mlflow release reuse search change_it",
 }
 GROUPS = {f"test_{module}.py": project for project, modules in SHARED.items() for module in modules.split()}

@@ -12,7 +12,7 @@ from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
 
-STAGES = ("fetch@data", "fetch@model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+STAGES = ("fetch@data", "fetch@model", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 
 def changed(project: Project) -> list[str]:
@@ -109,7 +109,7 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
     ("change", "stages"),
     [
         ({"evaluate__bootstrap_samples": 2001}, {"evaluate"}),
-        ({"export_onnx__opset": 21}, {"export_onnx"}),
+        ({"export_onnx__opset": 21}, {"check_model", "export_onnx"}),
         ({"fine_tune__learning_rate": 3e-5}, {"fine_tune"}),
         ({"embeddings__probe_c": [0.5]}, {"embeddings"}),
         ({"prepare__split_seed": 1}, {"prepare", "evaluate"}),

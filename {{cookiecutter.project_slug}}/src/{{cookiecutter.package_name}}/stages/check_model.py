@@ -35,7 +35,7 @@ def run(params: Params) -> None:
     small = small_copy(encoder)
     require_length(small, params.text.max_length)
     separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
-    torch.manual_seed(params.seed)
+    torch.manual_seed(0)
     model = Classifier(small, OUTPUTS, params.text.pooling, params.task, separator).eval()
     found = {
         "model_type": encoder.config.model_type,
