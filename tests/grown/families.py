@@ -148,7 +148,7 @@ class Family:
 
 def family(model: str, kind: str, longest: int | None = LIMIT, **config: Any) -> Family:
     """A family whose config names its sizes as BERT's does."""
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
     return Family(model, kind, longest, sizes | {"max_position_embeddings": LIMIT} | config)
 
 
@@ -158,13 +158,13 @@ DEBERTA_V3 = DEBERTA | {"position_buckets": 16, "norm_rel_ebd": "layer_norm", "s
 ROPE = {"longest": None, "num_key_value_heads": 2, "head_dim": 8}
 GEMMA = {"use_bidirectional_attention": True, "query_pre_attn_scalar": 8, "sliding_window": 16} | ROPE
 ESM = {"position_embedding_type": "rotary", "token_dropout": True, "mask_token_id": 4}
-DISTILBERT = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": LIMIT}
-FNET = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64, "max_position_embeddings": LIMIT}
+DISTILBERT = {"dim": 32, "n_layers": 1, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": LIMIT}
+FNET = {"hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 64, "max_position_embeddings": LIMIT}
 FUNNEL = {"d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64, "block_sizes": [1, 1], "num_decoder_layers": 1}
-GPT2 = {"n_positions": LIMIT, "n_embd": 32, "n_layer": 2, "n_head": 4}
+GPT2 = {"n_positions": LIMIT, "n_embd": 32, "n_layer": 1, "n_head": 4}
 T5 = {"decoder_start_token_id": 0, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
-XLM = {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": LIMIT, "unk_index": 3, "mask_index": 5}
-XLNET = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64}
+XLM = {"emb_dim": 32, "n_layers": 1, "n_heads": 4, "max_position_embeddings": LIMIT, "unk_index": 3, "mask_index": 5}
+XLNET = {"d_model": 32, "n_layer": 1, "n_head": 4, "d_inner": 64}
 BART = {"d_model": 32, "max_position_embeddings": LIMIT} | {
     f"{side}_{size}": number
     for side in ("encoder", "decoder")
@@ -189,7 +189,7 @@ FAMILIES = {
     "roberta_prelayernorm": family("RobertaPreLayerNormForMaskedLM", "roberta", **ROBERTA_LIKE),
     "data2vec": family("Data2VecTextModel", "roberta", **ROBERTA_LIKE),
     "ibert": family("IBertForMaskedLM", "roberta", **ROBERTA_LIKE),
-    "longformer": family("LongformerForMaskedLM", "roberta", attention_window=[8, 8], **ROBERTA_LIKE),
+    "longformer": family("LongformerForMaskedLM", "roberta", attention_window=[8], **ROBERTA_LIKE),
     "luke": family("LukeModel", "roberta", entity_vocab_size=8, entity_emb_size=16, **ROBERTA_LIKE),
     "esm": family("EsmForMaskedLM", "roberta", None, **ESM),
     "xlm_roberta": family("XLMRobertaForMaskedLM", "xlm_roberta", **ROBERTA_LIKE),
@@ -209,7 +209,9 @@ FAMILIES = {
     "modernbert": family("ModernBertForMaskedLM", "modernbert", None, local_attention=16),
     "modernbert_decoder": family("ModernBertDecoderForCausalLM", "modernbert", None, local_attention=16),
     "eurobert": family("EuroBertForMaskedLM", "eurobert", mask_token_id=2, **ROPE),
-    "embedding_gemma": family("Gemma3TextModel", "gemma", layer_types=["sliding_attention", "full_attention"], **GEMMA),
+    "embedding_gemma": family(
+        "Gemma3TextModel", "gemma", num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"], **GEMMA
+    ),
     "t5": Family("T5ForConditionalGeneration", "t5", None, T5),
     "mt5": Family("MT5ForConditionalGeneration", "t5", None, T5),
     "umt5": Family("UMT5ForConditionalGeneration", "t5", None, T5),

@@ -72,6 +72,8 @@ def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
     """
     encoder: Any = model.encoder
     layers, usual = encoder.config.num_hidden_layers, encoder.config._attn_implementation
+    if fused and not getattr(encoder, "_supports_attention_backend", False):
+        raise _not_fused("a family whose attention cannot be exchanged")
     try:
         # torch's own fused attention becomes the same products, but not with the position biases of every family.
         encoder.set_attn_implementation("one_node" if fused else "eager")

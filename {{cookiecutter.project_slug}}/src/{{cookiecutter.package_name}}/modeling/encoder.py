@@ -84,9 +84,24 @@ def small_copy(encoder: Any) -> Any:
         config.vocab_size = min(config.vocab_size, SMALL_VOCABULARY)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return type(encoder)._from_config(config, dtype=torch.float32).eval()
+            small = type(encoder)._from_config(config, dtype=torch.float32)
+            for weights in small.parameters():
+                draw(weights)
+            return small.eval()
     except (ValueError, TypeError, NotImplementedError, IndexError, RuntimeError, StrictDataclassError):
         return encoder.eval()
+
+
+@torch.no_grad()
+def draw(weights: Tensor) -> None:
+    """Draw weights that keep the scale of what passes through. Those that a new model has would hide a difference:
+
+    its padding token has the vector 0, its biases are 0, and its matrices are small.
+    """
+    if weights.ndim > 1:
+        weights.normal_(std=(weights.numel() / len(weights)) ** -0.5)
+    else:
+        weights.add_(torch.randn_like(weights), alpha=0.1)
 
 
 def token_ids(encoder: Any, length: int) -> Tensor:
