@@ -51,7 +51,7 @@ def accelerate(model: nn.Module, compute: Compute, *, training: bool) -> None:
         return
     layers.replace(model)
     if compute.precision == "fp32":
-        layers.replace_linear(model)
+        layers.replace_linear_where_it_trains(model)
 
 
 def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":

@@ -32,6 +32,20 @@ def replace_linear(model: nn.Module) -> None:
             module.__class__ = _Linear
 
 
+def replace_linear_where_it_trains(model: nn.Module) -> None:
+    """Do so, but for a family that changes a layer's output in place (DeBERTa).
+
+    torch does not differentiate that after a function of one's own.
+    """
+    replace_linear(model)
+    try:
+        model(*_texts())
+    except RuntimeError:
+        for module in model.modules():
+            if type(module) is _Linear:
+                module.__class__ = nn.Linear
+
+
 def prepack(model: nn.Module) -> None:
     """For prediction: keep the weights in oneDNN's own layout, and fuse GELU with its product.
 
@@ -68,9 +82,7 @@ def same_states(encoder: Any, implementation: str) -> bool:
     """
     config, training = encoder.config, encoder.training
     usual = config._attn_implementation
-    ids = torch.arange(5, 29).view(2, 12)
-    mask = torch.ones_like(ids)
-    mask[1, 7:] = 0
+    ids, mask = _texts()
     found = []
     try:
         for config._attn_implementation in (usual, implementation):
@@ -81,6 +93,14 @@ def same_states(encoder: Any, implementation: str) -> bool:
         config._attn_implementation = usual
         encoder.train(training)
     return bool((found[0] - found[1]).abs().max() <= TOLERANCE * found[0].abs().max())
+
+
+def _texts() -> tuple[Tensor, Tensor]:
+    """Token ids and mask (2 x 12) to try an encoder with."""
+    ids = torch.arange(5, 29).view(2, 12)
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0
+    return ids, mask
 
 
 def attend(

@@ -66,12 +66,12 @@ def can_be_fused(model: Classifier, params: Params) -> bool:
     require_independence(model, sequences, expected, params.export_onnx.max_logit_difference)
     try:
         export(model, sequences, expected, params, fused=True)
+        return True
     except UserError:
         if params.export_onnx.fused is True:
             raise
-        export(model, sequences, expected, params, fused=False)
-        return False
-    return True
+    export(model, sequences, expected, params, fused=False)
+    return False
 
 
 def texts(model: Classifier, max_length: int) -> list[list[int]]:
