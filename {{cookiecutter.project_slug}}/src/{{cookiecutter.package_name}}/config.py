@@ -130,7 +130,7 @@ class Lora(Block):
 
 
 class FineTune(Block):
-    """Training, and by how much less memory: the last four trade it for time or for weights that are not trained."""
+    """Training; the last four values save memory, see `training/memory.py`."""
 
     learning_rate: Positive
     epochs: Count

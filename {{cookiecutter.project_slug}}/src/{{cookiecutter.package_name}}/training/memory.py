@@ -1,4 +1,7 @@
-"""Train a large encoder in less memory: only a part of its weights, and without keeping what can be computed again."""
+"""Train a large encoder in less memory: only a part of its weights, and without keeping what can be computed again.
+
+`fine_tune.accumulation`, which computes a batch in parts, is in `loop.train_step`.
+"""
 
 from collections.abc import Iterator
 from typing import Any
