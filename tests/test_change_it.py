@@ -22,6 +22,7 @@ OTHER_VALUES = {
     "launcher": "python3",
     "compute.threads": 3,
     "fine_tune.learning_rate": 0.002,
+    "fine_tune.lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
     "embeddings.probe_c": [0.5],
     "prepare.malformed_rows": "quarantine",
     "text.max_length": 24,

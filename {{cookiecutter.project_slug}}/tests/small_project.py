@@ -72,6 +72,10 @@ fine_tune:
   weight_decay: 0.01
   warmup_fraction: 0.1
   max_grad_norm: 1.0
+  lora: null
+  trainable_layers: null
+  gradient_checkpointing: false
+  accumulation: 1
 export_onnx:
   opset: 20
   fused: auto

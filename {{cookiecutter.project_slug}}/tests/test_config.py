@@ -40,6 +40,16 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
         ("  threads: ", "  threads: 0  # ", "compute.threads: Input should be greater than or equal to 1"),
         ("task: ", "task: pair  # ", "the file: Value error, prepare.second_text_column belongs to task: pair"),
         ("task: ", "task: ranking  # ", "task: Input should be 'single_label'"),
+        (
+            "  accumulation: ",
+            "  accumulation: 33  # ",
+            "fine_tune: Value error, accumulation must be at most batch_size",
+        ),
+        (
+            "  lora: null\n  trainable_layers: null",
+            "  lora: {rank: 4, alpha: 8, dropout: 0}\n  trainable_layers: 0",
+            "fine_tune: Value error, lora needs layers that are trained",
+        ),
         ("  malformed_rows: ", "  malformed_rows: ignore  # ", "prepare.malformed_rows: Input should be 'fail'"),
         (
             "  label_names: ",

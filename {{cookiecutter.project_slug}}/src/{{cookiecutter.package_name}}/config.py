@@ -121,8 +121,16 @@ class Embeddings(Block):
     near_duplicate_cosine: Annotated[float, Field(gt=0, le=1)]
 
 
+class Lora(Block):
+    """Adapters of low rank, see `modeling/adapters.py`."""
+
+    rank: Count
+    alpha: Count
+    dropout: Fraction
+
+
 class FineTune(Block):
-    """Training."""
+    """Training; the last four values save memory, see `training/memory.py`."""
 
     learning_rate: Positive
     epochs: Count
@@ -130,6 +138,18 @@ class FineTune(Block):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_fraction: Fraction
     max_grad_norm: Positive
+    lora: Lora | None
+    trainable_layers: Annotated[int, Field(ge=0)] | None
+    gradient_checkpointing: bool
+    accumulation: Count
+
+    @model_validator(mode="after")
+    def _every_part_trains_something(self) -> "FineTune":
+        if self.accumulation > self.batch_size:
+            raise ValueError("accumulation must be at most batch_size")
+        if self.lora and self.trainable_layers == 0:
+            raise ValueError("lora needs layers that are trained: trainable_layers above 0, or null")
+        return self
 
 
 class ExportOnnx(Block):

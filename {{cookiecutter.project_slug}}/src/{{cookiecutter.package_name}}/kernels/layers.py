@@ -149,16 +149,20 @@ class _Linear(nn.Linear):
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
+        ctx.save_for_backward(inputs if ctx.needs_input_grad[1] else None, weight)
         return _multiply(inputs, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (grad,) = grads
         inputs, weight = ctx.saved_tensors
-        rows, inputs_by_row = (values.reshape(-1, values.shape[-1]) for values in (grad, inputs))
-        bias = rows.sum(dim=0) if ctx.needs_input_grad[2] else None
-        return _multiply(grad, weight.t()), _multiply(rows.t(), inputs_by_row.t()), bias
+        for_inputs, for_weight, for_bias = ctx.needs_input_grad
+        rows = grad.reshape(-1, grad.shape[-1])
+        return (
+            _multiply(grad, weight.t()) if for_inputs else None,
+            _multiply(rows.t(), inputs.reshape(-1, inputs.shape[-1]).t()) if for_weight else None,
+            rows.sum(dim=0) if for_bias else None,
+        )
 
 
 def _multiply(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fine-tune the whole model. Its head starts from the linear probe (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
+"""Fine-tune the model. Its head starts from the linear probe (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
 
 import shutil
 from pathlib import Path
@@ -14,6 +14,7 @@ from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..config import Params
 from ..kernels import accelerate, trim
+from ..modeling.adapters import merge_adapters
 from ..modeling.classifier import Classifier, load_base
 from ..modeling.fine_tuned import save_fine_tuned
 from ..modeling.probe import load_probe
@@ -21,6 +22,7 @@ from ..text.token_store import open_store
 from ..training import checkpoints
 from ..training.batches import Rows
 from ..training.loop import CURVE, train
+from ..training.memory import spare_memory
 
 
 def run(params: Params) -> None:
@@ -37,9 +39,12 @@ def run(params: Params) -> None:
     train(model, device, rows, validation, params, directory)
     if not distributed.on_rank_0():
         return
+    del model  # one at a time in memory
     with new_directory(paths.FINE_TUNED) as new:
         model = initial_model(params)
         model.load_state_dict(whole(load_file(directory / checkpoints.BEST)), strict=False)
+        if params.fine_tune.lora:
+            merge_adapters(model.encoder)
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
         tokenizer, labels = paths.BASE_MODEL / "tokenizer.json", read_json(paths.LABELS)
         save_fine_tuned(model, tokenizer, labels, params.task, params.text, new)
@@ -66,6 +71,7 @@ def initial_model(params: Params) -> Classifier:
     """The pretrained encoder under a head with the probe's weights."""
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
+    spare_memory(model.encoder, params.fine_tune, params.seed)
     accelerate(model, params.compute, training=True)
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(probe.weight))

@@ -7,6 +7,7 @@ run does not restore, takes longer to import, and spends more time between the s
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,19 +132,33 @@ def seed_step(seed: int, step: int) -> None:
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBatch, params: Params) -> Tensor:
-    """One step; the weighted loss of this rank's rows."""
+    """One step; the weighted loss of this rank's rows.
+
+    The rows are computed in `fine_tune.accumulation` parts, of one row at least, whose gradients are added.
+    """
     values, weight = batch
     device = next(model.parameters()).device
-    ids, mask, targets = (distributed.to_device(value, device) for value in values)
+    rows = len(values[0])
+    count = min(params.fine_tune.accumulation, rows)
     model.train()
-    with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
-        logits = model(ids, mask)
-    loss = LOSSES[params.task](logits.float(), targets) * weight
     optimizer.zero_grad()
-    loss.backward()
+    losses = []
+    for number, part in enumerate(zip(*(value.tensor_split(count) for value in values), strict=True), start=1):
+        ids, mask, targets = (distributed.to_device(value, device) for value in part)
+        with nullcontext() if number == count else unshared_gradients(model):
+            with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
+                logits = model(ids, mask)
+            loss = LOSSES[params.task](logits.float(), targets) * (weight * (len(ids) / rows))
+            loss.backward()
+        losses.append(loss.detach())
     nn.utils.clip_grad_norm_(model.parameters(), params.fine_tune.max_grad_norm)
     optimizer.step()
-    return loss.detach()
+    return torch.stack(losses).sum()
+
+
+def unshared_gradients(model: nn.Module) -> AbstractContextManager[object]:
+    """Within it, a backward pass adds to the gradients of this rank alone; the next one outside averages their sum."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def mean_of(losses: list[Tensor]) -> float:
