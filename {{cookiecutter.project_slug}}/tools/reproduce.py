@@ -184,7 +184,8 @@ def tensors_of(name: str, content: bytes) -> dict[str, np.ndarray]:
     if name.endswith(".safetensors"):
         return load_tensors(content)
     if name.endswith(".onnx"):
-        return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(content).graph.initializer}
+        inside = [t for t in onnx.load_from_string(content).graph.initializer if not t.external_data]
+        return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in inside}
     if name.endswith(".npy"):
         return {name: np.load(io.BytesIO(content))}
     return {}

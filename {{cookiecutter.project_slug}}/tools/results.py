@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from {{ cookiecutter.package_name }}.common.io import read_json
+from {{ cookiecutter.package_name }}.common.io import read_json, size_of
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS
 from tools.shared import changed_stages, run, scores_in, stale_stages, table
@@ -32,7 +32,7 @@ def show() -> None:
     scores = scores_in(metrics["torch"])
     print(f"{metrics['test_rows']} test rows; in brackets the 95 % interval\n")
     rows = [
-        (name, *(with_interval(metrics[key], score) for score in scores), f"{size_of(path):>9}", str(path))
+        (name, *(with_interval(metrics[key], score) for score in scores), f"{megabytes_of(path):>9}", str(path))
         for key, (name, path) in MODELS.items()
     ]
     print(table(("model", *(NAMES.get(score, score) for score in scores), f"{'size':>9}", "file"), rows))
@@ -43,9 +43,9 @@ def with_interval(values: dict[str, float], score: str) -> str:
     return f"{values[score]:.3f} [{values[score + '_low']:.3f}, {values[score + '_high']:.3f}]"
 
 
-def size_of(path: Path) -> str:
+def megabytes_of(path: Path) -> str:
     """The size on disk, or a dash where the file was not pulled."""
-    return f"{path.stat().st_size / 1e6:.2f} MB" if path.exists() else "-"
+    return f"{size_of(path) / 1e6:.2f} MB" if path.exists() else "-"
 
 
 if __name__ == "__main__":

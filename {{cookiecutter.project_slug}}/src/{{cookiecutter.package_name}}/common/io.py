@@ -8,11 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+EXTERNAL = ".data"  # ends the name of the file beside an ONNX file that has its weights, where there is one
+
 
 def sha256_of(path: Path) -> str:
     """The file's sha256 as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(model: Path) -> int:
+    """The bytes of a model's file, with those of the weights beside it."""
+    beside = model.with_name(model.name + EXTERNAL)
+    return sum(path.stat().st_size for path in (model, beside) if path == model or path.exists())
 
 
 @contextmanager

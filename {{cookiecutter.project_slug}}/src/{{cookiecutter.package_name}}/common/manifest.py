@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .io import read_json, sha256_of, write_json
+from .io import EXTERNAL, read_json, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 _FIX = "dvc checkout --force, or dvc pull; if it stays, dvc repro"
@@ -28,7 +28,10 @@ def write_manifest(directory: Path, facts: Mapping[str, Any]) -> None:
 
 
 def verified_manifest(directory: Path, needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The facts, after every file that is there was checked. Raises UserError for a changed or a missing needed one."""
+    """The facts, after every file that is there was checked. Raises UserError for a changed or a missing needed one.
+
+    With an ONNX file the weights beside it are needed, if the manifest names them.
+    """
     path = directory / MANIFEST
     if not path.exists():
         raise UserError(f"no model in {directory}", expected=str(path), found="no such file", fix=_FIX)
@@ -43,7 +46,7 @@ def verified_manifest(directory: Path, needed: tuple[str, ...] = ()) -> dict[str
     for name in sorted(files.keys() | set(needed)):
         path = directory / name
         found = sha256_of(path) if path.exists() else "no such file"
-        if found != files.get(name) and (path.exists() or name in needed):
+        if found != files.get(name) and (path.exists() or name.removesuffix(EXTERNAL) in needed):
             raise _changed(path, f"sha256 {files.get(name)}", found)
     return manifest
 

@@ -1,6 +1,7 @@
 """The torch model as an ONNX graph whose bytes depend on nothing but the model."""
 
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -9,11 +10,18 @@ from typing import Any
 
 import onnx
 import torch
+from onnx import helper
+from onnx.external_data_helper import set_external_data, write_external_data_tensors
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import bidirectional_mask_function
 
+from ..common.io import EXTERNAL
 from ..errors import UserError
 from ..modeling.classifier import Classifier
+
+LARGEST_PROTOBUF = 2_000_000_000  # bytes of weights; protobuf allows 2 GiB, of which the rest of the graph needs a part
+ALIGNMENT = 65536  # of external weights, as onnx advises: every system can map a file into memory from there
+SMALLEST_EXTERNAL = 1024  # bytes; smaller tensors may be needed to infer shapes
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not missed here
 
@@ -64,11 +72,11 @@ def _not_fused(found: str) -> UserError:
     )
 
 
-def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
-    """The model in float32: `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels).
+def export(model: Classifier, path: Path, opset: int, *, fused: bool) -> Counter[str]:
+    """Write the model in float32, see `save`, and return its operators.
 
-    fused: attention as one operator of onnxruntime. Raises UserError for a model that it does not fit, or that torch
-    cannot export.
+    It takes `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels). fused: attention
+    as one operator of onnxruntime. Raises UserError for a model that it does not fit, or that torch cannot export.
     """
     encoder: Any = model.encoder
     layers, usual = encoder.config.num_hidden_layers, encoder.config._attn_implementation
@@ -80,7 +88,10 @@ def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
         graph = _traced(model, opset)
         strip(graph)
         name_axes(graph)
-        onnx.checker.check_model(graph, full_check=True)
+        save(graph, path)
+        onnx.checker.check_model(path, full_check=True)
+    except OSError:  # a full disk says nothing about the model
+        raise
     except Exception as error:  # torch wraps what went wrong, in its code or in ours, in errors of its own
         raise _cause_of(error) from None
     finally:
@@ -88,7 +99,7 @@ def export(model: Classifier, opset: int, *, fused: bool) -> onnx.ModelProto:
     found = operators(graph)
     if fused and (found["MultiHeadAttention"] != layers or found["Softmax"]):
         raise _not_fused(f"{layers} layers, and the operators {dict(found)}")
-    return graph
+    return found
 
 
 def _cause_of(error: BaseException) -> UserError:
@@ -157,5 +168,19 @@ def name_axes(graph: onnx.ModelProto) -> None:
 
 
 def save(graph: onnx.ModelProto, path: Path) -> None:
-    """Write one file, the same bytes for the same graph."""
+    """Write one file, the same bytes for the same graph.
+
+    Where protobuf cannot hold the weights they go into a second file, `path` with `.data`; the graph keeps none then.
+    """
+    weights = graph.graph.initializer
+    sizes = [math.prod(weight.dims) * helper.tensor_dtype_to_np_dtype(weight.data_type).itemsize for weight in weights]
+    if sum(sizes) > LARGEST_PROTOBUF:
+        beside = path.with_name(path.name + EXTERNAL)
+        beside.write_bytes(b"")  # onnx appends, and to a file of its own that nobody else may read
+        offset = 0
+        for weight, size in zip(weights, sizes, strict=True):
+            if size >= SMALLEST_EXTERNAL and weight.HasField("raw_data"):
+                set_external_data(weight, beside.name, offset)
+                offset += math.ceil(size / ALIGNMENT) * ALIGNMENT
+        write_external_data_tensors(graph, str(path.parent))
     path.write_bytes(graph.SerializeToString(deterministic=True))

@@ -5,9 +5,9 @@ the 8 bits (Dettmers et al. 2022, arXiv:2208.07339). They are divided by a power
 it (after SmoothQuant, Xiao et al. 2022, arXiv:2211.10438): float32 results keep every bit, and int8 loses less.
 """
 
-import copy
 import logging
 import math
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 
+from ..common.io import EXTERNAL
 from ..inference.classifier import open_session
 from ..text.tokenization import fixed_shape_batches
 from .graph import save, strip
@@ -26,29 +27,42 @@ from .graph import save, strip
 OUTLYING = 95
 
 
-def quantize(graph: onnx.ModelProto, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
-    """Write the graph with int8 matrix products and embedding tables, one scale per channel of the weights.
+def quantize(model: Path, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
+    """Write the model with int8 matrix products and embedding tables, one scale per channel of the weights.
 
     calibration: token ids of texts that show how large the activations become. Weights keep 7 bits: on a CPU without
     VNNI the sum of two 8-bit products overflows 16 bits (onnxruntime #5849).
     """
-    level = ONNXModel(copy.deepcopy(graph))
-    level.replace_gemm_with_matmul()
-    divide_outlying_channels(level.model, largest_activations(level.model, calibration, threads))
-    logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
-    quantize_dynamic(
-        level.model,
-        path,
-        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        reduce_range=True,
-        extra_options={"DefaultTensorType": TensorProto.FLOAT},
-    )
-    logging.disable(logging.NOTSET)
-    quantized = onnx.load(path)
+    with tempfile.TemporaryDirectory() as folder:
+        level, made = Path(folder) / "level.onnx", Path(folder) / "int8.onnx"
+        write_level(model, calibration, level, threads)
+        logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
+        quantize_dynamic(
+            level,
+            made,
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            use_external_data_format=level.with_name(level.name + EXTERNAL).exists(),
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        )
+        logging.disable(logging.NOTSET)
+        quantized = onnx.load(made)
     strip(quantized)
     save(quantized, path)
+
+
+def write_level(model: Path, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
+    """Write the model with its outlying channels divided. It goes through files, so few copies are in memory."""
+    plain = ONNXModel(onnx.load(model))
+    plain.replace_gemm_with_matmul()
+    save(plain.model, path)
+    del plain
+    largest = largest_activations(path, calibration, threads)
+    level = onnx.load(path)
+    divide_outlying_channels(level, largest)
+    save(level, path)
 
 
 def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
@@ -64,18 +78,17 @@ def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return found
 
 
-def largest_activations(
-    graph: onnx.ModelProto, sequences: Sequence[Sequence[int]], threads: int
-) -> dict[str, np.ndarray]:
+def largest_activations(model: Path, sequences: Sequence[Sequence[int]], threads: int) -> dict[str, np.ndarray]:
     """For the input of every matrix product, each channel's largest magnitude over all tokens.
 
     Padding is left out where the input has a row for every token.
     """
-    watched = copy.deepcopy(graph)
-    names = list(matrix_products(graph))
+    watched, beside = onnx.load(model, load_external_data=False), model.with_suffix(".watched.onnx")
+    names = list(matrix_products(watched))
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     largest: dict[str, np.ndarray] = {}
-    session = open_session(watched.SerializeToString(), threads)
+    beside.write_bytes(watched.SerializeToString())
+    session = open_session(beside, threads)
     for batch in fixed_shape_batches(sequences):
         values = session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
         for name, value in zip(names, values, strict=True):

@@ -15,13 +15,13 @@ from ..text.cleaning import clean
 from ..text.tokenization import Text, encode, load_tokenizer, pad, sorted_batches
 from .outputs import Answer, Answers
 
+Model = Literal["fp32", "int8"]
+
 TOKENIZER = "tokenizer.json"
-MODELS = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}  # as transformers.js names them
+MODELS: dict[Model, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}  # as transformers.js names them
 BATCH_TOKENS = 1024
 SPIN_MICROSECONDS = "50"  # bridges the gap between two operators; a thread that waits longer yields its core
 WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the rest
-
-Model = Literal["fp32", "int8"]
 
 
 class OnnxClassifier:
@@ -59,7 +59,7 @@ def cleaned(text: Text) -> Text:
     return clean(text) if isinstance(text, str) else (clean(text[0]), clean(text[1]))
 
 
-def open_session(model: Path | bytes, threads: int | None = None) -> InferenceSession:
+def open_session(model: Path, threads: int | None = None) -> InferenceSession:
     """An onnxruntime session on the CPU; threads: None for all cores."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -67,8 +67,7 @@ def open_session(model: Path | bytes, threads: int | None = None) -> InferenceSe
     if threads is not None:
         options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
-    source = model if isinstance(model, bytes) else str(model)
-    return InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:

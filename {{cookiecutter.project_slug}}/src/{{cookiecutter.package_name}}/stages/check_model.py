@@ -99,10 +99,9 @@ def require_independence(model: Classifier, sequences: list[list[int]], padded: 
 
 def export(model: Classifier, sequences: list[list[int]], expected: np.ndarray, params: Params, *, fused: bool) -> None:
     """Export, quantize and compare the small model. Raises UserError where that fails."""
-    made = graph.export(model, params.export_onnx.opset, fused=fused)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        graph.save(made, path)
+        path, int8 = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
+        graph.export(model, path, params.export_onnx.opset, fused=fused)
         distance, _, _ = differences(open_session(path, params.compute.threads), sequences, expected, params.task)
         if not distance.max() <= params.export_onnx.max_logit_difference:
             raise UserError(
@@ -111,5 +110,5 @@ def export(model: Classifier, sequences: list[list[int]], expected: np.ndarray, 
                 found=f"a difference of {distance.max():.2g}",
                 fix="choose another model under fetch.model in params.yaml, or another export_onnx.opset",
             )
-        quantize(made, sequences, path, params.compute.threads)
-        open_session(path, params.compute.threads)
+        quantize(path, sequences, int8, params.compute.threads)
+        open_session(int8, params.compute.threads)

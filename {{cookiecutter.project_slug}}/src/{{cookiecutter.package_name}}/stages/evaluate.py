@@ -9,7 +9,7 @@ import polars as pl
 
 from .. import paths
 from ..common.determinism import use_deterministic_kernels
-from ..common.io import new_directory, read_json, write_bytes, write_json, write_text
+from ..common.io import new_directory, read_json, size_of, write_bytes, write_json, write_text
 from ..common.manifest import verified_manifest
 from ..common.tasks import label_disagreement, targets_of, values_of
 from ..config import Params
@@ -113,5 +113,5 @@ def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]
         parity=read_json(paths.PARITY),
         probe=verified_manifest(paths.PROBE),
         trained=verified_manifest(paths.FINE_TUNED)["parameters"],
-        sizes={name: file.stat().st_size for name, file in files.items()},
+        sizes={name: size_of(file) for name, file in files.items()},
     )

@@ -34,21 +34,21 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
     sequences = encode(tokenizer, texts, params.text.prefix)
     model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, params.task)
-    over = batched(model, params.compute, params.text.max_length)
-    expected = run_over(over, sequences, output="logits")
+    expected = run_over(batched(model, params.compute, params.text.max_length), sequences, output="logits")
     with new_directory(paths.ONNX) as new:
-        (new / MODELS["fp32"]).parent.mkdir()
-        exported = graph.export(model, params.export_onnx.opset, fused=fused(params))
-        graph.save(exported, new / MODELS["fp32"])
+        fp32, int8 = (new / file for file in MODELS.values())
+        fp32.parent.mkdir()
+        operators = graph.export(model, fp32, params.export_onnx.opset, fused=fused(params))
+        del model  # quantization needs the memory
         train = pl.scan_parquet(paths.split_table("train"))
         step = max(1, train.select(pl.len()).collect().item() // CALIBRATION_ROWS)
         calibration = encode(tokenizer, texts_of(train.gather_every(step).collect()), params.text.prefix)
-        quantize(exported, calibration, new / MODELS["int8"], params.compute.threads)
+        quantize(fp32, calibration, int8, params.compute.threads)
         for name in (TOKENIZER, "tokenizer_config.json", "config.json"):
             shutil.copyfile(paths.FINE_TUNED / name, new / name)
         targets = targets_of(validation["label"], params.task, labels)
         parity = check(new, sequences, texts, expected, targets, params)
-        write_manifest(new, facts(params) | {"operators": graph.operators(exported), "parity": parity})
+        write_manifest(new, facts(params) | {"operators": operators, "parity": parity})
     write_json(paths.PARITY, parity)
 
 

@@ -64,7 +64,12 @@ def split_typed_tokens(tokenizer: Tokenizer) -> None:
     The vocabulary of a Unigram model holds its special tokens as pieces of text.
     """
     special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    typed = [token for token in special if special[token] in tokenizer.encode(token, add_special_tokens=False).ids]
+
+    def read(text: str) -> set[int]:
+        return set(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    unknown = read("\U0010fffd")  # in no vocabulary; to be unknown is no control
+    typed = [token for token in special if special[token] in read(token) - unknown]
     if typed:
         split = [normalizers.Replace(token, f"{token[0]} {token[1:]}") for token in typed]
         before = [tokenizer.normalizer] if tokenizer.normalizer else []
