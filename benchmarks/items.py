@@ -6,6 +6,7 @@ SCRIPTS = {
     "fine-tune": "fine_tune.py",
     "growth": "scaling.py",
     "kernels": "kernels.py",
+    "large": "large.py",
     "neighbours": "neighbours.py",
     "predict": "pipeline.py",
     "prepare": "preparing.py",
@@ -15,7 +16,7 @@ SCRIPTS = {
 ITEMS = """
 embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
-kernels neighbours-fine-tune neighbours-predict
+kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
 growth-prepare growth-embeddings growth-predict whole
 """.split()
@@ -23,7 +24,7 @@ growth-prepare growth-embeddings growth-predict whole
 RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
-kernels neighbours-fine-tune neighbours-predict
+kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
 growth-prepare growth-embeddings growth-predict whole
 """.split()

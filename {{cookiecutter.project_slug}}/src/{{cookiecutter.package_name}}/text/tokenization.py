@@ -68,7 +68,7 @@ def split_typed_tokens(tokenizer: Tokenizer) -> None:
     def read(text: str) -> set[int]:
         return set(tokenizer.encode(text, add_special_tokens=False).ids)
 
-    unknown = read("\U0010fffd")  # in no vocabulary; to be unknown is no control
+    unknown = read("\U0002a6a5")  # a letter in hardly any vocabulary: to be unknown is no control
     typed = [token for token in special if special[token] in read(token) - unknown]
     if typed:
         split = [normalizers.Replace(token, f"{token[0]} {token[1:]}") for token in typed]
