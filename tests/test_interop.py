@@ -37,7 +37,7 @@ def beside(folder: Path, packages: list[str]) -> str:
 def test_torch_libraries_open_the_fine_tuned_model(demo: Project, expected: Path, tmp_path: Path) -> None:
     packages = beside(tmp_path / "packages", SENTENCE_TRANSFORMERS)
     said = demo.run("python", str(HERE / "in_torch.py"), str(expected), PYTHONPATH=f"{demo.path}/src:{packages}")
-    assert said.splitlines()[-1] == "AutoModel, AutoTokenizer, SentenceTransformer, HubClassifier and HubPipeline agree"
+    assert "AutoModel, AutoTokenizer, SentenceTransformer, HubClassifier and HubPipeline agree" in said
 
 
 def test_a_pipeline_without_the_folders_own_code_stops(demo: Project) -> None:
@@ -50,7 +50,7 @@ def test_a_pipeline_without_the_folders_own_code_stops(demo: Project) -> None:
 def test_optimum_opens_the_shipped_model(demo: Project, expected: Path, tmp_path: Path) -> None:
     packages = beside(tmp_path / "packages", OPTIMUM)
     said = demo.run("python", str(HERE / "in_optimum.py"), str(expected), PYTHONPATH=packages)
-    assert said.splitlines()[-1] == "fp32 and int8 agree"
+    assert "fp32 and int8 agree" in said
 
 
 def test_transformers_js_opens_the_shipped_model(demo: Project, expected: Path, tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_transformers_js_opens_the_shipped_model(demo: Project, expected: Path, 
         pytest.skip(f"npm could not fetch {TRANSFORMERS_JS}: nothing opens the model in JavaScript")
     script = shutil.copy(HERE / "in_transformers_js.mjs", tmp_path)
     said = demo.run("node", str(script), str(demo.path / "models/onnx"), str(expected))
-    assert said.splitlines()[-1] == "fp32 and int8 agree on 200 rows"
+    assert "fp32 and int8 agree on 200 rows" in said

@@ -93,7 +93,7 @@ def largest_activations(model: Path, sequences: Sequence[Sequence[int]], threads
         values = session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
         for name, value in zip(names, values, strict=True):
             rows = np.abs(np.asarray(value))
-            rows = rows[batch.mask.astype(bool)] if rows.shape[:2] == batch.mask.shape else rows
+            rows = rows[batch.mask.astype(bool)] if rows.ndim == 3 and rows.shape[:2] == batch.mask.shape else rows
             magnitude = rows.reshape(-1, rows.shape[-1]).max(axis=0)
             largest[name] = np.maximum(largest.get(name, magnitude), magnitude)
     return largest
