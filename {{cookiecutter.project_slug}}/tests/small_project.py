@@ -175,6 +175,7 @@ def write_params(path: Path, base_model: Path, **changes: object) -> None:
     model = {"into": "models/base", "uri": str(base_model), "sha256": digests(base_model, files)}
     yaml = YAML()
     yaml.width = 4096
+    yaml.representer.add_representer(type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", "null"))
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values_with(**{"fetch__model": model} | changes), file)
 
