@@ -60,16 +60,21 @@ def require_length(encoder: Any, wanted: int) -> None:
 
 
 def can_be_fused(model: Classifier, params: Params) -> bool:
-    """Whether attention can be exported as one operator. Raises UserError when the model cannot be exported at all."""
+    """Whether attention is exported as one operator: where that is wanted and possible.
+
+    Raises UserError when the model cannot be exported at all.
+    """
     sequences = texts(model, params.text.max_length)
     expected = run_over(Padded(model), sequences, output="logits")
     require_independence(model, sequences, expected, params.export_onnx.max_logit_difference)
-    try:
-        export(model, sequences, expected, params, fused=True)
-        return True
-    except UserError:
-        if params.export_onnx.fused is True:
-            raise
+    wanted = params.export_onnx.fused
+    if wanted is not False:
+        try:
+            export(model, sequences, expected, params, fused=True)
+            return True
+        except UserError:
+            if wanted is True:
+                raise
     export(model, sequences, expected, params, fused=False)
     return False
 
