@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import onnxruntime
-from onnxruntime import InferenceSession
+from onnxruntime import InferenceSession, RunOptions
 
 from ..common.manifest import verified_manifest
 from ..common.tasks import output_size, values_of
@@ -37,8 +37,14 @@ class OnnxClassifier:
         self.answers = Answers(self.task, self.labels, manifest["label_separator"])
         self.batch_tokens = batch_tokens
         self.prefix: str = manifest["prefix"]
-        self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
+        self.max_length: int = manifest["max_length"]
+        self.tokenizer = load_tokenizer(directory / TOKENIZER, self.max_length)
         self.session = open_session(directory / MODELS[model], threads)
+
+    def encode(self, texts: Sequence[Text]) -> list[tuple[Sequence[int], bool]]:
+        """The token ids of each text, and whether it was cut."""
+        sequences = encode(self.tokenizer, texts, self.prefix)
+        return [(ids, len(ids) >= self.max_length) for ids in sequences]
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
         """The predictions of each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
@@ -70,18 +76,24 @@ def open_session(model: Path, threads: int | None = None) -> InferenceSession:
     return InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-def run_batch(session: InferenceSession, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def run_batch(
+    session: InferenceSession, ids: np.ndarray, mask: np.ndarray, options: RunOptions | None = None
+) -> np.ndarray:
     """Logits of one batch: rows x outputs, float32."""
-    return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0])
+    return np.asarray(session.run(["logits"], {"input_ids": ids, "attention_mask": mask}, options)[0])
 
 
 def run_sorted(
-    session: InferenceSession, sequences: Sequence[Sequence[int]], outputs: int, batch_tokens: int = BATCH_TOKENS
+    session: InferenceSession,
+    sequences: Sequence[Sequence[int]],
+    outputs: int,
+    batch_tokens: int = BATCH_TOKENS,
+    options: RunOptions | None = None,
 ) -> np.ndarray:
     """Logits of every text, rows x outputs, float32, in the order given; texts of about one length share a batch."""
     logits = np.empty((len(sequences), outputs), dtype=np.float32)
     for batch in sorted_batches(sequences, batch_tokens):
-        logits[batch.rows] = run_batch(session, batch.ids, batch.mask)
+        logits[batch.rows] = run_batch(session, batch.ids, batch.mask, options)
     return logits
 
 

@@ -34,15 +34,19 @@ class Answers:
     def of(self, text: Text, values: np.ndarray) -> Answer:
         """The answer to a text from its values (outputs), see `tasks.values_of`."""
         answer: Answer = {"text": text} if isinstance(text, str) else {"text": text[0], "second_text": text[1]}
+        return answer | self.prediction(values)
+
+    def prediction(self, values: np.ndarray) -> Answer:
+        """The same without the text."""
         rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
-            return answer | {"value": rounded[0]}
+            return {"value": rounded[0]}
         chosen = decisions_of(self.task, values[np.newaxis])[0]
         if self.task == "multi_label":
-            answer["labels"] = [label for label, given in zip(self.labels, chosen, strict=True) if given]
+            decision: Answer = {"labels": [name for name, given in zip(self.labels, chosen, strict=True) if given]}
         else:
-            answer["label"] = self.labels[chosen[0]]
-        return answer | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
+            decision = {"label": self.labels[chosen[0]]}
+        return decision | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
 
     def columns(self) -> dict[str, type]:
         """The columns of a table of answers, and what they hold."""
