@@ -66,9 +66,11 @@ SLOW = {
 def expected_files(answers: dict[str, str]) -> set[str]:
     """The files of the template whose names' conditions hold."""
     team, mlflow = answers.get("scope", "lean") != "lean", answers.get("tracking") == "mlflow"
+    production = answers.get("scope") == "production"
     github, default_model = answers.get("ci") != "none", "base_model" not in answers
     holds = {
         "cookiecutter.__team": team,
+        "cookiecutter.__production": production,
         "cookiecutter.tracking == 'mlflow'": mlflow,
         "cookiecutter.__team or cookiecutter.tracking == 'mlflow'": team or mlflow,
         "cookiecutter.ci == 'github'": github,
@@ -197,10 +199,14 @@ def test_its_own_tests_pass_with_other_parameters(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", SLOW)
-@pytest.mark.parametrize("baked", ["sample-local"], indirect=True)
-def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]], part: str) -> None:
-    assert " passed" in baked[0].run("pytest", "-q", "-m", "slow", *SLOW[part])
+@pytest.mark.parametrize(
+    ("baked", "which"),
+    [*(("sample-local", which) for which in SLOW.values()), ("files-s3", ["tests/test_service.py"])],
+    indirect=["baked"],
+    ids=[*SLOW, "service"],
+)
+def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]], which: list[str]) -> None:
+    assert " passed" in baked[0].run("pytest", "-q", "-m", "slow", *which)
 
 
 @pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])

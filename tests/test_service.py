@@ -1,0 +1,172 @@
+"""The service as a user meets it: a key, a server, a release put in front of it, and clients that nobody here wrote."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from test_other_runtime import CHROMIUM
+from workshop import Project, grow
+
+pytestmark = pytest.mark.slow
+
+APPROVED = "APPROVED_BY=Grace Example <grace@example.com>"
+NEW_GATE = {"max_latency_ratio": 100.0, "max_calibration_error": 0.5}  # as in test_release.py
+
+
+@dataclass
+class Served:
+    """A project whose service runs."""
+
+    project: Project
+    port: int
+    key: str
+
+    def ask(self, path: str, body: object = None) -> dict:
+        """The JSON of an answer."""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.key}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def model(self) -> str:
+        """The version that answers now."""
+        return self.ask("/v1/predict", {"texts": ["a warm film"]})["model"]
+
+    def wait_for(self, version: str) -> None:
+        """Wait until a version answers."""
+        end = time.monotonic() + 10
+        while self.model() != version:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def served(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A production project with the run of the small one, and its service, started as its page says."""
+    project = grow(tmp_path_factory.mktemp("production"), scope="production", data_source="files")
+    project.commit("Begin")
+    project.take_run_of(small)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    key = project.run("make", "--silent", "api-key", "NAME=me", "SCOPES=predict,explain,audit").splitlines()[-1]
+    project.set_params("service.yaml", limit__per_key="{requests_per_minute: null, tokens_per_minute: null, "
+                       "tokens_per_day: null, cost_per_day: null}")  # fmt: skip
+    log = (project.path / ".service/server.log").open("w")
+    begin = time.monotonic()
+    process = subprocess.Popen(["make", "serve", f"PORT={port}"], cwd=project.path, env=project.env, stderr=log)
+    served = Served(project, port, key)
+    try:
+        while time.monotonic() < begin + 60:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None
+            time.sleep(0.05)
+        print(f"it answers after {time.monotonic() - begin:.1f} s")
+        yield served
+    finally:
+        subprocess.run(["pkill", "-TERM", "-P", str(process.pid)], check=False)
+        process.wait(30)
+        log.close()
+
+
+def test_before_a_release_the_workspace_answers_and_the_log_says_so(served: Served) -> None:
+    assert served.model() == "workspace"
+    assert "no release in .service/releases/production" in served.project.text(".service/server.log")
+
+
+def test_a_client_of_triton_gets_the_labels_of_prediction(served: Served) -> None:
+    texts = [line for number in range(50) for line in (f"a warm film {number}", "dull", "", f"a {number} story")]
+    texts = [text or "no plot" for text in texts]
+    client = triton.InferenceServerClient(f"127.0.0.1:{served.port}")
+    assert client.is_server_ready()
+    assert client.is_model_ready("classifier")
+    tensor = triton.InferInput("text", [len(texts)], "BYTES")
+    tensor.set_data_from_numpy(np.array(texts, dtype=object), binary_data=False)
+    answer = client.infer("classifier", [tensor], headers={"Authorization": f"Bearer {served.key}"})
+    (served.project.path / "texts.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in texts))
+    predict = served.project.run("python", "-m", "review_sentiment.predict", "texts.jsonl")
+    lines = [json.loads(line) for line in predict.splitlines() if line.startswith("{")]
+    assert answer.as_numpy("label").tolist() == [line["label"] for line in lines]
+    (served.project.path / "texts.jsonl").unlink()
+
+
+def test_made_up_requests_find_no_fault(served: Served) -> None:
+    """schemathesis draws requests from the OpenAPI document, right and wrong ones."""
+    command = [
+        "schemathesis", "run", f"http://127.0.0.1:{served.port}/openapi.json",
+        "--header", f"Authorization: Bearer {served.key}", "--max-examples", "60", "--seed", "1", "--no-color",
+        "--checks", "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance",
+        "--exclude-path-regex", "^/admin", "--generation-database", "none",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=served.project.env)
+    assert done.returncode == 0, done.stdout[-6000:]
+    print(re.findall(r"\d+ generated.*|Test cases:.*", done.stdout))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt install chromium-headless-shell")
+def test_the_documentation_shows_without_a_network(served: Served, tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = tmp_path / "docs.png"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--screenshot={picture}", "--window-size=1200,1600"]
+    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    address = f"http://127.0.0.1:{served.port}/docs"
+    command = [CHROMIUM, *options, rules, "--virtual-time-budget=8000", address]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"HOME": str(tmp_path)})
+    colours = Image.open(picture).convert("RGB").getcolors(1 << 24)
+    assert len(colours) > 100  # a blank page has one or two
+    greens = sum(count for count, (red, green, blue) in colours if green > red + 20 and green > blue + 20)
+    assert greens > 1000  # the bars of POST
+
+
+def test_a_release_is_put_in_front_of_it_and_taken_back_without_a_restart(served: Served) -> None:
+    project = served.project
+    project.set_params("gate.yaml", **NEW_GATE)
+    project.commit("Another gate")
+    project.run("make", "push")
+    project.run("make", "release", "VERSION=1.0.0", "STAGE=staging")
+    project.run("make", "release", "VERSION=1.0.0", "STAGE=production", APPROVED)
+    project.run("make", "deploy", "STAGE=production")
+    served.wait_for("1.0.0")
+    (project.path / "note.txt").write_text("Another commit\n", encoding="utf-8")
+    project.commit("Another commit")
+    project.run("make", "release", "VERSION=1.1.0", "STAGE=staging")
+    project.run("make", "release", "VERSION=1.1.0", "STAGE=production", APPROVED)
+    project.run("make", "deploy", "STAGE=production")
+    served.wait_for("1.1.0")
+    project.run("make", "deploy", "STAGE=production", "BACK=1")
+    served.wait_for("1.0.0")
+    answer = served.ask("/v1/predict", {"texts": ["a warm film"]})
+    shown = project.run("make", "--silent", "trace", f"ID={answer['response_id']}")
+    record = json.loads(shown)
+    commit = project.run("git", "rev-list", "-1", "review-sentiment@v1.0.0").strip()
+    assert record["model"]["commit"] == commit
+    assert re.fullmatch("[0-9a-f]{64}", record["model"]["dvc_lock"])
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_a_person_is_forgotten_and_the_switch_works_from_the_command_line(served: Served) -> None:
+    answer = served.ask("/v1/predict", {"texts": ["a warm film"], "subject": "customer-17"})
+    assert "1 records deleted" in served.project.run("make", "forget", "SUBJECT=customer-17")
+    gone = served.project.try_to("make", "trace", f"ID={answer['response_id']}")
+    assert "there is no such response" in gone.stderr
+    served.project.run("make", "stop-answers")
+    time.sleep(1)
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        served.model()
+    served.project.run("make", "stop-answers", "OFF=1")
+    time.sleep(1)
+    assert served.model()
