@@ -11,6 +11,7 @@ from pathlib import Path
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
 PACKAGES = {
+    "litserve": ("litserve==0.2.19", "numpy", "onnxruntime", "tokenizers"),
     "peers": (
         "accelerate==1.15.0",
         "cookiecutter-data-science==2.3.0",

@@ -10,6 +10,7 @@ SCRIPTS = {
     "neighbours": "neighbours.py",
     "predict": "pipeline.py",
     "prepare": "preparing.py",
+    "service": "service.py",
     "start": "start.py",
     "whole": "whole.py",
 }
@@ -17,7 +18,7 @@ ITEMS = """
 embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
-prepare predict-one predict-stream start-nothing start-light baking
+prepare predict-one predict-stream start-nothing start-light baking service
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 # What the items write, in the order of the table.
@@ -25,6 +26,6 @@ RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
-prepare predict-one predict-stream start-nothing start-light baking
+prepare predict-one predict-stream start-nothing start-light baking service
 growth-prepare growth-embeddings growth-predict whole
 """.split()

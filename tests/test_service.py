@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from test_other_runtime import CHROMIUM
+from test_plots import BROWSER
 from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ def test_made_up_requests_find_no_fault(served: Served) -> None:
     print(re.findall(r"\d+ generated.*|Test cases:.*", done.stdout))
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt install chromium-headless-shell")
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt install chromium-headless-shell")
 def test_the_documentation_shows_without_a_network(served: Served, tmp_path: Path) -> None:
     from PIL import Image
 
@@ -124,7 +124,7 @@ def test_the_documentation_shows_without_a_network(served: Served, tmp_path: Pat
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--screenshot={picture}", "--window-size=1200,1600"]
     rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     address = f"http://127.0.0.1:{served.port}/docs"
-    command = [CHROMIUM, *options, rules, "--virtual-time-budget=8000", address]
+    command = [BROWSER, *options, rules, "--virtual-time-budget=8000", address]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | {"HOME": str(tmp_path)})
     colours = Image.open(picture).convert("RGB").getcolors(1 << 24)
     assert len(colours) > 100  # a blank page has one or two
