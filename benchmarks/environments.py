@@ -23,6 +23,7 @@ PACKAGES = {
         "torch==2.13.0",
         "transformers==5.23.0",
     ),
+    "shap": ("numpy", "onnxruntime", "shap==0.51.0", "tokenizers"),
     "optimum": ("torch==2.13.0", "transformers==4.57.6", "optimum-onnx==0.1.0", "onnxruntime"),
 }
 

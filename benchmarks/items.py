@@ -3,6 +3,7 @@
 SCRIPTS = {
     "baking": "baking.py",
     "embeddings": "embeddings.py",
+    "explanations": "explanations.py",
     "fine-tune": "fine_tune.py",
     "growth": "scaling.py",
     "kernels": "kernels.py",
@@ -18,7 +19,8 @@ ITEMS = """
 embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
-prepare predict-one predict-stream start-nothing start-light baking service
+prepare predict-one predict-stream start-nothing start-light baking
+service explanations
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 # What the items write, in the order of the table.
@@ -26,6 +28,7 @@ RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
-prepare predict-one predict-stream start-nothing start-light baking service
+prepare predict-one predict-stream start-nothing start-light baking
+service explanations
 growth-prepare growth-embeddings growth-predict whole
 """.split()
