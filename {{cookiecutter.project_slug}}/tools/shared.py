@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,11 @@ def edited(path: Path) -> Iterator[Any]:
     yield values
     with path.open("w", encoding="utf-8", newline="\n") as file:
         yaml.dump(values, file)
+
+
+def shipped_in(models: Container[str]) -> str:
+    """The shipped one of the measured models: int8 where there is one."""
+    return "onnx_int8" if "onnx_int8" in models else "onnx_fp32"
 
 
 def scores_in(metrics: Iterable[str]) -> list[str]:

@@ -158,6 +158,7 @@ class ExportOnnx(Block):
     opset: Annotated[int, Field(ge=18, le=23)]
     fused: Literal["auto"] | bool
     max_logit_difference: Positive
+    int8: bool
     max_int8_drop: Fraction
 
 
