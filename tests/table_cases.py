@@ -308,6 +308,12 @@ TASKS = {
         {"dropped.contradicting_labels": 2, "dropped.duplicates": 1},
         task="regression",
     ),
+    "numbers too close": refused(
+        {"a.csv": labelled(lambda number: 1e9 + number % 7)}, "float32 cannot hold the targets", task="regression"
+    ),
+    "numbers too large": refused(
+        {"a.csv": labelled(lambda number: 1e35 * number)}, "float32 cannot hold the targets", task="regression"
+    ),
     "one number": refused({"a.csv": labelled(lambda _: 3)}, "nothing to tell apart", task="regression"),
     "pairs": accepted(
         {

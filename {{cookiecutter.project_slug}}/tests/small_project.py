@@ -80,6 +80,7 @@ export_onnx:
   opset: 20
   fused: auto
   max_logit_difference: 0.0001
+  int8: true
   max_int8_drop: 0.1
 evaluate:
   bootstrap_samples: 2000

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from small_project import report, sentences
+from small_project import report, run_stage, sentences
 
 from {{ cookiecutter.package_name }}.common.io import EXTERNAL, size_of
 from {{ cookiecutter.package_name }}.common.manifest import (
@@ -20,6 +20,7 @@ from {{ cookiecutter.package_name }}.common.manifest import (
     verified_manifest,
     write_manifest,
 )
+from {{ cookiecutter.package_name }}.common.tasks import LABELS, Unit
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
@@ -95,8 +96,55 @@ def test_the_parity_report_counts_what_differs(trained: Path) -> None:
     assert (found["int8_label_disagreements"], found["int8_batch_dependent_labels"]) == (2, 1)
     assert found["accuracy"] == {"torch": 1.0, "fp32": 0.75, "int8": 0.5}
     assert (found["int8_accuracy_drop"], found["fp32_logit_difference_below"]) == (0.25, 10.0)
-    with pytest.raises(UserError, match=r"accuracy lower by at most 0\.2 on the validation rows"):
-        parity.report(*arguments, limits.model_copy(update={"max_int8_drop": 0.2}))
+    del logits["int8"], logits["int8_alone"]
+    assert parity.report(*arguments, limits)["accuracy"] == {"torch": 1.0, "fp32": 0.75}
+
+
+@pytest.mark.parametrize(("rows", "lost", "ships"), [(69, 2, True), (69, 6, False), (690, 20, True), (690, 30, False)])
+def test_int8_is_refused_only_beyond_chance(
+    trained: Path, capsys: pytest.CaptureFixture[str], rows: int, lost: int, ships: bool
+) -> None:
+    limits = load_params(trained / "params.yaml").export_onnx.model_copy(update={"max_int8_drop": 0.02})
+    right = np.arange(rows) % 2
+    int8 = np.where(np.arange(rows) < lost, 1 - right, right)
+    logits = {"torch": right, "fp32": right, "int8": int8, "int8_alone": int8}
+    arguments = (
+        np.zeros(rows),
+        np.zeros(rows, dtype=bool),
+        right,
+        {name: np.eye(2)[of] for name, of in logits.items()},
+    )
+    if ships:
+        assert parity.report(*arguments, "single_label", limits)["int8_accuracy_drop"] == round(lost / rows, 6)
+        assert f"int8 lowers accuracy by {lost / rows:.4f} on {rows} rows" in capsys.readouterr().err
+    else:
+        with pytest.raises(UserError, match=r"export_onnx\.int8: false in params\.yaml"):
+            parity.report(*arguments, "single_label", limits)
+
+
+def test_fp32_ships_alone_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("int8: true", "int8: false"), encoding="utf-8")
+    for stage in ("check_model", "export_onnx", "evaluate"):
+        done = run_stage(project, stage)
+        assert done.returncode == 0, done.stderr
+    assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
+    measured = report(project, "metrics.json")
+    assert list(measured) == ["onnx_fp32", "probe", "test_rows", "torch"]
+    assert measured["onnx_fp32"] == report(trained, "metrics.json")["onnx_fp32"]
+    assert "int8" not in (project / "reports/model_card.md").read_text(encoding="utf-8")
+    assert inference.OnnxClassifier(project / "models/onnx", threads=1).model == "fp32"
+    assert inference.OnnxClassifier(trained / "models/onnx", threads=1).model == "int8"
+    with pytest.raises(UserError, match="the int8 model is not shipped"):
+        inference.OnnxClassifier(project / "models/onnx", "int8")
+
+
+def test_the_limit_of_numbers_is_in_their_unit() -> None:
+    expected = np.array([[1_000_000.0], [700_000.0]], dtype=np.float32)
+    scale = parity.scale_of(Unit(900_000.0, 262_144.0), expected, 1e-4)
+    assert 262_144 < scale < 262_144 + 4 * 0.0625 / 1e-4 + 1
+    assert parity.scale_of(LABELS, expected, 1e-4) == 1
 
 
 def test_the_graph_takes_any_batch_and_length(shipped: onnx.ModelProto) -> None:

@@ -1,10 +1,12 @@
-"""`predict`: any of four formats in and out, in order, malformed rows aside, memory bounded, no torch."""
+"""`predict`: any of four formats in and out with all columns, malformed rows aside, memory bounded, no torch."""
 
 import io
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,7 +18,7 @@ from {{ cookiecutter.package_name }}.inference.classifier import (
 )
 
 pytestmark = pytest.mark.slow
-TEXTS = ["a warm funny film", "", 'dull, and "stale"\nand tired', "a moving story \U0001f600"]
+TEXTS = ["a warm funny film", "映画はとても", 'dull, and "stale"\nand tired', "a moving story \U0001f600"]
 
 
 def predict(project: Path, *arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -34,7 +36,10 @@ def test_json_lines_from_standard_input(trained: Path) -> None:
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
     assert [line["text"] for line in shown] == TEXTS
+    assert [(line["line"], line["id"]) for line in shown] == [(number, 1) for number in range(1, 5)]
     assert [line["label"] for line in shown][::2] == ["good", "bad"]
+    assert [line["unknown_tokens"] for line in shown] == [0, 1, pytest.approx(0.29, abs=0.01), 0.25]
+    assert "1 of 4 texts are mostly of letters or words that the model does not know" in done.stderr
     assert sum(shown[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
@@ -46,19 +51,67 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 }
 
 
+ROWS = pl.DataFrame(
+    {
+        "review": TEXTS,
+        "label": ["x", None, "y", "z"],
+        "input_label": [1, 2, 3, 2**60],
+        "day": [date(2024, 1, 31), None, date(1, 1, 1), date(2025, 2, 28)],
+        "share": [0.1, None, 1e-300, -2.5],
+        "who\r": ["a\rb", "a\nb", 'a"b', " "],
+    }
+)
+NAMES = ["line", "review", "input_label", "input_input_label", "day", "share", "who\r"]
+OWN = ["label", "probability_bad", "probability_good", "truncated", "unknown_tokens"]
+
+
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_every_format_goes_in_and_comes_out(trained: Path, tmp_path: Path, suffix: str) -> None:
-    source, output = tmp_path / f"texts{suffix}", tmp_path / f"predictions{suffix}"
-    WRITERS[suffix](pl.DataFrame({"number": range(len(TEXTS)), "review": TEXTS}), source)
-    done = predict(trained, source, "--column", "review", "--output", output)
-    assert done.returncode == 0, done.stderr
-    found = READERS[suffix](output)
-    assert found["text"].fill_null("").to_list() == TEXTS
-    assert found["label"].to_list() == [row["label"] for row in OnnxClassifier(trained / "models/onnx").predict(TEXTS)]
-    if suffix != ".jsonl":
-        assert found.columns == ["text", "label", "probability_bad", "probability_good"]
-        assert (found["probability_good"] + found["probability_bad"]).to_list() == pytest.approx([1] * 4, abs=1e-5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, output.name])
+def test_every_format_goes_in_and_comes_out_with_all_columns(trained: Path, tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / f"texts{suffix}"
+    WRITERS[suffix](ROWS, source)
+    labels = [row["label"] for row in OnnxClassifier(trained / "models/onnx").predict(TEXTS)]
+    for form, read in READERS.items():
+        output = tmp_path / f"predictions{form}"
+        done = predict(trained, source, "--column", "review", "--output", output)
+        assert done.returncode == 0, done.stderr
+        found = read(output)
+        assert found.columns == [*NAMES, *OWN] if form != ".jsonl" else found.columns[:7] == NAMES
+        assert found["review"].to_list() == TEXTS
+        assert found["label"].to_list() == labels
+        assert found["input_input_label"].cast(pl.Int64).to_list() == ROWS["input_label"].to_list()
+        assert found["share"].cast(pl.Float64, strict=False).to_list() == ROWS["share"].to_list()
+        assert found["day"].cast(pl.String).fill_null("").to_list() == ["2024-01-31", "", "0001-01-01", "2025-02-28"]
+        assert found["who\r"].to_list() == ROWS["who\r"].to_list()
+        if suffix == form == ".parquet":
+            assert (
+                found.rename({"input_label": "label_", "input_input_label": "input_label"})
+                .select("input_label", "day", "share")
+                .equals(ROWS.select("input_label", "day", "share"))
+            )
+        line = found["line"].to_list()
+        assert line == ([1, 2, 3, 4] if suffix in (".jsonl", ".parquet") else [2, 4, 6, 8])
+    again = predict(trained, source, "--column", "review", "--output", tmp_path / "only.csv", "--only")
+    assert again.returncode == 0, again.stderr
+    assert pl.read_csv(tmp_path / "only.csv").columns == ["text", *OWN]
+    assert len([*tmp_path.iterdir()]) == 6
+
+
+def test_rows_of_unlike_keys_have_a_column_for_each(trained: Path, tmp_path: Path) -> None:
+    rows = [
+        {"text": "one", "a": 1, "b": [1, {"c": None}]},
+        {"text": "two", "a": 0.5, "z": True},
+        {"text": "three", "a": 2**70},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "b.csv").write_text("text,n,n,n_2\none,1,2,3\n", encoding="utf-8")
+    for form in (".csv", ".parquet"):
+        assert predict(trained, tmp_path / "a.jsonl", "--output", tmp_path / f"a{form}").returncode == 0
+    assert predict(trained, tmp_path / "b.csv", "--output", tmp_path / "b.jsonl").returncode == 0
+    expected = [["1", "0.5", str(2**70)], ['[1, {"c": null}]', None, None], [None, "true", None]]
+    assert [pl.read_csv(tmp_path / "a.csv", infer_schema=False)[name].to_list() for name in "abz"] == expected
+    table = pl.read_parquet(tmp_path / "a.parquet")
+    assert [table[name].to_list() for name in "abz"] == [*expected[:2], [None, True, None]]
+    assert {"n": "1", "n_3": "2", "n_2": "3"}.items() <= json.loads((tmp_path / "b.jsonl").read_text()).items()
 
 
 def parquet_of(texts: list[str | None]) -> bytes:
@@ -71,11 +124,14 @@ def parquet_of(texts: list[str | None]) -> bytes:
 MALFORMED = {
     "jsonl": (
         b'{"text": "one"}\n{"txt": "b"}\n{"text": 5}\n[1]\n{"text": "caf\xe9"}\n'
-        b'{"text": "\\ud800"}\n{\n\n{"text": "two"}\n',
-        [2, 3, 4, 5, 6, 7],
+        b'{"text": "\\ud800"}\n{\n\n{"text": "two"}\n{"text": " "}\n{"text": "a", "b": {"c": "\\ud800"}}\n',
+        [2, 3, 4, 5, 6, 7, 10, 11],
     ),
-    "csv": (b"id,text\n1,one\n2\n3,a,b\n4,caf\xe9\n\n6,two\n", [3, 4, 5]),
-    "parquet": (parquet_of(["one", None, "two"]), [2]),
+    "csv": (
+        b'id,text\n1,one\n2\n3,a,b\n4,caf\xe9\n\n6,two\n7,\n8,""\n9,"  "\n10,\x01\n\xe9,b\n',
+        [3, 4, 5, 8, 9, 10, 11, 12],
+    ),
+    "parquet": (parquet_of(["one", None, "two", "", "\u2003"]), [2, 4, 5]),
 }
 
 
@@ -112,6 +168,22 @@ def test_a_file_that_cannot_be_read_is_refused(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*predictions*"))
+
+
+def test_the_library_names_the_text_that_it_cannot_read(trained: Path) -> None:
+    model = OnnxClassifier(trained / "models/onnx")
+    unreadable: list[Any] = ["", " \t\x00", None, 5, ("a", "b"), "\ud800"]
+    for bad in unreadable:
+        with pytest.raises(ValueError, match=r"^text 2: expected "):
+            list(model.predict(["a", "b", bad]))
+
+
+def test_a_text_that_is_cut_is_counted(trained: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "a.csv"
+    texts.write_text("text\n" + "film " * 30 + "\n" + "film " * 31 + "\n", encoding="utf-8")
+    done = predict(trained, texts)
+    assert [json.loads(line)["truncated"] for line in done.stdout.splitlines()] == [False, True]  # of 32, two special
+    assert "1 of 2 texts were cut" in done.stderr
 
 
 def test_texts_are_read_as_they_are_needed(trained: Path) -> None:

@@ -99,6 +99,8 @@ def test_the_probe_of_numbers_fits_a_line() -> None:
     points = rng.normal(size=(300, 16)).astype(np.float32)
     probe = fit_probe(points, points[:, 0] * 3 + 7, 1000.0, "regression")
     assert probe.logits(points)[:, 0] == pytest.approx(points[:, 0] * 3 + 7, abs=0.01)
+    large = fit_probe(points, points[:, 0] * 300_000 + 1_000_000, 1000.0, "regression")
+    assert large.logits(points)[:, 0] == pytest.approx(points[:, 0] * 300_000 + 1_000_000, abs=1000)
 
 
 def test_the_texts_of_a_pair_have_the_token_types_of_the_tokenizer(base_model: Path) -> None:

@@ -18,6 +18,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.common import distributed
 from {{ cookiecutter.package_name }}.common.io import write_json
+from {{ cookiecutter.package_name }}.common.tasks import LABELS, unit_of
 from {{ cookiecutter.package_name }}.config import (
     FineTune,
     Lora,
@@ -81,13 +82,34 @@ def test_a_batch_holds_the_targets_of_its_rows(
     texts = pl.read_parquet(paths.split_table("validation"))["text"]
     table = pl.DataFrame({"text": texts, "label": pl.Series(labels, dtype=kind)})
     table.write_parquet(paths.split_table("validation"))
-    rows = batches.Rows("validation", store, task)
+    rows = batches.Rows("validation", store, task, LABELS)
     ids, mask, targets = rows.batch(np.array([2, 0]))
     assert targets.tolist() == [expected[2], expected[0]]
     assert str(targets.dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
     lengths = [len(rows.sequences[2]), len(rows.sequences[0])]
     assert ids.shape == mask.shape == (2, max(lengths))
     assert mask.sum(dim=1).tolist() == lengths
+
+
+def test_numbers_are_trained_in_a_unit_of_their_own(store: token_store.TokenStore) -> None:
+    numbers = [1_000_000.5, 1_300_000.0, 700_000.25]
+    texts = pl.read_parquet(paths.split_table("validation"))["text"]
+    pl.DataFrame({"text": texts, "label": numbers}).write_parquet(paths.split_table("validation"))
+    rows = batches.Rows("validation", store, "regression")
+    mean, deviation = np.mean(numbers), np.std(numbers)
+    assert rows.unit.mean == pytest.approx(mean)
+    assert 2**-0.5 < rows.unit.scale / deviation < 2**0.5
+    assert np.log2(rows.unit.scale) % 1 == 0
+    targets = rows.targets(np.arange(3))
+    assert targets * rows.unit.scale + rows.unit.mean == pytest.approx(numbers, rel=1e-7)
+    weight, bias = np.array([[3.0, -0.7]], dtype=np.float32), np.array([0.25], dtype=np.float32)
+    of_numbers = rows.unit.unfold(weight, bias)
+    vector = np.array([0.5, 2.0])
+    assert of_numbers[0] @ vector + of_numbers[1] == pytest.approx((weight @ vector + bias) * rows.unit.scale + mean)
+    again = rows.unit.fold(*of_numbers)
+    assert again[0].tolist() == weight.tolist()  # a power of two rounds nothing
+    assert again[1] == pytest.approx(bias)
+    assert unit_of([1, 2, 3], "single_label") == LABELS
 
 
 def test_the_order_of_the_rows_follows_from_seed_and_epoch() -> None:

@@ -4,9 +4,7 @@ import sys
 from typing import Any
 
 from {{ cookiecutter.package_name }}.paths import METRICS, PARAMS
-from tools.shared import dvc_json, flat, run, scores_in, table
-
-SHIPPED = "onnx_int8"
+from tools.shared import dvc_json, flat, run, scores_in, shipped_in, table
 
 
 def main() -> int:
@@ -37,7 +35,8 @@ def line(name: str, data: dict[str, Any], scores: list[str], before: dict[str, A
 
 def metrics_of(data: dict[str, Any]) -> dict[str, Any]:
     """What was measured of the shipped model; empty before its evaluation."""
-    return data.get("metrics", {}).get(METRICS.as_posix(), {}).get("data", {}).get(SHIPPED, {})
+    models = data.get("metrics", {}).get(METRICS.as_posix(), {}).get("data", {})
+    return models.get(shipped_in(models), {})
 
 
 def params_of(data: dict[str, Any] | None) -> dict[str, Any]:

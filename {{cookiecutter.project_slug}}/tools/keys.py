@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dvc.config import Config
 
+from tools.shared import run
+
 PATTERNS = {
     "an AWS access key": r"(^|[^A-Za-z0-9])(AKIA|ASIA)[A-Z0-9]{16}([^A-Za-z0-9]|$)",
     "an AWS secret key": r"(aws_)?secret_?(access_?)?key[\"' ]*[:=][\"' ]*[A-Za-z0-9/+_-]{30,}",
@@ -63,4 +65,4 @@ def secrets_of_this_checkout() -> set[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

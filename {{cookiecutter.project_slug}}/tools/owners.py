@@ -13,7 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
-from tools.shared import git
+from tools.shared import git, run
 
 LARGEST = 1_000_000
 POINTER = "version https://git-lfs.github.com/spec/v1"
@@ -117,4 +117,4 @@ def pointers_read_as_data(paths: list[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

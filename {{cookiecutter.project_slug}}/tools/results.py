@@ -34,6 +34,7 @@ def show() -> None:
     rows = [
         (name, *(with_interval(metrics[key], score) for score in scores), f"{megabytes_of(path):>9}", str(path))
         for key, (name, path) in MODELS.items()
+        if key in metrics
     ]
     print(table(("model", *(NAMES.get(score, score) for score in scores), f"{'size':>9}", "file"), rows))
 

@@ -1,32 +1,20 @@
-"""What the tools share: Git's output, stale stages, tables, private folders, and how a command ends."""
+"""What the tools share: Git's output, stale stages, tables and private folders; `run` ends a command."""
 
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.errors import UserError, run_command
 
+run = run_command
 PRIVATE = Path(".tools")  # what tools keep in this checkout; neither Git nor DVC looks into it
 ABSENT = {"deleted", "not in cache"}  # as DVC calls what is not here
-
-
-def run(work: Callable[[], int | None], *also: type[Exception]) -> int:
-    """The exit code of the work; 1 after a user's mistake (or an error of `also`), 130 when stopped."""
-    try:
-        return work() or 0
-    except (UserError, *also) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
 
 
 def git(
@@ -106,6 +94,11 @@ def edited(path: Path) -> Iterator[Any]:
     yield values
     with path.open("w", encoding="utf-8", newline="\n") as file:
         yaml.dump(values, file)
+
+
+def shipped_in(models: Container[str]) -> str:
+    """The shipped one of the measured models: int8 where there is one."""
+    return "onnx_int8" if "onnx_int8" in models else "onnx_fp32"
 
 
 def scores_in(metrics: Iterable[str]) -> list[str]:

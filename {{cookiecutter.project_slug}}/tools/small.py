@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.shared import PRIVATE, git
+from tools.shared import PRIVATE, git, run
 
 PLACE = PRIVATE / "small"
 MODEL = Path("small/model")
@@ -60,4 +60,4 @@ def commit(message: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -7,13 +7,12 @@ The parameters are validated and the process is set up before the stage is impor
 number of threads and instruction sets while they load.
 """
 
-import errno
 import importlib
 import sys
 
 from .common.determinism import set_up_process
 from .config import STAGES, load_params
-from .errors import UserError
+from .errors import run_command
 
 WITHOUT_COMPUTE = ("fetch", "prepare")
 
@@ -24,29 +23,15 @@ def main() -> int:
     if stage not in STAGES or (only and stage != "fetch") or not {*only} <= {"data", "model"}:
         print(f"usage: python -m {__package__} {'|'.join(STAGES)} (or fetch data, fetch model)", file=sys.stderr)
         return 2
-    try:
-        params = load_params()
-        if stage not in WITHOUT_COMPUTE:
-            set_up_process(params.compute)
-        importlib.import_module(f".stages.{stage}", __package__).run(params, *only)
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; `dvc repro` goes on from here", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if not disk_is_full(error):
-            raise
-        print("error: the disk is full; free some space, then `dvc repro` goes on from here", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: run(stage, *only), stopped="stopped; `dvc repro` goes on from here")
 
 
-def disk_is_full(error: BaseException) -> bool:
-    """Whether a write failed for lack of space; torch and safetensors report it in messages of their own."""
-    messages = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
-    return getattr(error, "errno", None) == errno.ENOSPC or any(message in str(error) for message in messages)
+def run(stage: str, *only: str) -> None:
+    """Run a stage. Raises UserError."""
+    params = load_params()
+    if stage not in WITHOUT_COMPUTE:
+        set_up_process(params.compute)
+    importlib.import_module(f".stages.{stage}", __package__).run(params, *only)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from . import paths
-from .errors import UserError
+from .errors import UserError, run_command
 
 Task = Literal["single_label", "multi_label", "regression", "pair"]
 STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
@@ -158,6 +158,7 @@ class ExportOnnx(Block):
     opset: Annotated[int, Field(ge=18, le=23)]
     fused: Literal["auto"] | bool
     max_logit_difference: Positive
+    int8: bool
     max_int8_drop: Fraction
 
 
@@ -233,8 +234,11 @@ def _in_one_line(problem: Any) -> str:
     return f"  {key or 'the file'}: {short.get(problem['type'], found)}"
 
 
+def main() -> int:
+    """Check `params.yaml`; 0 when it is as it should be."""
+    load_params()
+    return 0
+
+
 if __name__ == "__main__":
-    try:
-        load_params()
-    except UserError as mistake:
-        sys.exit(f"error: {mistake}")
+    sys.exit(run_command(main))

@@ -1,8 +1,120 @@
-"""A user's mistake, in one message: what was expected, what was found, what fixes it."""
+"""A user's mistake, in one message: what was expected, what was found, what fixes it. And how every command ends."""
+
+import errno
+import io
+import os
+import select
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple
 
 
 class UserError(Exception):
-    """Something the user can fix. It is printed without a traceback; bugs keep theirs."""
+    """Something the user can fix. It is printed without a traceback; that of a bug is in a log."""
 
     def __init__(self, problem: str, *, expected: str, found: str, fix: str) -> None:
         super().__init__(f"{problem}\n  expected: {expected}\n  found:    {found}\n  fix:      {fix}")
+
+
+class Cause(NamedTuple):
+    """What is said about an error that no stage and no tool foresaw."""
+
+    problem: str
+    expected: str
+    fix: str
+
+
+AGAIN = "then type the same again"
+BUG = Cause("this command has a bug", "a result, or a message about what to change", "report it with the log below")
+DISK_FULL = Cause("the disk is full", "space for what is written", f"free some (df -h .), {AGAIN}")
+MEMORY = Cause("memory is used up", "less work at once", "lower the size of batches or the longest text")
+MISSING = Cause("a file is missing", "every file where it was", f"see whether the path is right (ls -l), {AGAIN}")
+PERMISSION = Cause(
+    "a permission is missing", "files that you may read, folders that you may write", "ls -ld shows who may"
+)
+READ_ONLY = Cause("the disk is read-only", "a folder that you may write", "work in a folder that you may write")
+PACKAGE = Cause("a package is missing", "the packages of requirements.lock", "make setup, then . .venv/bin/activate")
+REFUSED = Cause("the system, or a program, refused", "a call that succeeds", f"do what its words above name, {AGAIN}")
+BY_NUMBER = {
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: DISK_FULL,
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
+    errno.EROFS: READ_ONLY,
+    errno.ENOENT: MISSING,
+    errno.ENOMEM: MEMORY,
+}
+BY_TYPE = {  # and what derives from it; by name, because this module imports no library
+    "MemoryError": MEMORY,
+    "OutOfMemoryError": MEMORY,
+    "ModuleNotFoundError": PACKAGE,
+    "CalledProcessError": REFUSED,
+    "DvcException": REFUSED,
+    "BotoCoreError": REFUSED,
+    "ClientError": REFUSED,
+    "OSError": REFUSED,
+}
+# torch and safetensors report a full disk in messages of their own.
+OF_A_FULL_DISK = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
+
+
+def run_command(work: Callable[[], int | None], *also: type[Exception], stopped: str = "stopped") -> int:
+    """The exit code of a command's work, which never ends in a traceback.
+
+    1 after a user's mistake, an error of `also`, or one that nobody foresaw, each as one message; 130 when stopped. 0
+    when the reader of standard output has read enough, as `head` does.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in another encoding stops no command
+    try:
+        code = work() or 0
+        sys.stdout.flush()
+        return code
+    except (UserError, *also) as mistake:
+        message = str(mistake)
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return 130
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 0
+        message = _unforeseen(error)
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is the broken pipe. What is left of it then goes nowhere, without another error."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # asks for errors alone
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
+def _unforeseen(error: Exception) -> str:
+    """The cause's own words, what may be done, and where the traceback is kept."""
+    cause = cause_of(error)
+    found = str(error).strip().replace("\n", "\n            ")
+    message = UserError(cause.problem, expected=cause.expected, found=f"{type(error).__name__}: {found}", fix=cause.fix)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix=f"{__package__}-", suffix=".log", delete=False
+        ) as log:
+            log.write(f"{sys.argv}\n")
+            traceback.print_exception(error, file=log)
+        return f"{message}\n  log:      {log.name}"
+    except OSError:  # nowhere to write a log: what a bug needs is printed, what a full disk needs was said
+        return f"{message}\n{''.join(traceback.format_exception(error)) if cause is BUG else ''}"
+
+
+def cause_of(error: Exception) -> Cause:
+    """What caused an error: by its number, its type, or its message."""
+    if any(message in str(error) for message in OF_A_FULL_DISK):
+        return DISK_FULL
+    if isinstance(error, OSError) and error.errno in BY_NUMBER:
+        return BY_NUMBER[error.errno]
+    return next((BY_TYPE[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in BY_TYPE), BUG)

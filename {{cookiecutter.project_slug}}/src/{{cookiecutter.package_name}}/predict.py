@@ -4,16 +4,18 @@ python -m {{ cookiecutter.package_name }}.predict --text "A warm, funny film."
 python -m {{ cookiecutter.package_name }}.predict film.csv --output a.csv
 
 The texts come from a file (JSON Lines, CSV, TSV or Parquet, by its name) or from JSON Lines on standard input. The
-answers go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. A malformed row is
-reported with its line and left out; the rest goes on. The command ends with 0 when every line was answered or stands in
-the file of --rejects, else with 1.
+predictions go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. Each row has
+its line, all columns of the input, then the prediction; an input's column that is called like one of a prediction gets
+`input_` before its name. A malformed row, or one without text, is reported with its line and left out; the rest goes
+on. The command ends with 0 when every line was predicted or stands in the file of --rejects, else with 1.
 """
 
 import argparse
-import csv
 import json
 import os
+import re
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,25 +24,23 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from . import paths
-from .errors import UserError
-from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier
-from .inference.outputs import Answer, Answers
-from .tables import Column, MalformedRow, read_rows
-from .tables.files import DELIMITERS, format_of
-from .tables.rows import kind_of
+from .errors import UserError, run_command
+from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier, require_text
+from .inference.outputs import Answer
+from .tables import Column, MalformedRow, Record, read_rows
+from .tables.files import FORMATS
+from .tables.writer import Row, write_json_lines, write_rows
 from .text.tokenization import Text
+
+OWN = r"line|labels?|value|probabilit(ies|y_.*)|truncated|unknown_tokens"  # the columns of a prediction
+MOSTLY = 0.5  # share of unknown tokens
+
+Source = tuple[Text, Record | None]
 
 
 def main() -> int:
-    """Answer every text of the source. 0 when nothing was lost, 1 after a user's mistake, 130 when stopped."""
-    arguments = parse()
-    try:
-        return run(arguments)
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    """Predict for every text of the source; 0 when nothing was lost."""
+    return run_command(lambda: run(parse()))
 
 
 def parse() -> argparse.Namespace:
@@ -52,34 +52,70 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--column", default="text", help="column or key of the texts; default: %(default)s")
     parser.add_argument("--second-text", help="of a pair")
     parser.add_argument("--second-column", default="second_text", help="of pairs; default: %(default)s")
-    parser.add_argument("--output", type=Path, help="file of the answers; default: standard output")
+    parser.add_argument("--output", type=Path, help="file of the predictions; default: standard output")
+    parser.add_argument("--only", action="store_true", help="write text and prediction, no line and no other column")
     parser.add_argument("--rejects", type=Path, help="file for the malformed rows")
-    parser.add_argument("--model", choices=MODELS, default="int8", help="default: %(default)s")
-    parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--model", choices=MODELS, help="default: int8 where it is shipped")
+    parser.add_argument("--threads", type=int, help="default: all cores that this process may use")
     parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS, help="largest batch; default: %(default)s")
     parser.add_argument("--directory", type=Path, default=paths.ONNX, help="of the model; default: %(default)s")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer what the arguments name; 0 when nothing was lost."""
+    """Predict what the arguments name; 0 when nothing was lost."""
+    require_files(arguments)
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
-    source = texts_of(arguments, pairs=classifier.task == "pair")
+    report = Report()
     with (arguments.rejects or Path(os.devnull)).open("w", encoding="utf-8") as file:
-        rejects = Rejects(file)
-        answers = tqdm(classifier.predict(rejects.without(source)), desc="predict", unit="text", disable=None)
+        source = report.without_malformed(texts_of(arguments, pairs=classifier.task == "pair"), file)
+        predictions = report.counted(predicted(classifier, source))
+        rows = (row_of(*pair) for pair in tqdm(predictions, desc="predict", unit="text", disable=None))
         if arguments.output is None:
-            write_json_lines(answers, sys.stdout)
+            write_json_lines(rows, sys.stdout)
         else:
-            write_answers(answers, arguments.output, classifier.answers)
-    if rejects.count:
-        kept = f"see {arguments.rejects}" if arguments.rejects else "keep them with --rejects FILE"
-        print(f"{rejects.count} lines were left out; {kept}", file=sys.stderr)
-    return 1 if rejects.count and arguments.rejects is None else 0
+            write_table(rows, arguments, classifier)
+    report.show(arguments.rejects)
+    return 1 if report.rejects and arguments.rejects is None else 0
 
 
-def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | MalformedRow]:
-    """The texts, or pairs of them, that the arguments name."""
+def require_files(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work, files that cannot be written, and one file for two purposes."""
+    output, rejects, source = arguments.output, arguments.rejects, arguments.file
+    if output and output.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"the format of --output {output} is not known",
+            expected=f"a name that ends in {', '.join(FORMATS)}",
+            found=output.suffix or "no ending",
+            fix=f"--output {output.with_suffix('.csv')}, which spreadsheets open too; or leave it out for JSON Lines",
+        )
+    for option, path in (("--output", output), ("--rejects", rejects)):
+        if path and not path.parent.is_dir():
+            raise UserError(
+                f"{option} {path} cannot be written",
+                expected=f"a folder {path.parent}",
+                found="no such folder",
+                fix=f"mkdir -p '{path.parent}', then type the same again",
+            )
+        if path and path.is_dir():
+            raise UserError(
+                f"{option} {path} cannot be written",
+                expected="the name of a file",
+                found="a folder",
+                fix=f"name a file in it: {option} '{path / 'predictions.csv'}'",
+            )
+    given = [path.resolve() for path in (source, output, rejects) if path]
+    if len(set(given)) < len(given):
+        raise UserError(
+            "one file cannot be two of texts, --output and --rejects",
+            expected="different files",
+            found=", ".join(map(str, given)),
+            fix="name another for --output or --rejects",
+        )
+
+
+def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source | MalformedRow]:
+    """The texts, or pairs of them, that the arguments name, each with its row."""
     if (arguments.second_text is not None) != (pairs and arguments.text is not None):
         raise UserError(
             "the model reads pairs of texts" if pairs else "the model reads one text at a time",
@@ -87,76 +123,98 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Text | M
             found="one without the other" if pairs else "--second-text",
             fix="give both" if pairs else "leave --second-text out",
         )
+
+    def source_of(*values: Any) -> Source:
+        record, *parts = (None, *values) if arguments.only or arguments.text is not None else values
+        text = tuple(parts) if pairs else parts[0]
+        require_text(text, pairs=pairs)
+        return text, record
+
     if arguments.text is not None:
-        return [(arguments.text, arguments.second_text) if pairs else arguments.text]
+        typed = [arguments.text, arguments.second_text] if pairs else [arguments.text]
+        try:  # what was typed is UTF-8, whatever the locale made of its bytes
+            return [source_of(*(os.fsencode(text).decode(errors="surrogateescape") for text in typed))]
+        except ValueError as error:
+            expected, _, found = str(error).removeprefix("expected ").partition(", found ")
+            raise UserError("--text cannot be read", expected=expected, found=found, fix="give some words") from None
     columns = [Column(arguments.column, "--column"), Column(arguments.second_column, "--second-column")]
-    return read_rows(arguments.file or sys.stdin.buffer, columns if pairs else columns[:1], text_of)
+    source = arguments.file or sys.stdin.buffer
+    return read_rows(source, columns if pairs else columns[:1], source_of, whole=not arguments.only)
 
 
-def text_of(*values: Any) -> Text:
-    """The text of a row, or its pair of texts. Raises ValueError for another value."""
-    for value in values:
-        if not isinstance(value, str):
-            raise ValueError(f"expected text, found {kind_of(value)}")
-    return (values[0], values[1]) if len(values) > 1 else values[0]
+def predicted(classifier: OnnxClassifier, source: Iterable[Source]) -> Iterator[tuple[Answer, Record | None]]:
+    """The prediction for each text, with the row of the text."""
+    waiting: deque[Record | None] = deque()
+
+    def texts() -> Iterator[Text]:
+        for text, record in source:
+            waiting.append(record)
+            yield text
+
+    for answer in classifier.predict(texts()):
+        yield answer, waiting.popleft()
 
 
-class Rejects:
-    """The malformed rows: counted, reported on standard error, and written to a file as JSON Lines."""
+def row_of(answer: Answer, record: Record | None) -> Row:
+    """A row of the output: the line, the input's columns and the prediction; or the text and its prediction."""
+    if record is None:
+        return answer
+    own = {name: value for name, value in answer.items() if name not in ("text", "second_text")}
+    return {"line": record.line, **{column_of(name): value for name, value in record.cells.items()}, **own}
 
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-        self.count = 0
 
-    def without(self, source: Iterable[Text | MalformedRow]) -> Iterator[Text]:
-        """The texts of the source, without the malformed rows."""
+def column_of(name: str) -> str:
+    """What a column of the input is called in the output, different for different columns."""
+    return f"input_{name}" if re.fullmatch(f"(input_)*({OWN})", name) else name
+
+
+def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: OnnxClassifier) -> None:
+    """Write the rows into the file of --output; the columns of Parquet keep their types in Parquet."""
+    types = {}
+    if arguments.file and not arguments.only and {arguments.file.suffix, arguments.output.suffix} == {".parquet"}:
+        import polars as pl
+
+        types = {column_of(name): kind for name, kind in pl.read_parquet_schema(arguments.file).items()}
+    if arguments.output.suffix.lower() not in (".jsonl", ".ndjson"):
+        rows = map(classifier.answers.flat, rows)
+    first = {"text": str} if arguments.only else {"line": int}
+    write_rows(rows, arguments.output, first | classifier.answers.columns(), types)
+
+
+class Report:
+    """What is counted while the rows pass, and reported on standard error."""
+
+    def __init__(self) -> None:
+        self.rejects = self.texts = self.truncated = self.unknown = 0
+
+    def without_malformed(self, source: Iterable[Source | MalformedRow], file: TextIO) -> Iterator[Source]:
+        """The source without its malformed rows, which are reported and written to the file as JSON Lines."""
         for item in source:
             if not isinstance(item, MalformedRow):
                 yield item
                 continue
-            self.count += 1
+            self.rejects += 1
             print(f"line {item.line} is left out: {item.reason}", file=sys.stderr)
-            self.file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+            file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
 
+    def counted(self, pairs: Iterable[tuple[Answer, Record | None]]) -> Iterator[tuple[Answer, Record | None]]:
+        """The same pairs."""
+        for answer, record in pairs:
+            self.texts += 1
+            self.truncated += answer["truncated"]
+            self.unknown += answer["unknown_tokens"] > MOSTLY
+            yield answer, record
 
-def write_json_lines(answers: Iterable[Answer], file: TextIO) -> None:
-    """One JSON object per line."""
-    for answer in answers:
-        file.write(json.dumps(answer, ensure_ascii=False) + "\n")
-
-
-def write_answers(answers: Iterable[Answer], path: Path, form: Answers) -> None:
-    """Write JSON Lines, CSV, TSV or Parquet, by the file's name; to a file beside `path` first, then rename."""
-    suffix = format_of(path)
-    beside = path.with_name(f".{path.name}.partial")
-    columns = form.columns()
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            if suffix in DELIMITERS:
-                rows = csv.writer(file, delimiter=DELIMITERS[suffix], lineterminator="\n")
-                rows.writerow(columns)
-                rows.writerows(map(form.cells, answers))
-            elif suffix == ".parquet":
-                write_json_lines((dict(zip(columns, form.cells(one), strict=True)) for one in answers), file)
-            else:
-                write_json_lines(answers, file)
-        if suffix == ".parquet":
-            _to_parquet(beside, columns)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _to_parquet(path: Path, columns: dict[str, type]) -> None:
-    """Make Parquet of JSON Lines: it is written by columns, and memory is not to grow with the rows."""
-    import polars as pl
-
-    lines = path.rename(f"{path}.lines")
-    try:
-        schema = {name: pl.DataType.from_python(kind) for name, kind in columns.items()}
-        pl.scan_ndjson(lines, schema=schema).sink_parquet(path)
-    finally:
-        lines.unlink()
+    def show(self, kept: Path | None) -> None:
+        """Print what was not as it should be."""
+        if self.truncated:
+            print(f"{self.truncated} of {self.texts} texts were cut: the model reads their beginning", file=sys.stderr)
+        if self.unknown:
+            found = f"{self.unknown} of {self.texts} texts are mostly of letters or words that the model does not know"
+            print(found, file=sys.stderr)
+        if self.rejects:
+            where = f"see {kept}" if kept else "keep them with --rejects FILE"
+            print(f"{self.rejects} lines were left out; {where}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Whatever loads a model verifies its manifest first. That matters most for the pr
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,14 @@ def write_manifest(directory: Path, facts: Mapping[str, Any]) -> None:
     write_json(directory / MANIFEST, manifest | {"digest": _digest(manifest)})
 
 
-def verified_manifest(directory: Path, needed: tuple[str, ...] = ()) -> dict[str, Any]:
+Names = tuple[str, ...]
+
+
+def verified_manifest(directory: Path, needed: Names | Callable[[Collection[str]], Names] = ()) -> dict[str, Any]:
     """The facts, after every file that is there was checked. Raises UserError for a changed or a missing needed one.
 
-    With an ONNX file the weights beside it are needed, if the manifest names them.
+    needed: their names, or what chooses them from those of all files. With an ONNX file the weights beside it are
+    needed, if the manifest names them.
     """
     path = directory / MANIFEST
     if not path.exists():
@@ -43,6 +47,7 @@ def verified_manifest(directory: Path, needed: tuple[str, ...] = ()) -> dict[str
         raise _changed(path, "a manifest as this project writes it", f"{type(error).__name__}: {error}") from None
     if digest != _digest(manifest):
         raise _changed(path, f"digest {digest}", _digest(manifest))
+    needed = needed(files) if callable(needed) else needed
     for name in sorted(files.keys() | set(needed)):
         path = directory / name
         found = sha256_of(path) if path.exists() else "no such file"

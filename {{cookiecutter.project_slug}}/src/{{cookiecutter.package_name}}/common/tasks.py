@@ -6,11 +6,14 @@ multi_label   any number of labels for each text
 regression    a number for each text
 """
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import polars as pl
 
     from ..config import Task
@@ -43,6 +46,42 @@ def targets_of(column: "pl.Series", task: "Task", labels: int) -> np.ndarray:
     rows = np.repeat(np.arange(len(column)), column.list.len().to_numpy())
     targets[rows, column.list.explode(empty_as_null=False).to_numpy()] = 1
     return targets
+
+
+class Unit(NamedTuple):
+    """The unit in which a model is trained: a target is `(number - mean) / scale` in it. 0 and 1 change nothing."""
+
+    mean: float
+    scale: float
+
+    def targets(self, targets: np.ndarray) -> np.ndarray:
+        """The targets in this unit; labels stay what they are."""
+        return targets if self == LABELS else ((targets.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+
+    def unfold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The weight and bias of a linear layer that predicts in this unit, for one that predicts the numbers."""
+        return weight * self.scale, bias.astype(np.float64) * self.scale + self.mean
+
+    def fold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The reverse."""
+        return weight / self.scale, (bias.astype(np.float64) - self.mean) / self.scale
+
+
+LABELS = Unit(0.0, 1.0)
+
+
+def unit_of(targets: "Iterable[float]", task: "Task") -> Unit:
+    """The unit for these training targets: their mean, and the power of two nearest to their standard deviation.
+
+    A power of two because dividing by it rounds nothing, so that a head keeps the bits of its weights in either unit.
+    The sums are exact (`fsum`): no number of threads and no instruction set changes them.
+    """
+    if task != "regression":
+        return LABELS
+    numbers = [float(number) for number in targets]
+    mean = math.fsum(numbers) / len(numbers)
+    deviation = math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / len(numbers))
+    return Unit(mean, 2.0 ** round(math.log2(deviation)))
 
 
 def values_of(task: "Task", logits: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from ..errors import UserError
 from .labels import names_in
 
 QUANTILES = (0, 50, 90, 99, 100)
+LARGEST = 1e30  # of a target: float32 ends at 3.4e38, and its square is summed
+SMALLEST_SPREAD = 1e-4  # of the targets, as a share of the largest: float32 has 7 digits, the last are the model's
 SHOWN = 10
 
 
@@ -89,7 +91,14 @@ def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
 def check_targets(train: Mapping[str, Any]) -> None:
     """Refuse a regression whose training rows all have one number; `train` is their profile."""
     target = train.get("target")
-    if target and target["p0"] == target["p100"]:
+    if not target:
+        return
+    low, high = target["p0"], target["p100"]
+    largest = max(abs(low), abs(high))
+    if largest > LARGEST or 0 < high - low < SMALLEST_SPREAD * largest:
+        found, fix = f"numbers from {low} to {high}", "subtract a number from all of them, and divide by another"
+        raise _refusal("float32 cannot hold the targets", "numbers that differ in their first 4 digits", found, fix)
+    if low == high:
         found, fix = f"{target['p0']} in every training row", "set prepare.label_column in params.yaml"
         raise _refusal("there is nothing to tell apart", "numbers that differ", found, fix)
 

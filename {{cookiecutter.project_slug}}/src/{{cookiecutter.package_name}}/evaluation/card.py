@@ -24,7 +24,6 @@ MODELS = {
     "onnx_fp32": "ONNX fp32",
     "onnx_int8": "ONNX int8",
 }
-SHIPPED = ("onnx_fp32", "onnx_int8")
 # The scores of the card: the name of each there, and on the hub.
 SCORES: dict[Task, dict[str, tuple[str, str]]] = {
     "single_label": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
@@ -61,7 +60,8 @@ def model_card(params: Params, reports: Reports) -> str:
             params=params,
             base_model=address_of(params.fetch.model),
             data=address_of(params.fetch.data),
-            models=MODELS,
+            models=models_of(reports),
+            shipped=[*models_of(reports)][-1],
             scores={score: name for score, (name, _) in SCORES[params.task].items()},
             parameters=parameters(params, reports.trained),
         )
@@ -73,6 +73,11 @@ def model_card(params: Params, reports: Reports) -> str:
             fix="correct the template, then dvc repro",
         ) from error
     return f"{card}\n"
+
+
+def models_of(reports: Reports) -> dict[str, str]:
+    """The models that were measured, and what the card calls them; the last is the shipped one."""
+    return {model: title for model, title in MODELS.items() if model in reports.metrics}
 
 
 def front_matter(params: Params, reports: Reports) -> ModelCardData:
@@ -97,7 +102,8 @@ def front_matter(params: Params, reports: Reports) -> ModelCardData:
                 metric_name=f"{name}, {MODELS[model]}",
                 metric_value=reports.metrics[model][score],
             )
-            for model in SHIPPED
+            for model in models_of(reports)
+            if model.startswith("onnx")
             for score, (name, kind) in scores.items()
         ],
     )

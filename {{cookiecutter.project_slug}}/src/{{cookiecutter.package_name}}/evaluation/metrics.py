@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from ..common.tasks import decisions_of
 from ..config import Task
-from ..modeling.scores import DECIMALS, Scorer, rounded, scorer
+from ..modeling.scores import DECIMALS, Scorer, bootstrap_weights, rounded, scorer
 from ..text.tokenization import Text, texts_of
 
 # From so many discordant rows on the mid-p: the exact test rejects too rarely there (Fagerland, Lydersen and Laake
@@ -24,9 +24,7 @@ KEY_BYTES = 16
 
 def bootstrap_intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals of every score over rows drawn with replacement (Efron 1979)."""
-    rng = np.random.default_rng(seed)
-    drawn = (np.bincount(rng.integers(0, rows, rows), minlength=rows) for _ in range(samples))
-    found = [score(weights.astype(np.float64)) for weights in drawn]
+    found = [score(weights) for weights in bootstrap_weights(rows, samples, seed=seed)]
     bounds = {name: np.quantile([sample[name] for sample in found], [0.025, 0.975]) for name in found[0]}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 

@@ -1,6 +1,6 @@
 """Load and run the shipped ONNX model: onnxruntime, tokenizers and numpy, nothing else."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -9,15 +9,18 @@ import numpy as np
 import onnxruntime
 from onnxruntime import InferenceSession, RunOptions
 
+from ..common.cores import usable_cores
 from ..common.manifest import verified_manifest
 from ..common.tasks import output_size, values_of
+from ..errors import UserError
 from ..text.cleaning import clean
-from ..text.tokenization import Text, encode, load_tokenizer, pad, sorted_batches
+from ..text.tokenization import Coverage, Text, encode, encode_with_coverage, load_tokenizer, pad, sorted_batches
 from .outputs import Answer, Answers
 
 Model = Literal["fp32", "int8"]
 
 TOKENIZER = "tokenizer.json"
+# The last of those that are shipped is the one to use.
 MODELS: dict[Model, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}  # as transformers.js names them
 BATCH_TOKENS = 1024
 SPIN_MICROSECONDS = "50"  # bridges the gap between two operators; a thread that waits longer yields its core
@@ -28,36 +31,89 @@ class OnnxClassifier:
     """Texts in, answers out."""
 
     def __init__(
-        self, directory: Path, model: Model = "int8", threads: int | None = None, batch_tokens: int = BATCH_TOKENS
+        self, directory: Path, model: Model | None = None, threads: int | None = None, batch_tokens: int = BATCH_TOKENS
     ) -> None:
-        """threads: None for all cores. Raises UserError when a file is not the one that the manifest names."""
-        manifest = verified_manifest(directory, (MODELS[model], TOKENIZER))
+        """model: None for int8 where it is shipped, else fp32. threads: None for all cores that this process may use.
+
+        Raises UserError when a file is not the one that the manifest names, and for numbers below 1.
+        """
+        for name, number in {"threads": threads, "batch-tokens": batch_tokens}.items():
+            if number is not None and number < 1:
+                raise UserError(
+                    f"{name} is out of range",
+                    expected="a whole number of at least 1",
+                    found=str(number),
+                    fix=f"name another, or leave --{name} out",
+                )
+        manifest = verified_manifest(directory, lambda files: (MODELS[chosen(model, files)], TOKENIZER))
+        self.model = chosen(model, manifest["files"])
         self.task = manifest["task"]
         self.labels: list[str] = manifest["labels"]
         self.answers = Answers(self.task, self.labels, manifest["label_separator"])
         self.batch_tokens = batch_tokens
         self.prefix: str = manifest["prefix"]
-        self.max_length: int = manifest["max_length"]
-        self.tokenizer = load_tokenizer(directory / TOKENIZER, self.max_length)
-        self.session = open_session(directory / MODELS[model], threads)
+        self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
+        self.session = open_session(directory / MODELS[self.model], threads)
 
-    def encode(self, texts: Sequence[Text]) -> list[tuple[Sequence[int], bool]]:
-        """The token ids of each text, and whether it was cut."""
-        sequences = encode(self.tokenizer, texts, self.prefix)
-        return [(ids, len(ids) >= self.max_length) for ids in sequences]
+    def encode(self, texts: Sequence[Text]) -> tuple[list[list[int]], list[Coverage]]:
+        """The token ids of each cleaned text, and how much of it the model reads."""
+        return encode_with_coverage(self.tokenizer, texts, self.prefix)
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
         """The predictions of each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
-        sequences = encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix)
+        return self._values_of(encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix))
+
+    def _values_of(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
         outputs = output_size(self.task, len(self.labels))
         return values_of(self.task, run_sorted(self.session, sequences, outputs, self.batch_tokens))
 
     def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
-        """The answer to each text or pair of texts, in order, as they come; `outputs.py` says how it looks."""
-        waiting = iter(texts)
+        """The answer to each text or pair of texts, in order, as they come; `outputs.py` says how it looks.
+
+        Raises ValueError with the index of the first text that `require_text` refuses.
+        """
+        waiting = enumerate(texts)
         while window := list(islice(waiting, WINDOW)):
-            for text, row in zip(window, self.values(window), strict=True):
-                yield self.answers.of(text, row)
+            for index, text in window:
+                try:
+                    require_text(text, pairs=self.task == "pair")
+                except ValueError as error:
+                    raise ValueError(f"text {index}: {error}") from None
+            sequences, coverage = self.encode([cleaned(text) for _, text in window])
+            for (_, text), row, covered in zip(window, self._values_of(sequences), coverage, strict=True):
+                yield self.answers.of(text, row, covered)
+
+
+def shipped(files: Collection[str]) -> list[Model]:
+    """The models among the files of a manifest, in the order of MODELS."""
+    return [model for model, file in MODELS.items() if file in files]
+
+
+def chosen(model: Model | None, files: Collection[str]) -> Model:
+    """The model that was asked for, or the one to use. Raises UserError for one that is not shipped."""
+    found = shipped(files) or list(MODELS)
+    if model and model not in found:
+        raise UserError(
+            f"the {model} model is not shipped",
+            expected=f"one of: {', '.join(found)}",
+            found=model,
+            fix="leave the model out, or set export_onnx.int8 to true in params.yaml and type make repro",
+        )
+    return model or found[-1]
+
+
+def require_text(text: object, *, pairs: bool) -> None:
+    """Raise ValueError unless it is a text, or the two of a pair, of which cleaning leaves something."""
+    parts = text if pairs and isinstance(text, (tuple, list)) else (text,)
+    if len(parts) != 1 + pairs:
+        raise ValueError(f"expected {'two texts' if pairs else 'one text'}, found {text!r:.60}")
+    for part in parts:
+        if not isinstance(part, str):
+            raise ValueError(f"expected text, found {'nothing' if part is None else repr(part)[:60]}")
+        if not clean(part):
+            raise ValueError(f"expected text, found {'only white space' if part else 'an empty one'}")
+        if not part.isascii() and any("\ud800" <= letter <= "\udfff" for letter in part):
+            raise ValueError("expected text in UTF-8, found half of a pair of surrogates, or other bytes")
 
 
 def cleaned(text: Text) -> Text:
@@ -66,12 +122,12 @@ def cleaned(text: Text) -> Text:
 
 
 def open_session(model: Path, threads: int | None = None) -> InferenceSession:
-    """An onnxruntime session on the CPU; threads: None for all cores."""
+    """An onnxruntime session on the CPU; threads: None for all cores that this process may use."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.use_deterministic_compute = True
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    # With no number onnxruntime takes all cores of the machine, and pins its threads to some that may be forbidden.
+    options.intra_op_num_threads = usable_cores() if threads is None else threads
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
     return InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
 from ..common.tasks import decisions_of
-from ..text.tokenization import Text
+from ..text.tokenization import Coverage, Text
 
 if TYPE_CHECKING:
     from ..config import Task
@@ -21,23 +21,25 @@ Answer = dict[str, Any]
 class Answers:
     """How the answers of one model look.
 
-    single_label  {"text": …, "label": …, "probabilities": {label: …}}
+    single_label  {"text": …, "label": …, "probabilities": {label: …}, "truncated": …, "unknown_tokens": …}
     pair          the same, with "second_text"
-    multi_label   {"text": …, "labels": […], "probabilities": {label: …}}; in a table the labels are joined
-    regression    {"text": …, "value": …}
+    multi_label   "labels": […] instead of "label"; in a table the labels are joined
+    regression    "value": … instead of label and probabilities
+
+    truncated: the model reads only the beginning of the text. unknown_tokens: the share that its vocabulary lacks.
     """
 
     task: "Task"
     labels: Sequence[str]
     separator: str
 
-    def of(self, text: Text, values: np.ndarray) -> Answer:
+    def of(self, text: Text, values: np.ndarray, coverage: Coverage) -> Answer:
         """The answer to a text from its values (outputs), see `tasks.values_of`."""
         answer: Answer = {"text": text} if isinstance(text, str) else {"text": text[0], "second_text": text[1]}
-        return answer | self.prediction(values)
+        return answer | self.prediction(values) | coverage._asdict()
 
     def prediction(self, values: np.ndarray) -> Answer:
-        """The same without the text."""
+        """The decision and its probabilities alone."""
         rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
             return {"value": rounded[0]}
@@ -49,18 +51,19 @@ class Answers:
         return decision | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
 
     def columns(self) -> dict[str, type]:
-        """The columns of a table of answers, and what they hold."""
-        texts: dict[str, type] = {"text": str, "second_text": str} if self.task == "pair" else {"text": str}
+        """The columns of a table of answers without their texts, and what they hold."""
+        coverage = dict(get_type_hints(Coverage))
         if self.task == "regression":
-            return texts | {"value": float}
+            return {"value": float} | coverage
         label = "labels" if self.task == "multi_label" else "label"
-        return texts | {label: str} | {f"probability_{label}": float for label in self.labels}
+        return {label: str} | {f"probability_{label}": float for label in self.labels} | coverage
 
-    def cells(self, answer: Answer) -> list[Any]:
-        """The row of a table with these columns."""
-        *first, last = answer.values()
-        if self.task == "regression":
-            return [*first, last]
-        if self.task == "multi_label":
-            first[-1] = self.separator.join(first[-1])
-        return [*first, *last.values()]
+    def flat(self, answer: Answer) -> Answer:
+        """The answer as the row of a table."""
+        row = {}
+        for name, value in answer.items():
+            if name == "probabilities":
+                row |= {f"probability_{label}": probability for label, probability in value.items()}
+            else:
+                row[name] = self.separator.join(value) if name == "labels" else value
+        return row

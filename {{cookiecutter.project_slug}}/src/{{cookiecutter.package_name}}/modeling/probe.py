@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import values_of
+from ..common.tasks import unit_of, values_of
 from ..config import Task
 from ..paths import PROBE_FILE
 from .classifier import LOSSES
@@ -64,8 +64,9 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
     from sklearn.linear_model import LogisticRegression, Ridge  # here: loading a probe does not need it
 
     if task == "regression":
-        ridge = Ridge(alpha=1 / c).fit(vectors, targets)
-        return _float32([ridge.coef_], [ridge.intercept_])
+        unit = unit_of(targets, task)
+        ridge = Ridge(alpha=1 / c).fit(vectors, unit.targets(targets))
+        return _float32(*unit.unfold(np.array([ridge.coef_]), np.array([ridge.intercept_])))
     logistic = LogisticRegression(C=c, max_iter=2000)
     if task == "multi_label":
         weight, bias = np.zeros((targets.shape[1], vectors.shape[1])), np.zeros(targets.shape[1])

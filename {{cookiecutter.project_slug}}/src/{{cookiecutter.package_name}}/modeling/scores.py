@@ -4,7 +4,7 @@ Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.ta
 stands in evaluation/metrics.py, so that a change there trains nothing again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,13 @@ def scores(task: Task, targets: np.ndarray, values: np.ndarray) -> dict[str, flo
     multi_label: micro_f1, macro_f1, exact_match. regression: r2, rmse and mae in the unit of the target.
     """
     return scorer(task, targets, values)(np.ones(len(targets)))
+
+
+def bootstrap_weights(rows: int, samples: int, *, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is drawn when as many are drawn with replacement (rows, float64), for each sample."""
+    rng = np.random.default_rng(seed)
+    for _ in range(samples):
+        yield np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
 def main_score(task: Task, targets: np.ndarray, values: np.ndarray) -> float:

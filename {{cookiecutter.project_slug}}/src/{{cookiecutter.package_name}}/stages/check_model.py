@@ -115,5 +115,6 @@ def export(model: Classifier, sequences: list[list[int]], expected: np.ndarray, 
                 found=f"a difference of {distance.max():.2g}",
                 fix="choose another model under fetch.model in params.yaml, or another export_onnx.opset",
             )
-        quantize(path, sequences, int8, params.compute.threads)
-        open_session(int8, params.compute.threads)
+        if params.export_onnx.int8:
+            quantize(path, sequences, int8, params.compute.threads)
+            open_session(int8, params.compute.threads)

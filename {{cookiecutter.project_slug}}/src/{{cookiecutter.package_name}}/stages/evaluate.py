@@ -1,4 +1,4 @@
-"""Measure the four models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model card."""
+"""Measure the models on the same test rows: the probe, torch, ONNX fp32 and ONNX int8; write the model card."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from ..config import Params
 from ..evaluation.card import Reports, model_card
 from ..evaluation.metrics import calibration_table, per_class_table, predictions, summary
 from ..evaluation.robustness import robustness
-from ..inference.classifier import MODELS, OnnxClassifier
+from ..inference.classifier import MODELS, OnnxClassifier, shipped
 from ..kernels import accelerate
 from ..modeling.fine_tuned import load_fine_tuned
 from ..modeling.forward import batched, run_over
@@ -40,9 +40,9 @@ def run(params: Params) -> None:
     rows = io.BytesIO()
     predictions(params.task, table, names, values).write_parquet(rows)
     write_bytes(paths.PREDICTIONS, rows.getvalue())
-    shipped = OnnxClassifier(paths.ONNX, "int8", params.compute.threads)
-    given, settings = values["onnx_int8"], params.evaluate
-    perturbed = robustness(params.task, shipped, texts, targets, given, settings=settings, seed=params.seed)
+    model = OnnxClassifier(paths.ONNX, threads=params.compute.threads)
+    given, settings = values[f"onnx_{model.model}"], params.evaluate
+    perturbed = robustness(params.task, model, texts, targets, given, settings=settings, seed=params.seed)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
         for name, content in tables(params, targets, values, names).items():
@@ -73,18 +73,18 @@ def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], n
     made = {"calibration": of_all_models(lambda found: calibration_table(task, targets, found, bins))}
     if task != "regression":
         made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, names))
-    shipped = values["onnx_int8"]
+    *_, last = values.values()
     if task == "regression":
-        pairs = zip(targets.tolist(), shipped[:, 0].tolist(), strict=True)
+        pairs = zip(targets.tolist(), last[:, 0].tolist(), strict=True)
         made["predictions"] = [{"actual": actual, "predicted": round(given, DECIMALS)} for actual, given in pairs]
     elif task != "multi_label":
-        pairs = zip(targets, shipped.argmax(axis=1), strict=True)
+        pairs = zip(targets, last.argmax(axis=1), strict=True)
         made["confusion_matrix"] = [{"actual": names[actual], "predicted": names[given]} for actual, given in pairs]
     return made
 
 
 def values_of_models(texts: Sequence[Text], params: Params) -> dict[str, np.ndarray]:
-    """The predictions of every model, rows x outputs, see `tasks.values_of`."""
+    """The predictions of every model, rows x outputs, see `tasks.values_of`; the last is the shipped one."""
     task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))
     model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, task)
@@ -92,18 +92,19 @@ def values_of_models(texts: Sequence[Text], params: Params) -> dict[str, np.ndar
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     over = batched(model, params.compute, params.text.max_length)
     logits = run_over(over, encode(tokenizer, texts, params.text.prefix), output="logits")
-    return {
+    values = {
         "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
         "torch": values_of(task, logits.astype(np.float64)),
-        "onnx_fp32": OnnxClassifier(paths.ONNX, "fp32", threads).values(texts),
-        "onnx_int8": OnnxClassifier(paths.ONNX, "int8", threads).values(texts),
     }
+    for name in shipped(verified_manifest(paths.ONNX)["files"]):
+        values[f"onnx_{name}"] = OnnxClassifier(paths.ONNX, name, threads).values(texts)
+    return values
 
 
 def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> Reports:
     """What the model card shows, from this and earlier stages."""
     files = {"probe": paths.PROBE_FILE, "torch": paths.FINE_TUNED / "model.safetensors"}
-    files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items()}
+    files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items() if f"onnx_{name}" in metrics}
     return Reports(
         labels=names,
         metrics=metrics,

@@ -11,10 +11,10 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import targets_of
+from ..common.tasks import Unit, targets_of, unit_of
 from ..config import Params
 from ..export import graph
-from ..export.parity import differences, hard_texts, report, require_parity
+from ..export.parity import differences, hard_texts, report, require_parity, scale_of
 from ..export.quantization import quantize
 from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
 from ..modeling.fine_tuned import load_fine_tuned
@@ -40,10 +40,11 @@ def run(params: Params) -> None:
         fp32.parent.mkdir()
         operators = graph.export(model, fp32, params.export_onnx.opset, fused=fused(params))
         del model  # quantization needs the memory
-        train = pl.scan_parquet(paths.split_table("train"))
-        step = max(1, train.select(pl.len()).collect().item() // CALIBRATION_ROWS)
-        calibration = encode(tokenizer, texts_of(train.gather_every(step).collect()), params.text.prefix)
-        quantize(fp32, calibration, int8, params.compute.threads)
+        if params.export_onnx.int8:
+            train = pl.scan_parquet(paths.split_table("train"))
+            step = max(1, train.select(pl.len()).collect().item() // CALIBRATION_ROWS)
+            calibration = encode(tokenizer, texts_of(train.gather_every(step).collect()), params.text.prefix)
+            quantize(fp32, calibration, int8, params.compute.threads)
         for name in (TOKENIZER, "tokenizer_config.json", "config.json"):
             shutil.copyfile(paths.FINE_TUNED / name, new / name)
         targets = targets_of(validation["label"], params.task, labels)
@@ -56,17 +57,25 @@ def check(
     new: Path, sequences: list[list[int]], texts: list[Text], expected: np.ndarray, targets: np.ndarray, params: Params
 ) -> dict[str, object]:
     """Compare the files just written with torch's logits (`expected`); the first rows are those that have targets."""
-    fp32, int8 = (open_session(new / file, params.compute.threads) for file in MODELS.values())
+    fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
-    require_parity(distance, relabelled, texts, params.export_onnx.max_logit_difference)
+    limit = params.export_onnx.max_logit_difference
+    distance = distance / scale_of(unit(params), expected, limit)
+    require_parity(distance, relabelled, texts, limit)
     real, outputs = sequences[: len(targets)], expected.shape[1]
-    logits = {
-        "torch": expected[: len(targets)],
-        "fp32": logits_fp32[: len(targets)],
-        "int8": run_sorted(int8, real, outputs),
-        "int8_alone": run_in_order(int8, real, outputs, size=1),
-    }
+    logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}
+    if params.export_onnx.int8:
+        int8 = open_session(new / MODELS["int8"], params.compute.threads)
+        logits |= {
+            "int8": run_sorted(int8, real, outputs),
+            "int8_alone": run_in_order(int8, real, outputs, size=1),
+        }
     return report(distance, relabelled, targets, logits, params.task, params.export_onnx)
+
+
+def unit(params: Params) -> Unit:
+    """The unit in which the model was trained."""
+    return unit_of(pl.read_parquet(paths.split_table("train"), columns=["label"])["label"], params.task)
 
 
 def fused(params: Params) -> bool:

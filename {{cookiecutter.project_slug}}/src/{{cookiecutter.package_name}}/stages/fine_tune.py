@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -12,6 +13,7 @@ from ..common.determinism import use_deterministic_kernels
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
+from ..common.tasks import Unit
 from ..config import Params
 from ..kernels import accelerate, trim
 from ..modeling.adapters import merge_adapters
@@ -30,21 +32,24 @@ def run(params: Params) -> None:
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
     store = open_store(params.text)
-    rows, validation = (Rows(split, store, params.task) for split in ("train", "validation"))
+    rows = Rows("train", store, params.task)
+    validation = Rows("validation", store, params.task, rows.unit)
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), inputs(), settings(params))
         directory = cache_directory(paths.CHECKPOINTS, name)
-    model = initial_model(params)
+    model = initial_model(params, rows.unit)
     whole = trim(model, params.compute, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
     if not distributed.on_rank_0():
         return
     del model  # one at a time in memory
     with new_directory(paths.FINE_TUNED) as new:
-        model = initial_model(params)
+        model = initial_model(params, rows.unit)
         model.load_state_dict(whole(load_file(directory / checkpoints.BEST)), strict=False)
         if params.fine_tune.lora:
             merge_adapters(model.encoder)
+        head = [weights.detach().numpy() for weights in (model.head.weight, model.head.bias)]
+        set_head(model, *rows.unit.unfold(*head))
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
         tokenizer, labels = paths.BASE_MODEL / "tokenizer.json", read_json(paths.LABELS)
         save_fine_tuned(model, tokenizer, labels, params.task, params.text, new)
@@ -67,13 +72,18 @@ def settings(params: Params) -> dict[str, object]:
     return params.model_dump(include=blocks) | {"processes": distributed.world_size()}
 
 
-def initial_model(params: Params) -> Classifier:
-    """The pretrained encoder under a head with the probe's weights."""
+def initial_model(params: Params, unit: Unit) -> Classifier:
+    """The pretrained encoder under a head with the probe's weights, which predicts in the unit."""
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
     spare_memory(model.encoder, params.fine_tune, params.seed)
     accelerate(model, params.compute, training=True)
-    with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(probe.weight))
-        model.head.bias.copy_(torch.from_numpy(probe.bias))
+    set_head(model, *unit.fold(probe.weight, probe.bias))
     return model
+
+
+@torch.no_grad()
+def set_head(model: Classifier, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Give the head these weights (outputs x size) and this bias (outputs)."""
+    model.head.weight.copy_(torch.from_numpy(weight))
+    model.head.bias.copy_(torch.from_numpy(bias))

@@ -12,27 +12,28 @@ from .files import DELIMITERS, format_of, opened
 from .parquet_reader import read_parquet
 from .rows import Column as Column
 from .rows import MalformedRow as MalformedRow
+from .rows import Record as Record
 from .text_reader import read_csv, read_json_lines
 
 Row = TypeVar("Row")
 
 
 def read_rows(
-    source: Path | IO[bytes], columns: Sequence[Column], parse: Callable[..., Row | None]
+    source: Path | IO[bytes], columns: Sequence[Column], parse: Callable[..., Row | None], *, whole: bool = False
 ) -> Iterator[Row | MalformedRow]:
     """What `parse` makes of the values of the columns, row by row, from a file or from JSON Lines in a stream.
 
     A value is what the format has: text, a number, a list, None where there is none. `parse` returns None for a row to
-    leave out and raises ValueError(reason) for a malformed one.
+    leave out and raises ValueError(reason) for a malformed one. whole: `parse` gets the row's `Record` before them.
     """
     if not isinstance(source, Path):
-        yield from read_json_lines(source, columns, "standard input", parse)
+        yield from read_json_lines(source, columns, "standard input", parse, whole=whole)
         return
     suffix = format_of(source)
     with opened(source) as file:
         if suffix == ".parquet":
-            yield from read_parquet(source, columns, parse)
+            yield from read_parquet(source, columns, parse, whole=whole)
         elif suffix in DELIMITERS:
-            yield from read_csv(file, columns, source, parse)
+            yield from read_csv(file, columns, source, parse, whole=whole)
         else:
-            yield from read_json_lines(file, columns, source, parse)
+            yield from read_json_lines(file, columns, source, parse, whole=whole)

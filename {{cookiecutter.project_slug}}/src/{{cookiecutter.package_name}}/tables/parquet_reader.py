@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UserError
-from .rows import Column, MalformedRow, require
+from .rows import Column, MalformedRow, Record, require
 
 ROWS_PER_READ = 4096
 # Some damaged files make polars end its process instead of raising, so a process of its own reads every file first.
@@ -17,7 +17,8 @@ import sys
 import polars as pl
 path, size, *columns = sys.argv[1:]
 table = pl.scan_parquet(path, glob=False)
-columns = [name for name in table.collect_schema().names() if name in columns]
+names = table.collect_schema().names()
+columns = [name for name in names if name in columns] or names
 for start in range(0, table.select(pl.len()).collect().item(), int(size)):
     table.select(columns).slice(start, int(size)).collect()
 """
@@ -26,26 +27,30 @@ Row = TypeVar("Row")
 
 
 def read_parquet(
-    path: Path, columns: Sequence[Column], parse: Callable[..., Row | None]
+    path: Path, columns: Sequence[Column], parse: Callable[..., Row | None], *, whole: bool = False
 ) -> Iterator[Row | MalformedRow]:
     """What `parse` makes of the rows."""
     import polars as pl
 
     names = [column.name for column in columns]
-    wanted = list(dict.fromkeys(names))
-    _check(path, wanted)
+    _check(path, [] if whole else names)
     table = pl.scan_parquet(path, glob=False)
     require(columns, table.collect_schema().names(), path)
+    wanted = pl.all() if whole else pl.col(*dict.fromkeys(names))
     for start in range(0, table.select(pl.len()).collect().item(), ROWS_PER_READ):
         part = table.select(wanted).slice(start, ROWS_PER_READ).collect()
-        for number, values in enumerate(zip(*(part[name].to_list() for name in names), strict=True), start + 1):
+        for number, cells in enumerate(part.iter_rows(named=True), start + 1):
             try:
-                parsed = parse(*values)
+                record = [Record(number, cells)] if whole else []
+                parsed = parse(*record, *(cells[name] for name in names))
                 if parsed is not None:
                     yield parsed
             except ValueError as error:
-                content = dict(zip(names, values, strict=True))
-                yield MalformedRow(number, str(error), json.dumps(content, ensure_ascii=False, default=repr))
+                yield MalformedRow(
+                    number,
+                    str(error),
+                    json.dumps({name: cells[name] for name in names}, ensure_ascii=False, default=repr),
+                )
 
 
 def _check(path: Path, columns: list[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UserError
 
@@ -25,6 +25,13 @@ class Column(NamedTuple):
 
     name: str
     named_by: str
+
+
+class Record(NamedTuple):
+    """A whole row: the line it begins at (of Parquet: its row, from 1), and its cells by the names of their columns."""
+
+    line: int
+    cells: dict[str, Any]
 
 
 def require(columns: Sequence[Column], names: Sequence[str], source: Path | str) -> None:

@@ -4,12 +4,13 @@ import csv
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ..errors import UserError
 from .files import BYTE_ORDER_MARK, DELIMITERS
-from .rows import Column, MalformedRow, kind_of, require
+from .rows import Column, MalformedRow, Record, kind_of, require
 
 LONGEST = 2**24  # bytes of a line, characters of a cell: a quote that is never closed must not take the file with it
 csv.field_size_limit(LONGEST)
@@ -18,24 +19,26 @@ Row = TypeVar("Row")
 
 
 def read_csv(
-    file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None]
+    file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None], *, whole: bool = False
 ) -> Iterator[Row | MalformedRow]:
     """What `parse` makes of the rows; `path` names the file in messages, and its ending the delimiter."""
     delimiter = DELIMITERS[path.suffix.lower()]
     lines = _Lines(file)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     names = _header(rows, columns, path, delimiter)
-    indices, count = [names.index(column.name) for column in columns], len(names)
+    indices, cells = [names.index(column.name) for column in columns], len(names)
+    names = _numbered(names)
     while True:
         lines.row.clear()
         try:
             row = next(rows)
-            if len(row) == count:
-                parsed = parse(*_unicode([row[index] for index in indices]))
+            if len(row) == cells:
+                record = [Record(lines.first, dict(zip(names, _unicode(row), strict=True)))] if whole else []
+                parsed = parse(*record, *_unicode([row[index] for index in indices]))
                 if parsed is not None:
                     yield parsed
             elif row:
-                yield MalformedRow(lines.first, f"expected {count} columns, found {len(row)}", _shown(*lines.row))
+                yield MalformedRow(lines.first, f"expected {cells} columns, found {len(row)}", _shown(*lines.row))
         except StopIteration:
             return
         except ValueError as error:
@@ -131,6 +134,15 @@ def _header(rows: Iterator[list[str]], columns: Sequence[Column], path: Path, de
     return names
 
 
+def _numbered(names: list[str]) -> list[str]:
+    """The names, a repeated one with the next free number behind it."""
+    found: dict[str, None] = {}
+    for name in names:
+        free = (f"{name}_{number}" for number in count(2) if f"{name}_{number}" not in {*found, *names})
+        found[next(free) if name in found else name] = None
+    return list(found)
+
+
 def _torn(problem: str, lines: _Lines) -> str:
     if "end of data" in problem:
         return f"expected quotes that are closed, found the end of the file at line {lines.number}"
@@ -140,7 +152,12 @@ def _torn(problem: str, lines: _Lines) -> str:
 
 
 def read_json_lines(
-    file: IO[bytes], columns: Sequence[Column], source: Path | str, parse: Callable[..., Row | None]
+    file: IO[bytes],
+    columns: Sequence[Column],
+    source: Path | str,
+    parse: Callable[..., Row | None],
+    *,
+    whole: bool = False,
 ) -> Iterator[Row | MalformedRow]:
     """What `parse` makes of the objects, one in each line; `source` is what messages call the file."""
     missing = list(columns)
@@ -160,7 +177,8 @@ def read_json_lines(
             keys = keys or list(record)
             if missing:
                 missing = [column for column in missing if column.name not in record]
-            parsed = parse(*_unicode([record.get(column.name) for column in columns]))
+            head = [Record(number, *_unicode([record]))] if whole else []
+            parsed = parse(*head, *_unicode([record.get(column.name) for column in columns]))
             if parsed is not None:
                 yield parsed
         except ValueError as error:
@@ -193,8 +211,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _unicode(values: list[Any]) -> list[Any]:
     """The values; ValueError if text in them was not UTF-8."""
     for value in values:
-        if isinstance(value, list):
-            _unicode(value)
+        if isinstance(value, (list, dict)):
+            _unicode([*value, *value.values()] if isinstance(value, dict) else value)
         elif isinstance(value, str) and not value.isascii():
             try:
                 value.encode()

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Encoding, Tokenizer, normalizers
 
 from ..errors import UserError
 
@@ -25,6 +25,13 @@ class Sequences(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, row: int, /) -> Sequence[int] | np.ndarray: ...
+
+
+class Coverage(NamedTuple):
+    """How much of a text the model reads: whether it was cut, and the share of its tokens that are unknown, 0 to 1."""
+
+    truncated: bool
+    unknown_tokens: float
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,27 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[lis
 
     A text without any token becomes the token 0: not every tokenizer adds a special one.
     """
+    return [encoding.ids or [0] for encoding in _encodings(tokenizer, texts, prefix)]
+
+
+def encode_with_coverage(
+    tokenizer: Tokenizer, texts: Sequence[Text], prefix: str
+) -> tuple[list[list[int]], list[Coverage]]:
+    """The same, and how much of each text the token ids stand for."""
+    # What stands for letters outside of the vocabulary, where there are such; a Unigram model does not name it.
+    unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
+    ids, coverage = [], []
+    for encoding in _encodings(tokenizer, texts, prefix):
+        special = sum(encoding.special_tokens_mask)
+        share = encoding.ids.count(-1 if unknown is None else unknown) / max(1, len(encoding.ids) - special)
+        ids.append(encoding.ids or [0])
+        coverage.append(Coverage(bool(encoding.overflowing), round(share, 3)))
+    return ids, coverage
+
+
+def _encodings(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[Encoding]:
     prefixed = [prefix + text if isinstance(text, str) else (prefix + text[0], prefix + text[1]) for text in texts]
-    return [encoding.ids or [0] for encoding in tokenizer.encode_batch_fast(prefixed)]
+    return tokenizer.encode_batch_fast(prefixed)
 
 
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:

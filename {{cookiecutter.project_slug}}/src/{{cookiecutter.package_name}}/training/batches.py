@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import paths
 from ..common.io import read_json
-from ..common.tasks import targets_of
+from ..common.tasks import Unit, targets_of, unit_of
 from ..config import Task
 from ..text.token_store import TokenStore
 from ..text.tokenization import pad
@@ -16,20 +16,24 @@ BATCHES_SORTED_TOGETHER = 50
 
 
 class Rows:
-    """The rows of one split; token ids are read from the disk batch by batch."""
+    """The rows of one split; token ids are read from the disk batch by batch.
 
-    def __init__(self, split: str, store: TokenStore, task: Task) -> None:
+    unit: of the targets; None for that of these rows.
+    """
+
+    def __init__(self, split: str, store: TokenStore, task: Task, unit: Unit | None = None) -> None:
         self.sequences = store.split(split)
         self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
         self.task: Task = task
         self.labels = len(read_json(paths.LABELS))
+        self.unit = unit or unit_of(self.column, task)
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
-        """The targets of these rows, see `tasks.targets_of`."""
-        return targets_of(self.column.gather(rows), self.task, self.labels)
+        """The targets of these rows in the unit, see `tasks.targets_of`."""
+        return self.unit.targets(targets_of(self.column.gather(rows), self.task, self.labels))
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids and mask (rows x length of the longest), and the targets of the rows."""

@@ -1,0 +1,56 @@
+"""What a user types after `make` reaches the command as it was typed."""
+
+import pytest
+from workshop import Project, grow
+
+TYPED = "Cheap, 100% fun & $5 $(HOME) $$ `x` 'it' \"so\" (a|b); # c \\n é"
+# The words of the command line, and the argument that must be what was typed.
+COMMANDS = {
+    "predict": ("TEXT", "-m review_sentiment.predict --text {}"),
+    "reproduce": ("AGAINST", "-m tools.reproduce --against {}"),
+    "plots": ("AGAINST", "-m tools.plots {}"),
+    "exp": ("NAME", "exp run --name {} -S seed=1 -S text.prefix=$5"),
+    "push": ("REMOTE", "-m tools.remotes.transfer push --remote {}"),
+    "compare": ("A", "-m tools.evidence.compare {} main"),
+    "gate": ("BASE", "-m tools.evidence.gate --base {}"),
+    "record": ("HYPOTHESIS", "-m tools.evidence.record --name n --hypothesis {}"),
+    "audit": ("REV", "-m tools.remotes.audit --rev {}"),
+    "snapshot": ("NAME", "-m tools.environments.snapshot --name {}"),
+    "rebuild": ("INTO", "-m tools.environments.rebuild --into {}"),
+    "image": ("BASE", "-m tools.environments.image predict --base {}"),
+    "release": ("APPROVED_BY", "-m tools.releases.release release 1.2.0 staging --approved-by {}"),
+    "sign": ("KEY", "-m tools.supply_chain.signature sign {}"),
+    "verify": ("PUBLIC_KEY", "-m tools.supply_chain.signature verify {}"),
+}
+ALSO = {
+    "compare": ["B=main"],
+    "exp": ["SET=seed=1 text.prefix=$5"],
+    "record": ["NAME=n"],
+    "release": ["VERSION=1.2.0", "STAGE=staging"],
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose programs only print their arguments, one on each line."""
+    grown = grow(tmp_path_factory.mktemp("typed"), scope="team")
+    programs = grown.path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "dvc"):
+        (programs / name).write_text("#!/bin/sh\nprintf '<%s>\\n' \"$@\"\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    return grown
+
+
+@pytest.mark.parametrize("target", COMMANDS)
+def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
+    variable, command = COMMANDS[target]
+    printed = project.run("make", "--silent", target, f"{variable}={TYPED}", *ALSO.get(target, []))
+    wanted = [f"<{TYPED if word == '{}' else word}>" for word in command.split(" ")]
+    assert printed.splitlines()[-len(wanted) :] == wanted
+
+
+def test_it_may_stand_in_the_environment(project: Project) -> None:
+    assert f"<{TYPED}>\n" in project.run("make", "--silent", "predict", TEXT=TYPED)
+    done = project.try_to("make", "--silent", "predict")
+    assert "set it: make predict TEXT=" in done.stderr

@@ -1,0 +1,148 @@
+"""How `predict` ends: a fix for each mistake that works, pipes, encodings, cores; and any command that fails."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from small_project import PACKAGE, ROOT, run_python
+
+from {{ cookiecutter.package_name }} import predict as command
+from {{ cookiecutter.package_name }}.common import cores
+from {{ cookiecutter.package_name }}.errors import run_command
+
+pytestmark = pytest.mark.slow
+
+# What a user types, words of the message, and the same repaired as the message says.
+WRONG = {
+    "no folder": (["--output", "nowhere/a.csv"], "mkdir -p 'nowhere'", ["--output", "nowhere/a.csv"]),
+    "no folder for rejects": (
+        ["--rejects", "no where/r.jsonl"],
+        "mkdir -p 'no where'",
+        ["--rejects", "no where/r.jsonl"],
+    ),
+    "a folder": (
+        ["--output", "folder.csv"],
+        "'folder.csv/predictions.csv'",
+        ["--output", "folder.csv/predictions.csv"],
+    ),
+    "a spreadsheet": (["--output", "a.xlsx"], "--output a.csv", ["--output", "a.csv"]),
+    "no ending": (["--output", "a"], "--output a.csv", ["--output", "a.csv"]),
+    "no threads": (["--threads", "0"], "leave --threads out", []),
+    "fewer threads than none": (["--threads", "-2"], "leave --threads out", ["--threads", "1"]),
+    "no tokens": (["--batch-tokens", "0"], "leave --batch-tokens out", ["--batch-tokens", "1"]),
+    "onto itself": (["--output", "texts.csv"], "name another for --output", ["--output", "b.csv"]),
+    "rejects onto the texts": (
+        ["--rejects", "./texts.csv"],
+        "name another for --output or --rejects",
+        ["--rejects", "r"],
+    ),
+    "two into one": (
+        ["--output", "a.csv", "--rejects", "a.csv"],
+        "name another",
+        ["--output", "a.csv", "--rejects", "r"],
+    ),
+    "no column": (["--column", "x"], "name the column: --column", ["--column", "text"]),
+    "no model": (["--directory", "."], "dvc pull", []),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_mistake_has_a_fix_that_works(
+    trained: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wrong, fix, repaired = WRONG[name]
+    monkeypatch.chdir(tmp_path)
+    Path("texts.csv").write_text("text\na warm film\n", encoding="utf-8")
+    Path("folder.csv").mkdir()
+    Path("models").symlink_to(trained / "models")
+    monkeypatch.setattr("sys.argv", ["predict", "texts.csv", *wrong])
+    assert command.main() == 1
+    message = capfd.readouterr().err
+    assert [line.split(":")[0].strip() for line in message.splitlines()[-4:]] == ["error", "expected", "found", "fix"]
+    assert fix in message
+    assert Path("texts.csv").read_text(encoding="utf-8") == "text\na warm film\n"
+    for made in re.findall(r"mkdir -p '(.+?)'", message):
+        Path(made).mkdir()
+    monkeypatch.setattr("sys.argv", ["predict", "texts.csv", *repaired])
+    assert command.main() == 0, capfd.readouterr().err
+
+
+def test_whoever_has_read_enough_may_go(trained: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.csv"
+    many.write_text("text\n" + "a warm film\n" * 20_000, encoding="utf-8")
+    pipe = f"set -o pipefail; {sys.executable} -m {PACKAGE}.predict {many} | head -2"
+    done = subprocess.run(
+        ["bash", "-c", pipe],
+        cwd=trained,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
+
+
+@pytest.mark.parametrize("environment", [("PYTHONIOENCODING=latin-1",), ("LC_ALL=C", "PYTHONUTF8=0")])
+def test_another_encoding_loses_no_letter(trained: Path, environment: tuple[str, ...]) -> None:
+    text = "caf\u00e9 \U0001f600"
+    prefix = ("env", "PYTHONCOERCECLOCALE=0", *environment)
+    done = run_python(trained, "-m", f"{PACKAGE}.predict", "--text", text, prefix=prefix)
+    assert json.loads(done.stdout)["text"] == text, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
+def test_threads_are_those_of_the_cores_that_it_may_use(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = f"from {PACKAGE}.inference import OnnxClassifier as C; from pathlib import Path; "
+    code += "c = C(Path('models/onnx')); print(c.session.get_session_options().intra_op_num_threads)"
+    one = str(min(os.sched_getaffinity(0)))
+    done = run_python(trained, "-c", code, prefix=("taskset", "-c", one))
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    monkeypatch.setattr(cores, "CPUS", tmp_path)
+    monkeypatch.setattr(cores, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    quotas = {None: 8, "max 100000": 8, "150000 100000": 2, "400000 100000": 4, "1000 100000": 1}
+    for quota, expected in quotas.items():
+        if quota:
+            (tmp_path / "cpu.max").write_text(quota + "\n", encoding="utf-8")
+        assert cores.usable_cores() == expected
+    for cpu in range(8):
+        (tmp_path / f"cpu{cpu}/topology").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}/topology/thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}", encoding="utf-8")
+    (tmp_path / "cpu.max").unlink()
+    assert cores.usable_cores() == 4
+
+
+def test_a_bug_keeps_its_traceback_in_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for error, problem in (
+        (TypeError("no such thing"), "this command has a bug"),
+        (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "a"), "a permission is missing"),
+        (MemoryError(), "memory is used up"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the system, or a program, refused"),
+        (subprocess.CalledProcessError(3, ["dvc"]), "the system, or a program, refused"),
+    ):
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        assert run_command(fail) == 1
+        shown = capfd.readouterr().err
+        assert shown.startswith(f"error: {problem}\n")
+        assert f"found:    {type(error).__name__}: {error}\n" in shown
+        log = Path(shown.rpartition("log:      ")[2].strip())
+        assert "Traceback" in log.read_text(encoding="utf-8")
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+        assert run_command(lambda: 1 // 0) == 1
+    assert "ZeroDivisionError" in capfd.readouterr().err.rpartition("Traceback")[2]
