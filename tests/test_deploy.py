@@ -69,17 +69,22 @@ def test_an_image_without_digest_is_refused(production: Project, tmp_path: Path)
         assert "SERVICE_IMAGE" in project.try_to("kubectl", "kustomize", "deploy").stderr
 
 
-def test_images_are_pinned_by_what_docker_says(tmp_path: Path) -> None:
+def test_images_are_pinned_by_what_docker_says_and_then_run(tmp_path: Path) -> None:
     project = grow(tmp_path, scope="production", data_source="files")
     docker = tmp_path / "bin/docker"
     docker.parent.mkdir()
-    docker.write_text(f'#!/bin/sh\n[ "$1" = pull ] && exit 0\necho "any/name@{DIGEST}"\n')
+    docker.write_text(f'#!/bin/sh\n[ "$1" = pull ] && exit\n[ "$1" = compose ] && echo "$@" && exit\n'
+                      f'echo "any/name@{DIGEST}"\n')  # fmt: skip
     docker.chmod(0o755)
     project.env["PATH"] = f"{docker.parent}:{project.env['PATH']}"
     printed = project.run("make", "--silent", "pin-images")
     assert f"REDIS_IMAGE=docker.io/library/redis:7.0@{DIGEST}" in printed.splitlines()
     assert len(printed.splitlines()) == 5
     assert project.run("make", "--silent", "pin-images") == ""
+    (project.path / ".env").write_text("REDIS_PASSWORD=a\n")
+    files = "--env-file deploy/images.env --env-file .env --file deploy/compose.yaml"
+    assert project.run("make", "--silent", "up") == f"compose {files} up --detach\n"
+    assert project.text(".service/service.yaml") == project.text("service.yaml")
 
 
 def test_manifests_have_the_published_form(production: Project) -> None:
@@ -360,17 +365,17 @@ def deployment(production: Project, small: Project, tmp_path: Path) -> Iterator[
 
 @pytest.mark.slow
 def test_nothing_fails_while_everything_changes(deployment: Deployment) -> None:
-    key = deployment.key("me")
-    changes_under_load(deployment, key)
+    key = changes_under_load(deployment)
+    stopped_replicas_answer(deployment, key)
     what_is_public(deployment)
-    limit_is_exact(deployment)
-    alerts_arrive(deployment)
+    limit_is_exact(deployment, key)
+    alerts_arrive(deployment, key)
 
 
-def changes_under_load(deployment: Deployment, key: str) -> None:
+def changes_under_load(deployment: Deployment) -> str:
     """SIGKILL, a swap of the model and back, another key, other settings, SIGTERM: every answer is right."""
     swapped: list[float] = []
-    with Load(deployment, key, 6, [{"texts": [text]} for text in TEXTS]) as load:
+    with Load(deployment, deployment.key("me"), 6, [{"texts": [text]} for text in TEXTS]) as load:
         time.sleep(1)
         deployment.running["one"].kill()
         time.sleep(1)
@@ -404,6 +409,22 @@ def changes_under_load(deployment: Deployment, key: str) -> None:
     between = [answer["model"] for at, _, answer in load.answers if swapped[0] + 0.2 < at < swapped[0] + 0.5]
     assert set(between) == {"1.1.0"}
     assert {answer["model"] for at, _, answer in load.answers if at > swapped[1] + 0.2} == {"1.0.0"}
+    return load.key
+
+
+def stopped_replicas_answer(deployment: Deployment, key: str) -> None:
+    """With the kill switch on no replica is ready, and the proxy still lets them answer with the fallback."""
+
+    def outcome() -> str:
+        return deployment.ask("POST", "/v1/predict", {"texts": ["a film"]}, key)[1]["predictions"][0]["outcome"]
+
+    deployment.settings(fallback__stopped="{label: null}")
+    switch = deployment.project.path / ".service/kill_switch"
+    switch.touch()
+    time.sleep(2)  # the proxy has looked at /readyz more than twice
+    assert [outcome() for _ in range(4)] == ["fallback"] * 4
+    switch.unlink()
+    wait(lambda: {outcome() for _ in range(4)} == {"answered"})
 
 
 def what_is_public(deployment: Deployment) -> None:
@@ -422,11 +443,10 @@ def what_is_public(deployment: Deployment) -> None:
     assert deployment.ask("POST", "/v1/predict", body, "wrong", "127.0.0.3")[0] == 401
 
 
-def limit_is_exact(deployment: Deployment) -> None:
+def limit_is_exact(deployment: Deployment, key: str) -> None:
     """200 a minute over two replicas are 200."""
     limited = NO_LIMIT.replace("requests_per_minute: null", "requests_per_minute: 200")
     deployment.settings(limit__per_key=limited)
-    key = deployment.key("limited")
     before = [deployment.metric(port, "classifier_requests_total") for port in deployment.replicas]
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(deployment.ask, "POST", "/v1/predict", {"texts": TEXTS[:1]}, key) for _ in range(300)]
@@ -435,17 +455,15 @@ def limit_is_exact(deployment: Deployment) -> None:
     assert all(b - a > 50 for a, b in zip(before, after, strict=True)), "both replicas had their part"
 
 
-def alerts_arrive(deployment: Deployment) -> None:
+def alerts_arrive(deployment: Deployment, key: str) -> None:
     """A spent budget, a burst of errors and a slow service reach their receivers; the dashboard shows all of it."""
     assert "/page: BudgetSpent" not in deployment.received
     deployment.settings(limit__per_key=NO_LIMIT.replace("cost_per_day: null", "cost_per_day: 0.000001"))
-    key = deployment.key("poor")
     begin = time.monotonic()
     statuses = [deployment.ask("POST", "/v1/predict", {"texts": [text]}, key)[0] for text in TEXTS]
     assert 429 in statuses
     wait(lambda: "/page: BudgetSpent" in deployment.received)
     print(f"BudgetSpent after {time.monotonic() - begin:.1f} s")
-    key = deployment.key("rich")
     deployment.settings(limit__per_key=NO_LIMIT, model__seconds=0.0001)
     assert not deployment.received & {"/page: ErrorBudgetBurnsFast", "/page: Slow"}
     begin = time.monotonic()
