@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from workshop import Project, grow
+from workshop import TOOLS, Project, grow
 
 PROGRAMS = ("haproxy", "redis-server", "prometheus", "prometheus-alertmanager", "openssl")
 PASSWORD = "a-password-of-redis"
@@ -111,17 +111,26 @@ def test_manifests_have_the_published_form(production: Project) -> None:
     assert paths == ["/v1", "/v2", "/healthz"]
 
 
+def test_watching_says_what_is_missing(production: Project) -> None:
+    done = production.try_to("python", "-m", "tools.service.watch", PATH=str(TOOLS))
+    assert done.returncode == 1
+    assert "prometheus is not installed" in done.stderr
+    assert "apt-get install prometheus prometheus-alertmanager" in done.stderr
+
+
 class Deployment:
     """Two replicas and everything around them, each on a port of its own."""
 
     def __init__(self, project: Project, folder: Path) -> None:
         self.project = project
         self.folder = folder
-        names = ("redis", "one", "two", "proxy", "prometheus", "alertmanager", "receiver")
+        names = ("redis", "one", "two", "proxy", "prometheus", "alertmanager")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.replicas = [self.ports["one"], self.ports["two"]]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.received: set[str] = set()
+        self.receiver = HTTPServer(("127.0.0.1", 0), receiving(self.received))
+        threading.Thread(target=self.receiver.serve_forever, daemon=True).start()
         self.keys: dict[str, str] = {}
         redis = f"redis://127.0.0.1:{self.ports['redis']}"
         self.env = project.env | {"REDIS_URL": redis, "REDIS_PASSWORD": PASSWORD}
@@ -163,8 +172,6 @@ class Deployment:
         replicas = ",".join(f"127.0.0.1:{port}" for port in self.replicas)
         self.start("watch", "python", "-m", "tools.service.watch", "--replicas", replicas, "--prometheus",
                    ports["prometheus"], "--alertmanager", ports["alertmanager"])  # fmt: skip
-        receiver = HTTPServer(("127.0.0.1", self.ports["receiver"]), receiving(self.received))
-        threading.Thread(target=receiver.serve_forever, daemon=True).start()
         wait(lambda: self.ready() == [True, True], 30)
         wait(lambda: self.ask("GET", "/healthz")[0] == 200)
 
@@ -174,7 +181,7 @@ class Deployment:
             "alerts.yml": [(r"\[\d+[mhd]\]", "[5s]"), (r"for: \d+m", "for: 1s"), (r"offset \d+[mh]", "offset 5s")],
             "prometheus.yml": [(r"interval: \d+s", "interval: 1s")],
             "alertmanager.yml": [(r"group_wait: \w+", "group_wait: 0s"), (r"group_interval: \w+", "group_interval: 1s"),
-                                 ("127.0.0.1:9095", f"127.0.0.1:{self.ports['receiver']}")],
+                                 ("127.0.0.1:9095", f"127.0.0.1:{self.receiver.server_port}")],
         }  # fmt: skip
         for name, replaced in changes.items():
             text = self.project.text(f"deploy/{name}")
@@ -189,6 +196,9 @@ class Deployment:
             process.terminate()
         for process in self.running.values():
             process.wait(20)
+        self.receiver.shutdown()
+        self.receiver.server_close()
+        assert not [name for name, port in self.ports.items() if connects(port)], "nothing is left running"
 
     def ready(self) -> list[bool]:
         """Which replicas are ready."""
