@@ -72,7 +72,7 @@ class Project:
         lines = path.read_text(encoding="utf-8").splitlines()
         for change, value in changes.items():
             block, _, key = change.partition("__")
-            start = lines.index(f"{block}:") if key else 0
+            start = next(number for number, line in enumerate(lines) if line.startswith(f"{block}:")) if key else 0
             wanted = f"  {key}:" if key else f"{block}:"
             place = next(number for number in range(start, len(lines)) if lines[number].startswith(wanted))
             lines[place] = f"{wanted} {value}"

@@ -1,0 +1,503 @@
+"""The deployment, with real programs: two replicas behind HAProxy, with Redis, Prometheus and Alertmanager."""
+
+import hashlib
+import http.client
+import itertools
+import json
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from workshop import TOOLS, Project, grow
+
+PROGRAMS = ("haproxy", "redis-server", "prometheus", "prometheus-alertmanager", "openssl")
+PASSWORD = "a-password-of-redis"
+NO_LIMIT = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day: null, cost_per_day: null}"
+WORDS = ("warm", "funny", "dull", "stale"), ("tender", "bright", "hollow", "tired", "a@example.com")
+TEXTS = [f"the film is {first} and {second} with a plot" for first, second in itertools.product(*WORDS)]
+LONG = {"texts": [" ".join(TEXTS[:4])] * 256}
+DIGEST = "sha256:" + 64 * "0"
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A production project whose images have digests."""
+    project = grow(tmp_path_factory.mktemp("deploy"), scope="production", data_source="files")
+    images = project.path / "deploy/images.env"
+    pinned = rf"\1=registry.example.com/name@{DIGEST}"
+    images.write_text(re.sub(r"^# (\w+_IMAGE)=.*$", pinned, images.read_text(), flags=re.MULTILINE))
+    return project
+
+
+def test_compose_file_has_the_published_form(production: Project) -> None:
+    production.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml")
+    services = YAML(typ="safe").load(production.text("deploy/compose.yaml"))["services"]
+    assert services["service"]["deploy"]["replicas"] == 2
+    for name, service in services.items():
+        assert re.fullmatch(r"\$\{\w+_IMAGE:\?.+\}", service["image"]), "an image without a digest is refused"
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        outside = [port for port in service.get("ports", []) if not port.startswith("127.0.0.1:")]
+        assert (name == "proxy") == bool(outside)
+    for path in re.findall(r"(?<!\.)\./([\w./]+):", production.text("deploy/compose.yaml")):
+        assert (production.path / "deploy" / path).exists()
+
+
+def test_an_image_without_digest_is_refused(production: Project, tmp_path: Path) -> None:
+    project = production.copy(tmp_path)
+    (project.path / "deploy/images.env").write_text("REDIS_IMAGE=docker.io/library/redis:7\n")
+    done = project.try_to("make", "up")
+    assert done.returncode != 0
+    assert "redis:7" in done.stdout
+    assert "fix: make pin-images" in done.stderr
+    if shutil.which("kubectl"):
+        assert "SERVICE_IMAGE" in project.try_to("kubectl", "kustomize", "deploy").stderr
+
+
+def test_images_are_pinned_by_what_docker_says_and_then_run(tmp_path: Path) -> None:
+    project = grow(tmp_path, scope="production", data_source="files")
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\n[ "$1" = pull ] && exit\n[ "$1" = compose ] && echo "$@" && exit\n'
+                      f'echo "any/name@{DIGEST}"\n')  # fmt: skip
+    docker.chmod(0o755)
+    project.env["PATH"] = f"{docker.parent}:{project.env['PATH']}"
+    printed = project.run("make", "--silent", "pin-images")
+    assert f"REDIS_IMAGE=docker.io/library/redis:7.0@{DIGEST}" in printed.splitlines()
+    assert len(printed.splitlines()) == 5
+    assert project.run("make", "--silent", "pin-images") == ""
+    (project.path / ".env").write_text("REDIS_PASSWORD=a\n")
+    files = "--env-file deploy/images.env --env-file .env --file deploy/compose.yaml"
+    assert project.run("make", "--silent", "up") == f"compose {files} up --detach\n"
+    assert project.text(".service/service.yaml") == project.text("service.yaml")
+
+
+def test_manifests_have_the_published_form(production: Project) -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    documents = list(YAML(typ="safe").load_all(production.run("kubectl", "kustomize", "deploy")))
+    for document in documents:
+        validate.validate(document, "1.32", strict=True)
+    found = {(document["kind"], document["metadata"]["name"]): document for document in documents}
+    kinds = Counter(kind for kind, _ in found)
+    assert {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"} <= kinds.keys()
+    assert "ConfigMap" not in kinds
+    for kind, name in (("Deployment", "classifier"), ("StatefulSet", "redis")):
+        pod = found[kind, name]["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert container["image"].endswith(f"@{DIGEST}")
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert container["readinessProbe"]
+        assert container["livenessProbe"]
+        assert {mount["name"] for mount in container["volumeMounts"]} >= {"tmp"}
+    paths = [path["path"] for rule in found["Ingress", "classifier"]["spec"]["rules"] for path in rule["http"]["paths"]]
+    assert paths == ["/v1", "/v2", "/healthz"]
+
+
+def test_watching_says_what_is_missing(production: Project) -> None:
+    done = production.try_to("python", "-m", "tools.service.watch", PATH=str(TOOLS))
+    assert done.returncode == 1
+    assert "prometheus is not installed" in done.stderr
+    assert "apt-get install prometheus prometheus-alertmanager" in done.stderr
+
+
+class Deployment:
+    """Two replicas and everything around them, each on a port of its own."""
+
+    def __init__(self, project: Project, folder: Path) -> None:
+        self.project = project
+        self.folder = folder
+        names = ("redis", "one", "two", "proxy", "prometheus", "alertmanager")
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self.replicas = [self.ports["one"], self.ports["two"]]
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.received: set[str] = set()
+        self.receiver = HTTPServer(("127.0.0.1", 0), receiving(self.received))
+        threading.Thread(target=self.receiver.serve_forever, daemon=True).start()
+        self.keys: dict[str, str] = {}
+        redis = f"redis://127.0.0.1:{self.ports['redis']}"
+        self.env = project.env | {"REDIS_URL": redis, "REDIS_PASSWORD": PASSWORD}
+
+    def start(self, name: str, *command: str | Path, **environment: str) -> None:
+        """Start a program, its output in a file."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                command, cwd=self.project.path, env=self.env | environment, stdout=log, stderr=log
+            )
+
+    def start_replica(self, name: str) -> None:
+        """Start a replica."""
+        module = "review_sentiment.service.server"
+        self.start(name, "python", "-m", module, "--port", str(self.ports[name]), "--settings", "service.yaml")
+
+    def start_all(self) -> None:
+        """Start everything, and wait until the proxy answers."""
+        ports = {name: str(port) for name, port in self.ports.items()}
+        self.start("redis", "redis-server", "--port", ports["redis"], "--bind", "127.0.0.1", "--requirepass", PASSWORD,
+                   "--save", "", "--dir", str(self.folder))  # fmt: skip
+        self.start_replica("one")
+        self.start_replica("two")
+        certificate = self.folder / "certificate.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", self.folder / "ca.pem"],
+            check=True, capture_output=True)  # fmt: skip
+        certificate.write_bytes(certificate.read_bytes() + (self.folder / "ca.pem").read_bytes())
+        self.tls = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        template = '    server-template replica 8 "${REPLICAS}" resolvers containers init-addr none\n'
+        servers = "".join(f"    server {port} 127.0.0.1:{port}\n" for port in self.replicas)
+        shipped = self.project.text("deploy/haproxy.cfg")
+        assert template in shipped
+        (self.folder / "haproxy.cfg").write_text(shipped.replace(template, servers))
+        listen = {"LISTEN": f"127.0.0.1:{ports['proxy']}", "CERTIFICATE": str(certificate)}
+        self.start("proxy", "haproxy", "-f", self.folder / "haproxy.cfg", **listen)
+        self.shorten()
+        replicas = ",".join(f"127.0.0.1:{port}" for port in self.replicas)
+        self.start("watch", "python", "-m", "tools.service.watch", "--replicas", replicas, "--prometheus",
+                   ports["prometheus"], "--alertmanager", ports["alertmanager"])  # fmt: skip
+        wait(lambda: self.ready() == [True, True], 30)
+        wait(lambda: self.ask("GET", "/healthz")[0] == 200)
+
+    def shorten(self) -> None:
+        """Make minutes and hours of the alerts into seconds."""
+        changes = {
+            "alerts.yml": [(r"\[\d+[mhd]\]", "[5s]"), (r"for: \d+m", "for: 1s"), (r"offset \d+[mh]", "offset 5s")],
+            "prometheus.yml": [(r"interval: \d+s", "interval: 1s")],
+            "alertmanager.yml": [(r"group_wait: \w+", "group_wait: 0s"), (r"group_interval: \w+", "group_interval: 1s"),
+                                 ("127.0.0.1:9095", f"127.0.0.1:{self.receiver.server_port}")],
+        }  # fmt: skip
+        for name, replaced in changes.items():
+            text = self.project.text(f"deploy/{name}")
+            for pattern, short in replaced:
+                text, count = re.subn(pattern, short, text)
+                assert count
+            (self.project.path / "deploy" / name).write_text(text)
+
+    def stop(self) -> None:
+        """Stop everything, the watcher with what it started."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            process.wait(20)
+        self.receiver.shutdown()
+        self.receiver.server_close()
+        assert not [name for name, port in self.ports.items() if connects(port)], "nothing is left running"
+
+    def ready(self) -> list[bool]:
+        """Which replicas are ready."""
+        return [connects(port) for port in self.replicas]
+
+    def key(self, name: str) -> str:
+        """A new key of a name."""
+        return self.project.try_to("python", "-m", "tools.service.api_key", name).stdout.strip()
+
+    def ask(
+        self, method: str, path: str, body: Any = None, key: str = "", source: str = "127.0.0.1", **headers: str
+    ) -> tuple[int, Any]:
+        """The status and the JSON of an answer, through the proxy."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.ports["proxy"], timeout=30, context=self.tls, source_address=(source, 0)
+        )
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Authorization": f"Bearer {key}"} | headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def metric(self, port: int, name: str) -> float:
+        """The sum of a metric of one replica."""
+        text = fetch(f"http://127.0.0.1:{port}/metrics").decode()
+        return sum(float(line.split()[-1]) for line in text.splitlines() if re.match(rf"{name}\b", line))
+
+    def after_reload(self, change: Callable[[], object]) -> None:
+        """Change something that both replicas take without a restart."""
+        before = [self.metric(port, "classifier_reloads_total") for port in self.replicas]
+        change()
+        wait(lambda: all(self.metric(p, "classifier_reloads_total") > b
+                         for p, b in zip(self.replicas, before, strict=True)))  # fmt: skip
+
+    def settings(self, **changes: object) -> None:
+        """Edit service.yaml."""
+        self.after_reload(lambda: self.project.set_params("service.yaml", **changes))
+
+    def answer_with(self, release: str) -> None:
+        """Point the link of the service to a release, as `make deploy` does."""
+        link = self.project.path / ".service/releases/production"
+        beside = link.with_name(".new")
+        beside.symlink_to(release)
+        beside.replace(link)
+
+    def query(self, expression: str) -> list[Any]:
+        """What Prometheus answers."""
+        given = urllib.parse.urlencode({"query": expression})
+        found = json.loads(fetch(f"http://127.0.0.1:{self.ports['prometheus']}/api/v1/query?{given}"))
+        return [one for one in found["data"]["result"] if one["value"][1] != "NaN"]
+
+
+class Load:
+    """Clients that ask without a pause, each on a connection that it keeps."""
+
+    def __init__(self, deployment: Deployment, key: str, clients: int, bodies: list[Any]) -> None:
+        self.deployment = deployment
+        self.key = key
+        self.bodies = bodies
+        self.ended = threading.Event()
+        self.answers: list[tuple[float, int, Any]] = []  # when, status, answer
+        self.failed: list[str] = []
+        self.threads = [threading.Thread(target=self.client, args=[number]) for number in range(clients)]
+
+    def client(self, number: int) -> None:
+        """One client."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.deployment.ports["proxy"], timeout=30, context=self.deployment.tls
+        )
+        for body in itertools.islice(itertools.cycle(self.bodies), number, None):
+            if self.ended.is_set():
+                break
+            try:
+                connection.request("POST", "/v1/predict", json.dumps(body), {"Authorization": f"Bearer {self.key}"})
+                answer = connection.getresponse()
+                content = json.loads(answer.read())
+                self.answers.append((time.monotonic(), answer.status, content | {"asked": body["texts"][0]}))
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.failed.append(repr(error))
+                connection.close()
+        connection.close()
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def receiving(received: set[str]) -> type[BaseHTTPRequestHandler]:
+    """A receiver of alerts that remembers where which came."""
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            received.update(f"{self.path}: {alert['labels']['alertname']}" for alert in content["alerts"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    return Receiver
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def fetch(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return answer.read()
+
+
+def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something to become true; what cannot be asked yet is not true yet."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def put_release(project: Project, model: Path, version: str, *, reverse: bool) -> None:
+    """A release beside the service; `reverse` swaps its two labels, which tells its answers from the other's."""
+    directory = shutil.copytree(model, project.path / f".service/releases/v{version}")
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest.pop("digest")
+    if reverse:
+        manifest["labels"].reverse()
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    (directory / "manifest.json").write_text(json.dumps(manifest | {"digest": digest}))
+    directory.with_name(f"v{version}.release.json").write_text(json.dumps({"version": version}))
+
+
+@pytest.fixture
+def deployment(production: Project, small: Project, tmp_path: Path) -> Iterator[Deployment]:
+    """Everything, running."""
+    if missing := [program for program in PROGRAMS if not shutil.which(program)]:
+        pytest.skip(f"nothing is deployed: {', '.join(missing)} is missing (apt-get install)")
+    model = small.path / "models/onnx"
+    project = production.copy(tmp_path)
+    put_release(project, model, "1.0.0", reverse=False)
+    put_release(project, model, "1.1.0", reverse=True)
+    project.set_params("service.yaml", limit__per_key=NO_LIMIT, limit__in_all=NO_LIMIT, model__seconds=10)
+    deployment = Deployment(project, tmp_path)
+    deployment.answer_with("v1.0.0")
+    try:
+        deployment.start_all()
+        yield deployment
+    finally:
+        deployment.stop()
+        for log in tmp_path.glob("*.log"):
+            print(f"--- {log.name}\n{log.read_text()[-1500:]}")
+
+
+@pytest.mark.slow
+def test_nothing_fails_while_everything_changes(deployment: Deployment) -> None:
+    answers_come_in_one_piece(deployment)
+    key = changes_under_load(deployment)
+    stopped_replicas_answer(deployment, key)
+    what_is_public(deployment)
+    limit_is_exact(deployment, key)
+    alerts_arrive(deployment, key)
+
+
+def answers_come_in_one_piece(deployment: Deployment) -> None:
+    """A head that is sent without its body cannot be asked for again when the replica dies in between."""
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", deployment.ports["one"])) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n")
+            assert connection.recv(65536).endswith(b'{"status":"ok"}')
+            assert connection.recv(65536) == b""
+
+
+def changes_under_load(deployment: Deployment) -> str:
+    """SIGKILL, a swap of the model and back, another key, other settings, SIGTERM: every answer is right."""
+    swapped: list[float] = []
+    with Load(deployment, deployment.key("me"), 6, [{"texts": [text]} for text in TEXTS]) as load:
+        time.sleep(1)
+        deployment.running["one"].kill()
+        time.sleep(1)
+        deployment.start_replica("one")
+        wait(lambda: deployment.ready() == [True, True])
+        for release in ("v1.1.0", "v1.0.0"):
+            deployment.after_reload(lambda release=release: deployment.answer_with(release))
+            swapped.append(time.monotonic())
+            time.sleep(0.5)
+        old, load.key = load.key, deployment.key("me")
+        time.sleep(0.5)
+        deployment.project.run("python", "-m", "tools.service.api_key", "me", "--revoke")
+        deployment.settings(guard_out__confidence=0.01)
+        deployment.running["two"].send_signal(signal.SIGTERM)
+        assert deployment.running["two"].wait(15) in (0, -signal.SIGTERM)
+        deployment.start_replica("two")
+        wait(lambda: deployment.ready() == [True, True])
+        time.sleep(0.5)
+    assert deployment.ask("POST", "/v1/predict", {"texts": ["a film"]}, old)[0] == 401
+    assert load.failed == []
+    statuses = Counter(status for _, status, _ in load.answers)
+    print(f"{len(load.answers)} answers")
+    assert statuses == {200: len(load.answers)}
+    assert len(load.answers) > 200
+    labels: dict[tuple[str, str], set[str]] = {}
+    for _, _, answer in load.answers:
+        labels.setdefault((answer["model"], answer["asked"]), set()).add(answer["predictions"][0]["label"])
+    assert {model for model, _ in labels} == {"1.0.0", "1.1.0"}
+    assert all(len(given) == 1 for given in labels.values())
+    assert all(labels["1.0.0", text] != labels.get(("1.1.0", text), set()) for _, text in labels)
+    between = [answer["model"] for at, _, answer in load.answers if swapped[0] + 0.2 < at < swapped[0] + 0.5]
+    assert set(between) == {"1.1.0"}
+    assert {answer["model"] for at, _, answer in load.answers if at > swapped[1] + 0.2} == {"1.0.0"}
+    return load.key
+
+
+def stopped_replicas_answer(deployment: Deployment, key: str) -> None:
+    """With the kill switch on no replica is ready, and the proxy still lets them answer with the fallback."""
+
+    def outcome() -> str:
+        return deployment.ask("POST", "/v1/predict", {"texts": ["a film"]}, key)[1]["predictions"][0]["outcome"]
+
+    deployment.settings(fallback__stopped="{label: null}")
+    switch = deployment.project.path / ".service/kill_switch"
+    switch.touch()
+    time.sleep(2)  # the proxy has looked at /readyz more than twice
+    assert [outcome() for _ in range(4)] == ["fallback"] * 4
+    switch.unlink()
+    wait(lambda: {outcome() for _ in range(4)} == {"answered"})
+
+
+def what_is_public(deployment: Deployment) -> None:
+    """Metrics and administration are not; who fails too often is known by the address that the proxy sees."""
+    for path in ("/metrics", "/admin/reload", "/docs", "/openapi.json", "/readyz", "//metrics", "/V1/x",
+                 "/v1/../metrics", "/v1/%2e%2e/metrics", "/v2x"):  # fmt: skip
+        status, problem = deployment.ask("GET", path)
+        assert (status, problem["status"]) == (404, 404), path
+    assert deployment.ask("GET", "/v2")[0] == 200
+    body = {"texts": ["a film"]}
+    found = [
+        deployment.ask("POST", "/v1/predict", body, "wrong", "127.0.0.2", **{"X-Forwarded-For": f"10.0.0.{n}"})
+        for n in range(21)
+    ]
+    assert [status for status, _ in found] == [401] * 20 + [429]
+    assert deployment.ask("POST", "/v1/predict", body, "wrong", "127.0.0.3")[0] == 401
+
+
+def limit_is_exact(deployment: Deployment, key: str) -> None:
+    """200 a minute over two replicas are 200."""
+    limited = NO_LIMIT.replace("requests_per_minute: null", "requests_per_minute: 200")
+    deployment.settings(limit__per_key=limited)
+    before = [deployment.metric(port, "classifier_requests_total") for port in deployment.replicas]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(deployment.ask, "POST", "/v1/predict", {"texts": TEXTS[:1]}, key) for _ in range(300)]
+    assert Counter(one.result()[0] for one in asked) == {200: 200, 429: 100}
+    after = [deployment.metric(port, "classifier_requests_total") for port in deployment.replicas]
+    assert all(b - a > 50 for a, b in zip(before, after, strict=True)), "both replicas had their part"
+
+
+def alerts_arrive(deployment: Deployment, key: str) -> None:
+    """A spent budget, a burst of errors and a slow service reach their receivers; the dashboard shows all of it."""
+    assert "/page: BudgetSpent" not in deployment.received
+    deployment.settings(limit__per_key=NO_LIMIT.replace("cost_per_day: null", "cost_per_day: 0.000001"))
+    begin = time.monotonic()
+    statuses = [deployment.ask("POST", "/v1/predict", {"texts": [text]}, key)[0] for text in TEXTS]
+    assert 429 in statuses
+    wait(lambda: "/page: BudgetSpent" in deployment.received)
+    print(f"BudgetSpent after {time.monotonic() - begin:.1f} s")
+    deployment.settings(limit__per_key=NO_LIMIT, model__seconds=0.0001)
+    assert not deployment.received & {"/page: ErrorBudgetBurnsFast", "/page: Slow"}
+    begin = time.monotonic()
+    with Load(deployment, key, 6, [{"texts": [f"{text} {n}"]} for text in TEXTS for n in range(40)]) as load:
+        wait(lambda: "/page: ErrorBudgetBurnsFast" in deployment.received)
+    assert {status for _, status, _ in load.answers} == {504}
+    print(f"ErrorBudgetBurnsFast after {time.monotonic() - begin:.1f} s")
+    deployment.settings(model__seconds=10)
+    begin = time.monotonic()
+    with Load(deployment, key, 24, [LONG]) as load:
+        wait(lambda: "/page: Slow" in deployment.received, 30)
+        print(f"Slow after {time.monotonic() - begin:.1f} s")
+        dashboard = json.loads(deployment.project.text("deploy/grafana/dashboard.json"))
+        queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+        assert len(queries) > 20
+        assert [query for query in queries if not deployment.query(query)] == []
+    assert load.failed == []
