@@ -128,8 +128,8 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert message.count("error: ") == 2
 
 
-HOSTILE = r"""${first_name} \${x} \\${x} $5 $(id) `id` $$ {{braces}} {{{ {%raw%} {#note#} ${{x}} 100% %s %(x)s "yes" it's
-''' \"\"\" \no\ \n : - # &a *b !c <b>&amp; Zoë 🎬 名 {film}""".split()
+HOSTILE = r"""${first_name} \${x} \\${x} $5 $(id) `id` $$ {{braces}} {{{ {%raw%} {#note#} ${{x}} 100% %s %(x)s "yes"
+it's ''' \"\"\" \no\ \n : - # &a *b !c <b>&amp; Zoë 🎬 名 {film}""".split()
 READ_BY_DVC = """
 import os, sys
 from dvc.repo import Repo

@@ -1,7 +1,7 @@
 """Let Git check every commit, as .pre-commit-config.yaml says: `make hooks`.
 
-In a folder of a larger repository pre-commit alone would take over its only hook, and run in its root. There one line is
-added to a hook beside what runs already; it checks commits that change this folder, in this folder.
+In a folder of a larger repository pre-commit alone would take over its only hook, and run in its root. There one line
+is added to a hook beside what runs already; it checks commits that change this folder, in this folder.
 """
 
 import os
