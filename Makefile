@@ -53,6 +53,10 @@ fault-table: setup  ## Write the table of docs/remotes.md anew from what the tes
 size-table: setup  ## Write the table of the three sizes in README.md anew from what is grown
 	WRITE_SIZE_TABLE=1 pytest -q -n 0 tests/test_scopes.py -k table
 
+.PHONY: modules
+modules: setup  ## Write modules.txt anew: the names that no package of a project may have
+	WRITE_MODULES=1 pytest -q -n 0 tests/test_answers.py -k modules
+
 $(DEMO)/reports/metrics.json:
 	$(MAKE) demo
 
@@ -69,8 +73,8 @@ gpu-check: setup  ## Check the CUDA path on one NVIDIA card, and measure it besi
 
 .PHONY: lint
 lint: setup  ## Check the template's own Python
-	ruff format --check hooks tests benchmarks
-	ruff check hooks tests benchmarks
+	ruff format --check hooks tests benchmarks *.py
+	ruff check hooks tests benchmarks *.py
 
 .PHONY: lock
 lock: setup  ## Make both requirements.lock anew

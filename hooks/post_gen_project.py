@@ -1,8 +1,20 @@
-"""Begin a Git repository where git is at hand, and say what to type next. No network, no questions, no installs."""
+"""Begin a Git repository where git is at hand and none holds the project, and say what to type next.
+
+No network, no questions, no installs.
+"""
 
 import shutil
 import subprocess
 from pathlib import Path
+
+
+def git(*command: str) -> tuple[int, str]:
+    """How git ended, and what it printed; like a git that finds no repository where there is no git."""
+    if not shutil.which("git"):
+        return 128, ""
+    done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.removesuffix("\n")
+
 
 # Folders of which this project has no file; the deepest first.
 for top in (".github", ".service", "deploy", "make", "src", "tools"):
@@ -10,8 +22,11 @@ for top in (".github", ".service", "deploy", "make", "src", "tools"):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-if shutil.which("git") and not Path(".git").exists():
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], check=False)
+# 1: a repository that does not ignore this folder.
+if git("check-ignore", "--quiet", ".")[0] != 1:
+    git("init", "--quiet", "--initial-branch=main")
+inside, root = git("rev-parse", "--show-toplevel")
+in_folder = inside == 0 and Path(root) != Path.cwd().resolve()
 
 DATA = {
     "sample": [],
@@ -20,9 +35,14 @@ DATA = {
 }
 from_hub = "{{ cookiecutter.data_source }}" == "hub" or "{{ cookiecutter.__default_model }}" == "False"
 on_s3 = "{{ cookiecutter.__on_s3 }}" == "yes"
+remote = Path("{{ cookiecutter.dvc_remote }}")
+if inside == 0 and not on_s3 and remote.resolve().is_relative_to(root):
+    remote.mkdir(parents=True, exist_ok=True)
+    (remote / ".gitignore").write_text("# The objects of DVC are no files of Git.\n*\n", encoding="utf-8")
 commands = [
     "cd {{ cookiecutter.project_slug }}",
-    *([] if Path(".git").exists() else ["git init"]),
+    *([f"# a folder of {root}: docs/running.md says what differs"] if in_folder else []),
+    *([] if inside == 0 else ["git init"]),
     "git add . && git commit -m 'Begin'",
     "make setup",
     *(["# outside of AWS: .venv/bin/dvc remote modify storage endpointurl https://HOST:PORT"] if on_s3 else []),

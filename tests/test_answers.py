@@ -2,15 +2,26 @@
 
 import itertools
 import json
+import os
+import random
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from gto.constants import name_re
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 from workshop import TEMPLATE, bake, environment
+
+sys.path.append(str(TEMPLATE))
+from local_extensions import locked_packages
 
 REFUSED = [
     ("project_slug", "Review Sentiment", "review-sentiment"),
@@ -22,16 +33,25 @@ REFUSED = [
     ("package_name", "1st", "review_sentiment"),
     ("package_name", "class", "review_sentiment"),
     ("package_name", "match", "review_sentiment"),
-    ("package_name", "torch", "hides a package"),
-    ("package_name", "json", "hides a package"),
+    ("package_name", "torch", "torch_classifier (a module of a package that the project installs has"),
+    ("package_name", "json", "json_classifier (a module of Python's standard library has this name"),
+    ("package_name", "small_project", "a module of the project itself"),
+    ("project_slug", "rich", "rich-classifier (pip would put this project in place of the package rich)"),
+    ("project_slug", "scikit_learn", "scikit_learn-classifier"),
     ("author_email", "nobody", "ada@example.com"),
     ("author_email", "a b@example.com", "ada@example.com"),
+    ("author_email", "a,b@example.com", "ada@example.com"),
+    ("author_email", "jürgen@example.com", "letters without accents"),
     ("base_model", "https://hub.example/model", "sentence-transformers/all-MiniLM-L6-v2"),
     ("description", "two\nlines", "one line"),
     ("project_name", " ", "Review Sentiment"),
     ("dvc_remote", "https://my-bucket.s3.amazonaws.com", "s3://my-bucket/path"),
+    ("dvc_remote", "https://a.supabase.co/storage/v1/s3", "endpointurl https://a.supabase.co/storage/v1/s3`"),
+    ("dvc_remote", "gs://my_bucket/a", "endpointurl https://storage.googleapis.com`"),
+    ("dvc_remote", "azure://box/a", "speaks S3 only"),
+    ("dvc_remote", "s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/films", "the alias of an access point"),
     ("dvc_remote", "s3://", "s3://my-bucket/path"),
-    ("dvc_remote", "s3://My_Bucket", "s3://my-bucket/path"),
+    ("dvc_remote", "s3://My_Bucket", "lower-case letters, digits and ._- name a bucket"),
     ("dvc_remote", "~/storage", "../review-sentiment-storage"),
     ("dvc_remote", "", "../review-sentiment-storage"),
     ("dvc_remote", "../a # b", "../review-sentiment-storage"),
@@ -42,28 +62,56 @@ REFUSED = [
 def refusal(folder: Path, **answers: str) -> str:
     defaults = {"project_name": "Review Sentiment", "project_slug": "review-sentiment", "package_name": "review"}
     done = bake(folder, env=environment(folder.parent), **(defaults | answers))
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert not [path for path in folder.rglob("*") if path.is_file()]
+    assert done.returncode == 1
+    assert done.stdout == "Nothing was written.\n"
+    assert not list(folder.iterdir())
     return done.stderr
 
 
 @pytest.mark.parametrize(("question", "answer", "good"), REFUSED)
 def test_a_bad_answer_is_refused(tmp_path: Path, question: str, answer: str, good: str) -> None:
-    if answer == "..":
-        done = bake(tmp_path / "out", env=environment(tmp_path), project_slug="..")
-        assert done.returncode != 0
-        assert not list((tmp_path / "out").iterdir())
-        return
     message = refusal(tmp_path / "out", **{question: answer})
     assert f"error: {question}: found {answer!r}, expected something like" in message
     assert good in message
     assert not (tmp_path / "outside").exists()
 
 
+@pytest.mark.parametrize("name", ["Test", "Identify", "Rich", "Regex", "Celery", "Test Data", "Platform"])
+def test_a_project_named_like_a_module_is_refused_and_the_proposed_name_is_taken(tmp_path: Path, name: str) -> None:
+    done = bake(tmp_path / "refused", env=environment(tmp_path), project_name=name)
+    assert (done.returncode, done.stdout) == (1, "Nothing was written.\n")
+    proposed = dict(re.findall(r"^error: (\w+): found .*? expected something like (\S+) \(", done.stderr, re.MULTILINE))
+    assert "package_name" in proposed
+    assert bake(tmp_path / "taken", env=environment(tmp_path), project_name=name, **proposed).returncode == 0
+
+
+def modules_of(distribution: metadata.Distribution) -> set[str]:
+    """The names under which a package is imported, as far as a package of ours could have them."""
+    files = [path for path in distribution.files or [] if path.suffix in (".py", ".so") and ".." not in path.parts]
+    names = {path.parts[0].partition(".")[0] for path in files if not path.parts[0].endswith(".dist-info")}
+    return {name for name in names if re.fullmatch("[a-z_][a-z0-9_]*", name)}
+
+
+def test_the_modules_of_the_environment_are_known() -> None:
+    """Those of every package in the locks and the extras, and of what the extras bring along."""
+    todo, found = locked_packages(), {}
+    while todo:
+        if (name := canonicalize_name(todo.pop())) not in found:
+            distribution = next(iter(metadata.distributions(name=name)), None)  # none for another system
+            found[name] = modules_of(distribution) if distribution else set()
+            wanted = map(Requirement, (distribution and distribution.requires) or [])
+            todo |= {one.name for one in wanted if not one.marker or one.marker.evaluate({"extra": ""})}
+    modules = set().union(*found.values())
+    file = TEMPLATE / "modules.txt"
+    if os.environ.get("WRITE_MODULES"):
+        file.write_text(textwrap.fill(" ".join(sorted(modules)), 120) + "\n", encoding="utf-8")
+    assert len(modules) > 180
+    assert modules <= set(file.read_text(encoding="utf-8").split()), "make modules"
+
+
 def test_a_slug_is_a_name_that_gto_takes() -> None:
-    hook = (TEMPLATE / "hooks/pre_gen_project.py").read_text(encoding="utf-8")
-    pattern = re.search(r'bad\("project_slug", r"(.*?)"\)', hook).group(1)
+    code = (TEMPLATE / "local_extensions.py").read_text(encoding="utf-8")
+    pattern = re.search(r'bad\("project_slug", r"(.*?)"\)', code).group(1)
     words = ["".join(word) for size in range(1, 5) for word in itertools.product("a0-_A.", repeat=size)]
     taken = {word for word in words if re.fullmatch(pattern, word)}
     assert {"a", "0-a", "a_0", "a--a"} <= taken
@@ -80,17 +128,52 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert message.count("error: ") == 2
 
 
-def test_quotes_accents_and_emoji_survive(tmp_path: Path) -> None:
-    said = "Says \"yes\" or \\no\\, it's Zoë's 🎬 {film} & more"
-    done = bake(tmp_path, env=environment(tmp_path), description=said, author_name="Zoë O'Neil")
+HOSTILE = r"""${first_name} \${x} \\${x} $5 $(id) `id` $$ {{braces}} {{{ {%raw%} {#note#} ${{x}} 100% %s %(x)s "yes"
+it's ''' \"\"\" \no\ \n : - # &a *b !c <b>&amp; Zoë 🎬 名 {film}""".split()
+READ_BY_DVC = """
+import os, sys
+from dvc.repo import Repo
+for path in sys.argv[1:]:
+    repo = Repo(path)
+    assert len(repo.index.stages) == 8
+    [artifact] = repo.artifacts.read()["dvc.yaml"].values()
+    assert artifact.desc == open(f"{path}/README.md", encoding="utf-8").read().splitlines()[2], path
+"""
+
+
+def test_hostile_answers_are_kept_as_written_wherever_they_stand(tmp_path: Path) -> None:
+    """All of them at once, and in random company; read back by what reads the files, as pip and DVC do."""
+    draw = random.Random(5)
+    texts = [" ".join(HOSTILE), *("".join(draw.choices([*HOSTILE, " "], k=6)).strip() + "." for _ in range(5))]
+    projects = [tmp_path / f"p{number}" for number in range(len(texts))]
+    for project, text in zip(projects, texts, strict=True):
+        answers = dict.fromkeys(("project_name", "description", "author_name"), text)
+        done = bake(tmp_path, env=environment(tmp_path), project_slug=project.name, scope="team", **answers)
+        assert done.returncode == 0, done.stdout + done.stderr
+        about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert about["description"] == about["authors"][0]["name"] == text
+        assert (project / "README.md").read_text(encoding="utf-8").startswith(f"# {text}\n\n{text}\n")
+        kept = YAML(typ="safe").load(project / ".cookiecutter.yaml")["default_context"]
+        assert kept["project_name"] == kept["description"] == kept["author_name"] == text
+        for path in (*project.glob("*.y*ml"), *project.glob(".github/workflows/*")):
+            assert YAML(typ="safe").load(path), path
+        python(tmp_path, "from setuptools import build_meta as b; b.prepare_metadata_for_build_editable('.')", project)
+        [metadata_file] = project.glob("*.dist-info/METADATA")
+        assert f"\nSummary: {text}\n" in metadata_file.read_text(encoding="utf-8")
+    python(tmp_path, READ_BY_DVC, tmp_path, *map(str, projects))
+    again = bake(
+        tmp_path / "again", "--config-file", str(projects[0] / ".cookiecutter.yaml"), env=environment(tmp_path)
+    )
+    assert again.returncode == 0, again.stderr
+    name = "p0/pyproject.toml"
+    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def python(home: Path, code: str, folder: Path, *arguments: str) -> None:
+    """Run a few lines in a folder."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment(home), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    project = tmp_path / "review-sentiment"
-    about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert about["description"] == said
-    assert about["authors"][0]["name"] == "Zoë O'Neil"
-    pipeline = YAML(typ="safe").load(project / "dvc.yaml")
-    assert pipeline["artifacts"]["review-sentiment"]["desc"] == said
-    assert YAML(typ="safe").load(project / ".cookiecutter.yaml")["default_context"]["description"] == said
 
 
 def test_every_question_has_a_prompt_and_every_choice_a_label() -> None:

@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 123, "lines": 11_460, "src": 6040, "tests": 2960},
-    "team": {"files": 173, "lines": 17_720},
-    "production": {"files": 173, "lines": 17_720},
+    "lean": {"files": 124, "lines": 11_590, "src": 6065, "tests": 2960},
+    "team": {"files": 174, "lines": 17_860},
+    "production": {"files": 174, "lines": 17_860},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

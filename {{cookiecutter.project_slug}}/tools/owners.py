@@ -35,6 +35,7 @@ def main() -> int:
     mistakes = [
         *mistakes_of_outs(in_dvc, tracked, by_lfs),
         *mistakes_of_git(tracked, by_lfs),
+        *line_ends_of_windows(),
         *pointers_read_as_data([path for place in [*map(Path, in_dvc), *deps] for path in files_of(place)]),
     ]
     owners = {path: "Git LFS" if path in by_lfs else "Git" for path in tracked}
@@ -106,6 +107,15 @@ def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
         elif path not in by_lfs and is_pointer:
             fix = "put the file itself there, or name it in .gitattributes"
             yield mistake(path, "is a pointer of Git LFS, but not Git LFS's", "its bytes", fix)
+
+
+def line_ends_of_windows() -> Iterator[str]:
+    """The files here that Git keeps with other line ends: DVC would hash bytes that no other checkout has."""
+    for entry in git("ls-files", "--eol", "-z").split("\0"):
+        about, _, path = entry.partition("\t")
+        if "w/crlf" in about.split() and "eol=lf" in about.split():
+            fix = f"`git add {path} && rm {path} && git restore {path}`"
+            yield mistake(path, "has the line ends of Windows here", "those that Git keeps", fix)
 
 
 def pointers_read_as_data(paths: list[str]) -> Iterator[str]:

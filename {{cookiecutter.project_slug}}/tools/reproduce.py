@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load as load_tensors
 
 from {{ cookiecutter.package_name }}.common.io import write_json
-from tools.shared import git, run, table
+from tools.shared import clone, git, run, table
 
 RECORD = Path("reports/reproduce.json")
 STRANGER = {
@@ -52,7 +52,7 @@ class Place:
     def read_git(self, path: str) -> bytes:
         """A file of the commit."""
         return subprocess.run(
-            ["git", "show", f"{self.revision}:{path}"], cwd=self.root, capture_output=True, check=True
+            ["git", "show", f"{self.revision}:./{path}"], cwd=self.root, capture_output=True, check=True
         ).stdout
 
     def files(self, out: str, md5: str) -> dict[str, str]:
@@ -86,7 +86,7 @@ def reproduce(here: Place) -> int:
     """Print the comparison of every out; 0 when all are the same, 1 when one differs or the run fails."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
-        there = Place(Path(folder) / "a" / "directory-with-another-length" / "project", "")
+        there = Place(clone(Path(folder) / "a" / "directory-with-another-length" / "project"), "")
         if not make_again(here, there, Path(folder) / "home"):
             print("error: the pipeline failed in the clone; its message stands above", file=sys.stderr)
             return 1
@@ -98,10 +98,9 @@ def reproduce(here: Place) -> int:
 
 
 def make_again(here: Place, there: Place, home: Path) -> bool:
-    """Clone the commit and run all of its stages as a stranger; whether they ended well."""
+    """Check the commit out in the clone and run all of its stages as a stranger; whether they ended well."""
     home.mkdir(parents=True)
     commit = git("rev-parse", here.revision).strip()
-    git("clone", "--quiet", "--no-checkout", str(here.root), str(there.root))
     environment = os.environ | STRANGER | {"HOME": str(home), "PYTHONPATH": str(there.root / "src")}
     for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
         environment[f"DVC_{kind}_DIR"] = str(home / kind.lower())

@@ -40,6 +40,19 @@ def git(
     return done.stdout
 
 
+def folder_in_git() -> Path:
+    """The project's folder, seen from the root of its repository."""
+    return Path(git("rev-parse", "--show-prefix").strip())
+
+
+def clone(into: Path) -> Path:
+    """Clone this repository, without a checkout; the project's folder there, which need not be the clone's root."""
+    git("clone", "--quiet", "--no-checkout", git("rev-parse", "--show-toplevel").strip(), str(into))
+    project = into / folder_in_git()
+    project.mkdir(parents=True, exist_ok=True)
+    return project
+
+
 def dvc_json(*command: str) -> Any:
     """What DVC answers with `--json`. Raises UserError with the first line of DVC's own message where it fails."""
     done = subprocess.run(["dvc", *command, "--json"], capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.shared import PRIVATE, git, run
+from tools.shared import PRIVATE, clone, git, run
 
 PLACE = PRIVATE / "small"
 MODEL = Path("small/model")
@@ -27,8 +27,8 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="make everything again elsewhere and compare")
     again = parser.parse_args().again
     shutil.rmtree(PLACE, ignore_errors=True)
-    git("clone", "--quiet", ".", str(PLACE))
-    os.chdir(PLACE)
+    os.chdir(clone(PLACE))
+    git("reset", "--quiet", "--hard")
     os.environ["PYTHONPATH"] = str(Path("src").resolve())
     grow()
     if subprocess.run(["dvc", "repro"], check=False).returncode:

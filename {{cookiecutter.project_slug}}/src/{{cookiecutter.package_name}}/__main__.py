@@ -11,8 +11,10 @@ import importlib
 import sys
 
 from .common.determinism import set_up_process
+from .common.io import refuse_links
 from .config import STAGES, load_params
 from .errors import run_command
+from .paths import BASE_MODEL, METRICS, RAW
 
 WITHOUT_COMPUTE = ("fetch", "prepare")
 
@@ -29,6 +31,7 @@ def main() -> int:
 def run(stage: str, *only: str) -> None:
     """Run a stage. Raises UserError."""
     params = load_params()
+    refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
     importlib.import_module(f".stages.{stage}", __package__).run(params, *only)

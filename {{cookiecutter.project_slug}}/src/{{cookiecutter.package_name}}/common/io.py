@@ -3,12 +3,26 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+
 EXTERNAL = ".data"  # ends the name of the file beside an ONNX file that has its weights, where there is one
+
+
+def refuse_links(folders: Iterable[Path]) -> None:
+    """Raise UserError where a folder that holds outs is a link: DVC refuses outs behind it only after the work."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise UserError(
+                f"{folder} is a link, and DVC keeps nothing behind a link",
+                expected="a folder; what is in it may be a link to another disk, such as data/processed",
+                found=f"{folder} -> {folder.readlink()}",
+                fix=f"rm {folder} && cp -R {folder.readlink()} {folder}",
+            )
 
 
 def sha256_of(path: Path) -> str:
@@ -25,7 +39,18 @@ def size_of(model: Path) -> int:
 
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Give an empty directory beside `path`; put it in place of `path` when the block ends well."""
+    """Give an empty directory beside `path`; put it in place of `path` when the block ends well.
+
+    Where `path` is a link, that is beside its target, on the same disk. Raises UserError for a mount point.
+    """
+    path = path.resolve()
+    if path.is_mount():
+        raise UserError(
+            f"{path} is a mount point, and cannot be put in place as a whole",
+            expected="a folder, or a link to one on another disk",
+            found="a disk mounted there",
+            fix="mount the disk elsewhere, and link a folder of it here: ln -s /mnt/disk/folder PATH",
+        )
     beside = path.with_name(f".{path.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
