@@ -5,6 +5,8 @@ VENV := .venv
 DEMO := build/review-sentiment
 PROJECT := {{cookiecutter.project_slug}}
 TEAM := {% if cookiecutter.__team %}
+PRODUCTION := {% if cookiecutter.__production %}
+SERVICE_LOCK := $(PROJECT)/$(PRODUCTION)requirements-service.lock{% endif %}
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -19,7 +21,7 @@ setup: $(VENV)/installed  ## Make .venv and install the locked requirements (TOR
 $(VENV)/installed: requirements.lock $(PROJECT)/requirements.lock requirements-sample.lock
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),pip install --quiet --index-url $(TORCH_INDEX) torch==2.13.0)
-	pip install --quiet -r requirements.lock -r '$(PROJECT)/requirements.lock'
+	pip install --quiet -r requirements.lock -r '$(PROJECT)/requirements.lock' -r '$(SERVICE_LOCK)'
 	pip install --quiet --no-deps -r requirements-sample.lock
 	touch $@
 
@@ -79,10 +81,11 @@ lint: setup  ## Check the template's own Python
 .PHONY: lock
 lock: setup  ## Make both requirements.lock anew
 	rm -rf build/lock
-	cookiecutter --no-input --accept-hooks no --output-dir build/lock . scope=team
+	cookiecutter --no-input --accept-hooks no --output-dir build/lock . scope=production
 	$(MAKE) -C build/lock/review-sentiment lock
 	cp build/lock/review-sentiment/requirements.lock '$(PROJECT)/requirements.lock'
 	cp build/lock/review-sentiment/requirements-supply-chain.lock '$(PROJECT)/$(TEAM)requirements-supply-chain.lock{% endif %}'
+	cp build/lock/review-sentiment/requirements-service.lock '$(SERVICE_LOCK)'
 	pip-compile --quiet --upgrade --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --no-emit-trusted-host --constraint '$(PROJECT)/requirements.lock' \
+		--no-emit-find-links --no-emit-trusted-host --constraint '$(PROJECT)/requirements.lock' --constraint '$(SERVICE_LOCK)' \
 		--output-file requirements.lock requirements.in
