@@ -1,8 +1,15 @@
 """The S3 server of the tests: that of `make s3`, in a project grown for it, and its failures."""
 
+import http.client
 import json
 import os
 import signal
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -92,3 +99,73 @@ class Server:
         project.run("git", "clone", "--quiet", str(project.path), str(clone.path))
         self.let_in(clone)
         return clone
+
+
+Answer = tuple[int, dict[str, str], bytes]
+ERROR = "<Error><Code>{}</Code><Message>{}</Message><RequestId>1</RequestId></Error>"
+
+
+@contextmanager
+def serving(answer: Callable[[BaseHTTPRequestHandler, bytes], Answer], *certificate: Path) -> Iterator[str]:
+    """The address of a web server that answers so to a request and its body; with a certificate and its key, by TLS."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_request(self) -> None:
+            status, headers, body = answer(self, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body if self.command != "HEAD" else b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for method in ("GET", "PUT", "HEAD", "POST"):
+        setattr(Handler, f"do_{method}", Handler.handle_request)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+def refusal(status: int, code: str, message: str, *methods: str) -> Callable[..., Answer]:
+    """What S3 answers when it refuses these methods, or all; to other ones it answers as an empty bucket does."""
+
+    def answer(request: BaseHTTPRequestHandler, _: bytes) -> Answer:
+        if not methods or request.command in methods:
+            return status, {}, ERROR.format(code, message).encode()
+        return (404, {}, b"") if request.command == "HEAD" else (200, {}, b"<ListBucketResult/>")
+
+    return answer
+
+
+def passed_on(port: int) -> Callable[..., Answer]:
+    """What the server at this port of this machine answers."""
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request(request.command, request.path, body, dict(request.headers))
+        found = connection.getresponse()
+        headers = {name: value for name, value in found.getheaders() if name != "Transfer-Encoding"}
+        return found.status, headers, found.read()
+
+    return answer
+
+
+def certificate_in(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that nobody signed but itself, and its key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    about = ("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    command = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *about)
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key

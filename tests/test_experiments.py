@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import shlex
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -86,3 +90,71 @@ def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) 
     assert "half did not run to its end" in refused.stderr
     assert "fine_tune has not run since models/probe changed" in refused.stderr
     assert not list((project.path / "experiments").glob("003-*"))
+
+
+def state(project: Project) -> tuple[str, ...]:
+    """The branch, what differs from its commit, and what differs from dvc.lock."""
+    return tuple(
+        project.try_to(*command).stdout
+        for command in (("git", "rev-parse", "--abbrev-ref", "HEAD"), ("git", "status", "--short"), ("dvc", "status"))
+    )
+
+
+REFUSED = {
+    "fine_tune.learning_rate=-1": "fine_tune.learning_rate: Input should be greater than 0, found -1",
+    "fine_tune.epochs=2 fine_tune.lr=1": "expected: fine_tune.lora, fine_tune.epochs, fine_tune.learning_rate",
+    "fine_tune.lora={rank: 8, alpha: 16} seed=1,2": "fine_tune.lora.dropout: missing",
+    "fine_tune.epochs": "expected: NAME=VALUE",
+}
+
+
+@pytest.mark.parametrize("changes", REFUSED)
+def test_parameters_are_refused_before_anything_is_removed(small: Project, changes: str) -> None:
+    before = state(small)
+    refused = small.try_to("make", "exp", f"SET={changes}")
+    assert refused.returncode != 0
+    assert REFUSED[changes] in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "+fine_tune" not in refused.stderr
+    assert state(small) == before
+
+
+def interrupted(project: Project, number: signal.Signals) -> str:
+    """Begin an experiment, and send its processes a signal while it trains; what was printed."""
+    log = project.path.parent / "exp.log"
+    with log.open("wb") as output:
+        make = subprocess.Popen(
+            ["make", "exp", "SET=fine_tune.epochs=200"], cwd=project.path, env=project.env, stdout=output, stderr=output
+        )
+        while "Running stage 'fine_tune'" not in log.read_text(encoding="utf-8"):
+            assert make.poll() is None, log.read_text(encoding="utf-8")
+            time.sleep(0.1)
+        processes = psutil.Process(make.pid).children(recursive=True)
+        for process in [psutil.Process(make.pid), *(processes if number == signal.SIGKILL else [])]:
+            process.send_signal(number)
+        make.wait(60)
+        assert not psutil.wait_procs(processes, timeout=60)[1]
+    return log.read_text(encoding="utf-8")
+
+
+def test_an_experiment_that_was_stopped_or_killed_has_a_way_back(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    before = state(project)
+    assert "git restore . && dvc checkout" in interrupted(project, signal.SIGTERM)
+    assert project.run("git", "rev-parse", "--abbrev-ref", "HEAD") == before[0]
+    project.run("git", "restore", ".")
+    project.run("dvc", "checkout")
+    assert state(project) == before
+    interrupted(project, signal.SIGKILL)
+    for command in (["make", "exp"], ["make", "release", "VERSION=1.0.0", "STAGE=staging"]):
+        refused = project.try_to(*command)
+        assert "an experiment was killed and left this checkout on no branch" in refused.stderr
+    fix = refused.stderr[refused.stderr.index("fix:") + 4 :].partition(";")[0]
+    for command in fix.split("&&"):
+        project.run(*shlex.split(command))
+    assert state(project) == before
+    project.run("make", "exp")
+    project.run("git", "switch", "--quiet", "--detach")
+    project.run("git", "commit", "--quiet", "--allow-empty", "--message", "On no branch")
+    refused = project.try_to("make", "release", "VERSION=1.0.0", "STAGE=staging")
+    assert "this commit is on no branch" in refused.stderr

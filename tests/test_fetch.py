@@ -12,6 +12,7 @@ import torch
 from hub import COMMIT, TOKEN, hub_of
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from server import certificate_in, refusal, serving
 from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
@@ -104,7 +105,10 @@ def test_what_is_pinned_and_there_is_neither_listed_anew_nor_taken_over(project:
     start_from(project, str(shelf / "acme/pickled"))
     project.run("make", "pin")
     project.set_params(text__pooling="mean")
+    path = project.path / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("keep: null", "keep: ~").rstrip(), encoding="utf-8")
     before = project.text("params.yaml")
+    assert "keep: ~" in before
     assert "as the model says" not in project.run("make", "pin")
     assert project.text("params.yaml") == before
 
@@ -181,11 +185,86 @@ def test_a_file_is_missing_or_was_never_downloaded_here(project: Project) -> Non
     assert "fix:      type the same once without HF_HUB_OFFLINE\n" in refused
 
 
+@pytest.mark.parametrize(
+    ("revision", "folder"), [("refs/convert/parquet", "/default/train"), ("refs/pr/4", ""), ("feature/x", "/data")]
+)
+def test_data_of_any_revision_are_pinned_and_fetched(tmp_path: Path, shelf: Path, revision: str, folder: str) -> None:
+    file = shelf / f"acme/reviews{folder}/0000.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(revision.encode())
+    project = grow(tmp_path, data_source="hub")
+    path = project.path / "params.yaml"
+    given = path.read_text(encoding="utf-8").replace("train.csv: null", "0000.parquet: null")
+    address = f"hf://datasets/acme/reviews@{revision}{folder}"
+    path.write_text(given.replace("hf://datasets/owner/name@main", address), encoding="utf-8")
+    with hub_of({"datasets/acme/reviews": shelf / "acme/reviews"}) as hub:
+        project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
+        project.run("make", "pin")
+        assert f"uri: hf://datasets/acme/reviews@{COMMIT}{folder}\n" in project.text("params.yaml")
+        project.run("python", "-m", "review_sentiment", "fetch", "data")
+    assert (project.path / "data/raw/0000.parquet").read_bytes() == revision.encode()
+
+
+UNREACHABLE = {
+    "offline": ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set", "without HF_HUB_OFFLINE"),
+    "no network": (
+        {"HF_ENDPOINT": "http://127.0.0.1:9"},
+        "nothing answers at the address",
+        "HF_ENDPOINT=ADDRESS a mirror",
+    ),
+    "unknown host": ({"HF_ENDPOINT": "http://hub.invalid"}, "no host has the name", "is the network up"),
+    "no address": ({"HF_ENDPOINT": "hub.invalid"}, "this is no address of a service", "https://HOST:PORT"),
+    "wrong proxy": ({"HTTP_PROXY": "http://u:pw@127.0.0.1:9"}, "through the proxy 127.0.0.1:9", "unset HTTP_PROXY"),
+}
+
+
+def test_a_hub_that_cannot_be_reached_is_explained_by_its_cause(project: Project) -> None:
+    before = project.text("params.yaml")
+    for environment, words, fix in UNREACHABLE.values():
+        refused = project.try_to("make", "pin", **environment)
+        assert refused.returncode != 0
+        assert "Traceback" not in refused.stdout + refused.stderr
+        assert "pw" not in refused.stderr
+        assert words in refused.stderr
+        assert fix in refused.stderr[refused.stderr.index("fix:") :]
+    assert project.text("params.yaml") == before
+    project.run("make", "pin", HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1")
+    assert project.text("params.yaml") != before
+
+
+STORES = {
+    "ExpiredToken": (400, "the keys have expired", "AWS_SESSION_TOKEN"),
+    "SlowDown": (503, "the service is overloaded", "wait a minute"),
+    "RequestTimeTooSkewed": (403, "the service has another time than this machine", "set this machine's clock"),
+    "KMS.DisabledException": (400, "the KMS key", "enable it"),
+    "NoSuchBucket": (404, "no such bucket", "correct `uri`"),
+    "NoSuchKey": (404, "no such file", "the name below sha256"),
+    "AccessDenied": (403, "the keys may not do this", "ask for s3:GetObject"),
+    "InvalidAccessKeyId": (403, "the service does not know the access key", "correct AWS_ACCESS_KEY_ID"),
+}
+KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def test_a_bucket_that_refuses_is_explained_by_its_cause(project: Project, tmp_path: Path) -> None:
+    start_from(project, "s3://bucket/model")
+    project.env |= {"AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+    for code, (status, words, fix) in STORES.items():
+        with serving(refusal(status, code, "refused")) as address:
+            refused = fetch(project, AWS_ENDPOINT_URL=address, **KEYS)
+        assert f"error: cannot fetch s3://bucket/model/config.json: {words}" in refused
+        assert fix in refused[refused.index("fix:") :]
+    assert "no keys for the service" in fetch(project, AWS_ENDPOINT_URL=address)
+    certificate = certificate_in(tmp_path / "tls")
+    with serving(refusal(404, "NoSuchKey", "none"), *certificate) as address:
+        assert "AWS_CA_BUNDLE=FILE" in fetch(project, AWS_ENDPOINT_URL=address, **KEYS)
+        assert "no such file" in fetch(project, AWS_ENDPOINT_URL=address, AWS_CA_BUNDLE=str(certificate[0]), **KEYS)
+
+
 def test_the_hub_is_asked_through_a_proxy(project: Project, hub: str) -> None:
     """No machine has this name: only the proxy, which is the hub itself, gives an answer."""
     project.env |= {"HF_ENDPOINT": "http://hub.invalid"}
     refused = project.try_to("make", "pin")
-    assert "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror)" in refused.stderr
+    assert "HTTPS_PROXY=ADDRESS names a proxy" in refused.stderr
     project.env |= {"HTTP_PROXY": hub}
     project.run("make", "pin")
     assert fetch(project) == ""

@@ -34,10 +34,18 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
     # A model as small as this may be slower in int8, and is not well calibrated.
     project.set_params("gate.yaml", max_latency_ratio=100.0, max_calibration_error=0.5)
     project.commit("Move to a bucket")
+    project.run("make", "signing-key", "KEY=../signing.key")
+    sign(project)
     project.run("git", "clone", "--quiet", "--bare", ".", "../origin.git")
     project.run("git", "remote", "add", "origin", "../origin.git")
     project.run("make", "push")
     return project
+
+
+def sign(project: Project) -> None:
+    """Sign the model and commit the signature."""
+    project.run("make", "sign", "KEY=../signing.key")
+    project.commit("Sign the model")
 
 
 def another_model(project: Project) -> None:
@@ -48,6 +56,7 @@ def another_model(project: Project) -> None:
     project.run("python", "-c", f"{manifest} {rewrite}")
     project.run("dvc", "commit", "--force", "--quiet")
     project.commit("Ship int8 alone")
+    sign(project)
     project.run("make", "push")
 
 
@@ -59,6 +68,18 @@ def taken(project: Project, server: Server, place: Path) -> set[str]:
     origin = str(project.path.parent / "origin.git")
     stranger.run("dvc", "artifacts", "get", origin, NAME, "--stage", "production", "--out", "model", **keys)
     return files_in(place / "model")
+
+
+def typed(project: Project, server: Server, printed: str, place: Path) -> None:
+    """Type what a release prints to take the model and its signature, somewhere else."""
+    stranger = Project(place, place / "home")
+    place.mkdir()
+    keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), server.keys.values(), strict=True))
+    commands = [line.partition(": ")[2] for line in printed.splitlines() if "URL-OF-THIS-REPOSITORY" in line]
+    assert len(commands) == 2
+    for command in commands:
+        origin = str(project.path.parent / "origin.git")
+        stranger.run(*command.replace("URL-OF-THIS-REPOSITORY", origin).split(), **keys)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -76,11 +97,21 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     maintained: Project, server: Server, tmp_path: Path
 ) -> None:
     approved = "APPROVED_BY=Grace Example <grace@example.com>"
+    refused = maintained.try_to("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
+    assert "v1.0.0 was never in staging" in refused.stderr
+    assert "fix:      make release VERSION=1.0.0 STAGE=staging first" in refused.stderr
+    assert maintained.run("git", "tag") == ""
     maintained.run("make", "release", "VERSION=1.0.0", "STAGE=staging")
-    maintained.run("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
+    printed = maintained.run("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
+    typed(maintained, server, printed, tmp_path / "verified")
+    assert "is the model that the owner of" in maintained.run("make", "verify", f"MODEL={tmp_path}/verified/model")
+    (tmp_path / "verified/model/config.json").write_text("{}", encoding="utf-8")
+    assert maintained.try_to("make", "verify", f"MODEL={tmp_path}/verified/model").returncode != 0
     whole = files_in(maintained.path / "models/onnx")
     assert taken(maintained, server, tmp_path / "first") == whole
     another_model(maintained)
+    maintained.set_params("releases.yaml", stages="[production]")
+    maintained.commit("Release to production at once")
     maintained.run("make", "release", "VERSION=1.1.0", "STAGE=production", approved)
     assert taken(maintained, server, tmp_path / "second") == whole - {"onnx/model.onnx"}
     maintained.run("make", "rollback", "STAGE=production")
@@ -88,7 +119,7 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
 
     shown = maintained.run("make", "--silent", "releases").splitlines()
     assert shown[1].split()[:3] == ["v1.1.0", "v1.0.0", "-"]
-    assert shown[2].split()[:4] == ["v1.0.0", "-", "staging,", "production"]
+    assert shown[2].split()[:4] == ["v1.0.0", "-", "production,", "staging"]
     version, stage = tag_of(maintained, f"{NAME}@v1.1.0"), tag_of(maintained, f"{NAME}#production#3")
     lock = (maintained.path / "dvc.lock").read_bytes()
     assert version["dvc_lock"] == hashlib.sha256(lock).hexdigest()

@@ -4,8 +4,10 @@ The rows of the table in docs/remotes.md are what these tests saw: `make fault-t
 """
 
 import hashlib
+import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from server import Server
+from server import Server, certificate_in, passed_on, refusal, serving
 from workshop import TEMPLATE, Project, grow
 
 pytestmark = pytest.mark.slow
@@ -73,13 +75,13 @@ def key_of(project: Project, path: str) -> str:
     return f"pushed/files/md5/{md5[:2]}/{md5[2:]}"
 
 
-def fails_soon(project: Project, *command: str) -> str:
+def fails_soon(project: Project, *command: str, **environment: str) -> str:
     """Run a command that must fail soon; the problem that it names."""
     start = time.monotonic()
-    done = project.try_to(*command)
+    done = project.try_to(*command, **environment)
     assert time.monotonic() - start < SOON, done.stderr
     assert done.returncode != 0
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
     message = done.stderr[done.stderr.rindex("error: ") :]
     assert "expected:" in message
     assert "fix:" in message
@@ -89,6 +91,13 @@ def fails_soon(project: Project, *command: str) -> str:
 def problem(message: str) -> str:
     """The first line of a message, without the name of the remote."""
     return message.splitlines()[0].removeprefix("error: ").removesuffix(" (storage)")
+
+
+def type_fix(project: Project, message: str, **values: object) -> None:
+    """Type every command of DVC that the fix names, with the right values in place of what stands for them."""
+    commands = re.findall(r"`dvc (remote modify [^`]+) (\w+) \S+`", message[message.rindex("fix:") :])
+    typed = [project.run("dvc", *command.split(), s, str(values[s])) for command, s in commands if s in values]
+    assert typed
 
 
 def saw(fault: str, *cells: str) -> None:
@@ -126,6 +135,9 @@ def test_a_wrong_setting_is_named_soon(
         committed = {"endpointurl": server.endpoint.replace("http", "https")}
     server.let_in(pushed, **private, **committed)
     messages = [fails_soon(pushed, "make", verb) for verb in ("push", "pull", "audit")]
+    type_fix(pushed, messages[0], url="s3://dvc/pushed", endpointurl=server.endpoint, **server.keys)
+    pushed.run("git", "checkout", "--quiet", ".dvc/config")
+    assert "up to date" in pushed.run("make", "push")
     server.let_in(pushed)
     assert all(setting in message for message in messages)
     assert len({problem(message) for message in messages}) == 1
@@ -135,6 +147,111 @@ def test_a_wrong_setting_is_named_soon(
     clone.run("make", "pull")
     assert bytes_of(clone) == before
     saw(fault, problem(messages[0]), "push, pull, audit", f"the setting `{setting.split()[0]}`", "the same", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("fault", "address", "words"),
+    [
+        ("endpoint without https://", "127.0.0.1:9", "this is no address of a service"),
+        ("unknown host", "http://nowhere.invalid", "no host has the name of the service"),
+    ],
+)
+def test_a_wrong_address_is_named(server: Server, pushed: Project, fault: str, address: str, words: str) -> None:
+    server.let_in(pushed, endpointurl=address)
+    message = fails_soon(pushed, "make", "push")
+    assert words in message
+    type_fix(pushed, message, endpointurl=server.endpoint)
+    server.let_in(pushed)
+    assert "up to date" in pushed.run("make", "push")
+    pushed.run("git", "checkout", "--quiet", ".dvc/config")
+    saw(fault, problem(message), "push", "the setting `endpointurl`", "the same", "nothing")
+
+
+REFUSALS = {
+    "expired session token": (400, "ExpiredToken", "The provided token has expired.", "session_token"),
+    "too many requests": (503, "SlowDown", "Please reduce your request rate.", "wait a minute"),
+    "wrong clock": (403, "RequestTimeTooSkewed", "The difference is too large.", "set this machine's clock"),
+    "another region": (400, "AuthorizationHeaderMalformed", "expecting 'eu-west-1'", "region REGION"),
+    "no right to the bucket": (403, "AccessDenied", "Access Denied", "ask for s3:ListBucket"),
+    "no right to the KMS key": (403, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "ask for kms:"),
+    "the KMS key switched off": (400, "KMS.DisabledException", "arn:aws:kms:1 is disabled", "enable it"),
+    "archived objects": (403, "InvalidObjectState", "not valid for the object's storage class", "restore-object"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_what_the_service_refuses_is_explained_by_its_cause(server: Server, pushed: Project, fault: str) -> None:
+    *answer, fix = REFUSALS[fault]
+    with serving(refusal(*answer, *(["PUT"] if "KMS" in fault else []))) as endpoint:
+        server.let_in(pushed, endpointurl=endpoint)
+        message = fails_soon(pushed, "make", "push")
+    server.let_in(pushed)
+    assert fix in message[message.index("fix:") :]
+    saw(fault, problem(message), "push", fix.removesuffix(":"), "-", "nothing")
+
+
+AWS_CONFIG = """
+[profile sso]
+sso_session = acme
+sso_account_id = 111122223333
+sso_role_name = Developer
+[sso-session acme]
+sso_region = us-east-1
+sso_start_url = https://acme.awsapps.com/start
+[profile process]
+credential_process = sh {folder}/keys.sh
+[profile role]
+role_arn = arn:aws:iam::111122223333:role/x
+source_profile = gone
+"""
+BY_PROFILE = {
+    "single sign-on run out": ("sso", "aws sso login"),
+    "a credential_process that fails": ("process", "run that command of ~/.aws/config"),
+    "a role without its source": ("role", "correct what is named above in ~/.aws/config"),
+    "unknown profile": ("nobody", "profile …"),
+}
+
+
+@pytest.mark.parametrize("fault", BY_PROFILE)
+def test_what_aws_keeps_of_keys_is_explained_by_its_cause(
+    server: Server, pushed: Project, tmp_path: Path, fault: str
+) -> None:
+    profile, fix = BY_PROFILE[fault]
+    (tmp_path / "config").write_text(AWS_CONFIG.format(folder=tmp_path), encoding="utf-8")
+    (tmp_path / "keys.sh").write_text("echo the vault is sealed >&2; exit 3\n", encoding="utf-8")
+    with_profile = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_PROFILE": profile}
+    server.let_in(pushed, access_key_id="", secret_access_key="")
+    message = fails_soon(pushed, "make", "push", **with_profile)
+    assert fix in message[message.index("fix:") :]
+    if profile == "process":
+        assert "the vault is sealed" in message
+        given = {"Version": 1, "AccessKeyId": server.state["key"], "SecretAccessKey": server.state["secret"]}
+        (tmp_path / "keys.sh").write_text(f"echo '{json.dumps(given)}'\n", encoding="utf-8")
+        assert "up to date" in pushed.run("make", "push", **with_profile)
+    server.let_in(pushed)
+    saw(fault, problem(message), "push", fix, "-", "nothing")
+
+
+def test_a_certificate_that_nobody_signed_is_named_and_the_fix_works(
+    server: Server, pushed: Project, tmp_path: Path
+) -> None:
+    certificate = certificate_in(tmp_path)
+    with serving(passed_on(server.state["ports"]["s3.port"]), *certificate) as address:
+        server.let_in(pushed, endpointurl=address)
+        message = fails_soon(pushed, "make", "push")
+        assert "nobody that is known here" in message
+        type_fix(pushed, message, ssl_verify=certificate[0])
+        assert "up to date" in pushed.run("make", "push")
+    pushed.run("git", "checkout", "--quiet", ".dvc/config")
+    server.let_in(pushed)
+    saw("self-signed certificate", problem(message), "push", "the setting `ssl_verify`", "the same", "nothing")
+
+
+def test_a_wrong_proxy_is_named(pushed: Project) -> None:
+    message = fails_soon(pushed, "make", "push", HTTP_PROXY="http://127.0.0.1:9")
+    assert "NO_PROXY=HOST" in message
+    assert "up to date" in pushed.run("make", "push", HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1")
+    saw("wrong proxy", problem(message), "push", "`NO_PROXY`, or another proxy", "the same", "nothing")
 
 
 def test_corrupt_and_truncated_objects_are_found_and_repaired(server: Server, pushed: Project, tmp_path: Path) -> None:
@@ -179,7 +296,10 @@ def test_a_lost_member_is_found_and_repaired(server: Server, pushed: Project, tm
     found = pushed.try_to("make", "audit")
     assert found.returncode != 0
     assert "things/many/7.txt: missing" in found.stdout
-    pushed.run("make", *repair.split())
+    repaired = pushed.run("make", *repair.split())
+    assert "up to date" not in repaired
+    assert "things/many/7.txt: missing" in repaired
+    assert "1 objects uploaded again" in repaired
     stranger.run("make", "pull")
     assert bytes_of(stranger) == bytes_of(pushed) == before
     saw("one member of a directory deleted", "pull fails and names it", "audit", "push or audit REPAIR=1", "the same",
@@ -278,7 +398,7 @@ def test_a_server_killed_in_mid_push(server: Server, tmp_path: Path) -> None:
     clone = server.clone(project, tmp_path / "clone")
     clone.run("make", "pull")
     assert bytes_of(clone) == bytes_of(project)
-    assert problems == {"nothing answers at the remote's address"}
+    assert problems == {"nothing answers at the address of the service"}
     saw("server killed in mid-push, 5 times", problems.pop(), "push, audit", "the next push", "the same", "nothing")
 
 

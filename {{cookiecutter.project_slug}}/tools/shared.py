@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from {{ cookiecutter.package_name }}.errors import UserError, run_command
 
 run = run_command
 PRIVATE = Path(".tools")  # what tools keep in this checkout; neither Git nor DVC looks into it
+WORKER = Path(".dvc/tmp/exps/run/workspace/workspace.json")  # DVC's own note of who runs an experiment here
 ABSENT = {"deleted", "not in cache"}  # as DVC calls what is not here
 
 
@@ -51,6 +54,39 @@ def clone(into: Path) -> Path:
     project = into / folder_in_git()
     project.mkdir(parents=True, exist_ok=True)
     return project
+
+
+def see_no_experiment_left() -> None:
+    """Refuse a checkout that an experiment of DVC left when it was killed: a commit without branch, and its changes."""
+    experiment = git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD", may_fail=True)
+    if not experiment or git("symbolic-ref", "--quiet", "HEAD", may_fail=True) or _is_running():
+        return
+    raise UserError(
+        "an experiment was killed and left this checkout on no branch, with its changes",
+        expected="the branch that it began from",
+        found=f"HEAD detached at {git('rev-parse', '--short', 'HEAD').strip()}",
+        fix=f"git stash && git switch {git('rev-parse', '--abbrev-ref', '@{-1}').strip()} && dvc checkout; then "
+        "git stash drop, if no change in it is yours",
+    )
+
+
+def _is_running() -> bool:
+    """Whether DVC still runs an experiment in this workspace."""
+    try:
+        os.kill(json.loads(WORKER.read_text(encoding="utf-8"))["pid"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return True
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process group: politely, so that DVC tidies up, and for certain."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def dvc_json(*command: str) -> Any:
@@ -98,13 +134,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @contextmanager
 def edited(path: Path) -> Iterator[Any]:
-    """The values of a YAML file, to be changed in place; comments, quotes and order stay."""
+    """The values of a YAML file, to be changed in place; comments, quotes and order stay, and every byte if none is."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.representer.add_representer(type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", "null"))
     values = yaml.load(path.read_text(encoding="utf-8"))
+    before = deepcopy(values)
     yield values
+    if values == before:
+        return
     with path.open("w", encoding="utf-8", newline="\n") as file:
         yaml.dump(values, file)
 

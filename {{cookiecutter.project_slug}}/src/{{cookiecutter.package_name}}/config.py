@@ -215,15 +215,20 @@ def load(path: Path, model: type[Model]) -> Model:
         raise UserError(
             f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="correct the line named above"
         ) from None
+    return validated(values, model, str(path), f"edit the keys named above in {path}")
+
+
+def validated(values: Any, model: type[Model], name: str, fix: str) -> Model:
+    """Settings as the model has them. Raises UserError with one line for each wrong key."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         wrong = [_in_one_line(problem) for problem in error.errors()]
         raise UserError(
-            f"{path} is refused:\n" + "\n".join(wrong),
-            expected=f"every key that {path} was grown with, each of its type and in its range",
+            f"{name} is refused:\n" + "\n".join(wrong),
+            expected="every key that the file was grown with, each of its type and in its range",
             found=f"{len(wrong)} wrong",
-            fix=f"edit the keys named above in {path}",
+            fix=fix,
         ) from None
 
 

@@ -9,10 +9,32 @@ s3://bucket/key, https://host/path, or a path on this machine
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 from ..errors import UserError
+from .causes import cause_of, in_one_line, quieten_botocore, words_of
+
+_FILE = "correct `uri` or the name below sha256 in params.yaml"
+_HTTP = {
+    "certificate": "SSL_CERT_FILE=FILE in the environment",
+    "endpoint": "correct `uri` in params.yaml",
+    "rights": "ask whoever runs the server to let you read it, or take the file by hand",
+    "file": _FILE,
+}
+_S3 = _HTTP | {
+    "certificate": "AWS_CA_BUNDLE=FILE in the environment",
+    "endpoint": "AWS_ENDPOINT_URL=ADDRESS in the environment (unset it for AWS)",
+    "region": "AWS_DEFAULT_REGION=REGION in the environment",
+    "profile": "AWS_PROFILE=NAME in the environment",
+    "key": "AWS_ACCESS_KEY_ID",
+    "secret": "AWS_SECRET_ACCESS_KEY",
+    "token": "AWS_SESSION_TOKEN",
+    "keys": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    "bucket": "correct `uri` in params.yaml",
+    "rights": "ask for s3:GetObject and s3:ListBucket on the bucket",
+}
 
 
 def download(address: str, target: Path) -> None:
@@ -26,16 +48,18 @@ def download(address: str, target: Path) -> None:
         elif address.startswith("pkg://"):
             shutil.copyfile(_in_package(address), target)
         else:
-            store, path = fsspec.url_to_fs(address)
+            store, path = _store_of(address)
             store.get_file(path, str(target))
     except UserError:
         raise
     except Exception as error:  # each store has its own errors; all of them mean that the file cannot be had
+        settings = _S3 if address.startswith("s3://") else _HTTP
+        problem, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
         raise UserError(
-            f"cannot fetch {address}",
+            f"cannot fetch {address}{problem and f': {problem}'}",
             expected="a file that can be read",
-            found=f"{type(error).__name__}: {error}",
-            fix="check the address in params.yaml, the network and the credentials",
+            found=in_one_line(error),
+            fix=fix,
         ) from None
 
 
@@ -48,11 +72,19 @@ def files_below(address: str) -> list[str] | None:
     if address.startswith("pkg://"):
         folder = _in_package(address)
         return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    store, path = fsspec.url_to_fs(address)
     try:
+        store, path = _store_of(address)
         return [name.removeprefix(f"{path.rstrip('/')}/") for name in store.find(path, maxdepth=2)] or None
     except Exception:  # each store has its own errors; `download` reports what is wrong
         return None
+
+
+def _store_of(address: str) -> tuple[Any, str]:
+    """What reads the address, and the path in it."""
+    quieten_botocore()
+    # A proxy of the environment serves these too.
+    options = {"client_kwargs": {"trust_env": True}} if address.startswith(("http://", "https://")) else {}
+    return fsspec.url_to_fs(address, **options)
 
 
 def _in_package(address: str) -> Path:

@@ -2,15 +2,17 @@
 
 The revision ends at the next slash. Only `refs/pr/4`, `refs/convert/parquet` and the like are taken whole; in any other
 revision a slash is written %2F: `@feature%2Fx/folder` is the folder of the branch feature/x. (The hub's own grammar.)
+Where the hub has no such revision, what follows is taken as more of it: `@feature/x/folder` is found too.
 Token, offline mode, mirror and proxy are those of huggingface_hub: HF_TOKEN or `hf auth login`, HF_HUB_OFFLINE,
 HF_ENDPOINT, HTTPS_PROXY.
 """
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -22,6 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import UserError
+from .causes import cause_of, in_one_line, words_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ADDRESS = re.compile(
@@ -44,6 +47,12 @@ _BY_STATUS = {
     403: ("a token that may not read this", f"give it read access to the repository, or take another: {_LOGIN}"),
 }
 _NETWORK = "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror), then type the same again"
+_SETTINGS = {
+    "certificate": "SSL_CERT_FILE=FILE in the environment",
+    "endpoint": "HTTPS_PROXY=ADDRESS names a proxy, HF_ENDPOINT=ADDRESS a mirror (unset it for huggingface.co)",
+    "rights": _LOGIN,
+    "file": "correct `uri` or the name below sha256 in params.yaml",
+}
 
 
 class Place(NamedTuple):
@@ -74,15 +83,16 @@ def pinned(address: str) -> str:
     place = place_of(address)
     if _COMMIT.fullmatch(place.revision):
         return address
+    place, info = _looked_up(place)
     start, end = "datasets/" if place.kind == "dataset" else "", f"/{place.path}" if place.path else ""
-    return f"hf://{start}{place.name}@{_info(place).sha}{end}"
+    return f"hf://{start}{place.name}@{info.sha}{end}"
 
 
 def files_below(address: str) -> list[str]:
     """The names of the files below an address. Raises UserError where the hub does not tell them."""
-    place = place_of(address)
+    place, info = _looked_up(place_of(address))
     folder = f"{place.path}/" if place.path else ""
-    names = [file.rfilename for file in _info(place).siblings or ()]
+    names = [file.rfilename for file in info.siblings or ()]
     return [name.removeprefix(folder) for name in names if name.startswith(folder)]
 
 
@@ -97,7 +107,7 @@ def file_at(address: str) -> str:
             f"{address} is not pinned",
             expected="a commit of 40 hexadecimal digits, because a branch moves",
             found=place.revision,
-            fix=f"make pin, or write {_info(place).sha} in its place in params.yaml, the commit it names now",
+            fix=f"make pin, or write {_looked_up(place)[1].sha} in its place in params.yaml, the commit it names now",
         )
     try:
         return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
@@ -105,17 +115,35 @@ def file_at(address: str) -> str:
         raise _refusal(f"cannot fetch {address}", error) from None
 
 
-def _info(place: Place) -> Any:
+def _looked_up(place: Place) -> tuple[Place, Any]:
+    """What the hub says of a repository at a revision, which is longer where the hub has none that is as short."""
     try:
-        return HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
-    except Exception as error:
+        return place, HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
+    except Exception as error:  # its HTTP library has errors of its own
+        more, _, rest = place.path.partition("/")
+        if isinstance(error, RevisionNotFoundError) and more:
+            return _looked_up(place._replace(revision=f"{place.revision}/{more}", path=rest))
         raise _refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
 
 
 def _refusal(problem: str, error: BaseException) -> UserError:
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
-    default = (f"{type(error).__name__}: {error}".strip().partition("\n")[0], _NETWORK)
-    by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0), default)
-    found, fix = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), by_status)
+    by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
+    by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0))
+    if by_kind or by_status:
+        found, fix = by_kind or by_status
+    else:
+        found = in_one_line(error) + _through_a_proxy(error)
+        cause, fix = cause_of(words_of(error) + _through_a_proxy(error), _SETTINGS) or ("", _NETWORK)
+        problem = f"{problem}{cause and f': {cause}'}"
     return UserError(problem, expected="a repository and a file that you may read", found=found, fix=fix)
+
+
+def _through_a_proxy(error: BaseException) -> str:
+    """Which proxy could not be connected to; the HTTP library does not name it, and a password in it is nobody's."""
+    hub = urlsplit(constants.ENDPOINT)
+    proxy = getproxies().get(hub.scheme) or getproxies().get("all")
+    if not type(error).__name__.startswith("Connect") or not proxy or proxy_bypass(hub.hostname or ""):
+        return ""
+    return f", through the proxy {proxy.rpartition('@')[2]}"

@@ -1,0 +1,206 @@
+"""Why a store did not give a file or take one, and what fixes it: one table from cause to fix.
+
+It serves S3, web servers, the Hugging Face hub and DVC's remotes. What stands in braces in a fix is a setting, as it is
+typed for the program that has it.
+"""
+
+import errno
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Cause(NamedTuple):
+    """A problem, its fix, and what shows it: a code of S3, a kind of error, or words of a message."""
+
+    problem: str
+    fix: str
+    shown_by: str
+
+
+# The first that fits counts: what S3 calls AccessDenied may be about a key of KMS.
+CAUSES = (
+    Cause(
+        "addresses of this form are not read here",
+        "take one that begins with hf://, s3://, https:// or pkg://, or a path",
+        "Protocol not known|Please install",
+    ),
+    Cause(
+        "the certificate of the service is out of date, or the clock of this machine is wrong",
+        "set the clock (`date` shows it), or ask who runs the service for a new certificate",
+        "certificate has expired|certificate is not yet valid",
+    ),
+    Cause(
+        "the certificate is that of another host",
+        "name the host that it is made for: {endpoint}",
+        "Hostname mismatch|IP address mismatch|certificate is not valid for",
+    ),
+    Cause(
+        "the certificate of the service is signed by nobody that is known here",
+        "name the file (PEM) of the authority that signed it, itself if none did: {certificate}",
+        "CERTIFICATE_VERIFY_FAILED",
+    ),
+    Cause(
+        "the file of the certificates cannot be read",
+        "name one that is there, in PEM: {certificate}",
+        "HTTPClientError.*No such file|NO_CERTIFICATE_OR_CRL_FOUND|PEM lib",
+    ),
+    Cause(
+        "no secure connection to the service",
+        "a service without TLS has an address with http://: {endpoint}",
+        "SSLError|WRONG_VERSION_NUMBER|ssl.c",
+    ),
+    Cause(
+        "the proxy does not answer",
+        "correct or unset HTTP_PROXY and HTTPS_PROXY; NO_PROXY=HOST asks a host without one",
+        "ProxyConnectionError|ProxyError|through the proxy|Unknown scheme for proxy",
+    ),
+    Cause(
+        "no host has the name of the service",
+        "is the network up, a VPN missing, HTTPS_PROXY right? {endpoint}",
+        "gaierror|Name or service not known|nodename nor servname|name resolution",
+    ),
+    Cause(
+        "this is no address of a service",
+        "write it as https://HOST:PORT: {endpoint}",
+        "Invalid endpoint|UnsupportedProtocol|InvalidProxiesConfigError",
+    ),
+    Cause(
+        "the single sign-on of AWS has run out, or never began",
+        "`aws sso login` (with --profile NAME if it is not the default)",
+        "SSOTokenLoadError|UnauthorizedSSOTokenError|TokenRetrievalError|SSOError|UnauthorizedException",
+    ),
+    Cause(
+        "the credential_process of AWS's configuration failed",
+        "run that command of ~/.aws/config by itself until it prints keys as JSON",
+        "custom-process|JSONDecodeError",
+    ),
+    Cause(
+        "the role of AWS's configuration may not be assumed",
+        "correct role_arn in ~/.aws/config, or ask the owner of the role for sts:AssumeRole",
+        "AssumeRole",
+    ),
+    Cause(
+        "AWS's configuration cannot be used",
+        "correct what is named above in ~/.aws/config or ~/.aws/credentials; `aws sts get-caller-identity` tries it",
+        "ConfigParseError|ConfigNotFound|InvalidConfigError|InfiniteLoopConfigError|CredentialRetrievalError"
+        "|UnknownCredentialError|MetadataRetrievalError",
+    ),
+    Cause("no such AWS profile", "name one of ~/.aws/config: {profile}", "ProfileNotFound"),
+    Cause("only half of the keys", "give both: {keys}", "PartialCredentialsError"),
+    Cause(
+        "no keys for the service", "{keys}; after `aws configure sso`, {profile}", "NoCredentialsError|NoAuthTokenError"
+    ),
+    Cause(
+        "the KMS key that encrypts the objects cannot be used",
+        "enable it, or ask its owner which one is used instead",
+        r"KMS\.(Disabled|NotFound|KMSInvalidState|InvalidState)",
+    ),
+    Cause(
+        "the keys may not use the KMS key that encrypts the objects",
+        "ask for kms:Decrypt and kms:GenerateDataKey on that key",
+        r"kms:|KMS\.",
+    ),
+    Cause(
+        "the keys have expired",
+        "get new ones, as you got these: `aws sso login`, or {keys} with {token}",
+        "ExpiredToken|TokenRefreshRequired|RequestExpired",
+    ),
+    Cause(
+        "the session token does not belong to the keys",
+        "unset it for keys that need none, or get all three anew: {token}",
+        r"\bInvalidToken|InvalidClientTokenId|UnrecognizedClientException",
+    ),
+    Cause("the service does not know the access key", "correct {key}", "InvalidAccessKeyId"),
+    Cause("the service refuses the secret key", "correct {secret}", "SignatureDoesNotMatch"),
+    Cause(
+        "the service has another time than this machine",
+        "set this machine's clock (`date` shows it; `timedatectl set-ntp true` keeps it right)",
+        "RequestTimeTooSkewed|RequestInTheFuture",
+    ),
+    Cause(
+        "the service is overloaded, or asks for fewer requests",
+        "wait a minute, then type the same again; what came or was sent is kept",
+        "SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|Too Many Requests|BandwidthLimitExceeded"
+        r"|\b(429|502|503|504)\b",
+    ),
+    Cause("no such bucket", "{bucket}, or make the bucket", "NoSuchBucket|InvalidBucketName|Invalid bucket name"),
+    Cause(
+        "the bucket is in another region",
+        "{region}",
+        "PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint",
+    ),
+    Cause("this is no region", "write it as eu-central-1: {region}", "InvalidRegionError|NoRegionError"),
+    Cause(
+        "the object lies in an archive",
+        "`aws s3api restore-object` brings it back in hours; keep objects in a storage class without restoring",
+        "InvalidObjectState",
+    ),
+    Cause(
+        "the service does not take the checksums of newer AWS clients",
+        "export AWS_REQUEST_CHECKSUM_CALCULATION=when_required AWS_RESPONSE_CHECKSUM_VALIDATION=when_required",
+        "MissingContentLength|x-amz-content-sha256|XAmzContentSHA256Mismatch|FlexibleChecksumError",
+    ),
+    Cause(
+        "the keys may not do this", "{rights}", r"AccessDenied|AllAccessDisabled|\b403\b|Forbidden|\b401\b|Unauthorized"
+    ),
+    Cause("no such file", "{file}", r"NoSuchKey|NoSuchVersion|FileNotFoundError|\b404\b|IsADirectoryError"),
+    Cause(
+        "the service takes no more data",
+        "see whether its disk is full; then type the same again, what was sent is kept",
+        "InternalError|ServiceUnavailable|InsufficientStorage|StorageFull|QuotaExceeded|ENOSPC",
+    ),
+    Cause("a permission is missing", "`ls -ld` shows who may; ask them", "EACCES"),
+    Cause("the disk is read-only", "name another directory: {file}", "EROFS"),
+    Cause(
+        "the service does not answer",
+        "does it work, and is the network up? {endpoint}",
+        "Timeout|TimedOut",
+    ),
+    Cause(
+        "nothing answers at the address of the service",
+        "is the service up? {endpoint}",
+        "EndpointConnectionError|ConnectError|ConnectionError|ConnectionClosedError|ClientConnectorError|Disconnected",
+    ),
+)
+
+
+def quieten_botocore() -> None:
+    """Let botocore not print the tracebacks of what it raises as well."""
+    for name in ("botocore", "aiobotocore"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def cause_of(words: str, settings: Mapping[str, str]) -> tuple[str, str] | None:
+    """The problem that the words of an error show, and its fix; None where they show none of the table."""
+    return next(
+        (
+            (cause.problem, cause.fix.format_map(settings))
+            for cause in CAUSES
+            if re.search(cause.shown_by, words, re.DOTALL)
+        ),
+        None,
+    )
+
+
+def words_of(error: BaseException) -> str:
+    """What an error and those behind it are called and say: codes of S3 and of the system, kinds, messages."""
+    return "\n".join(_words_of(error))
+
+
+def _words_of(error: BaseException | None) -> Iterator[str]:
+    while error:
+        response: Any = getattr(error, "response", None)
+        if isinstance(response, dict):
+            yield response.get("Error", {}).get("Code", "")
+        yield errno.errorcode.get(getattr(error, "errno", None) or 0, "")
+        yield " ".join(kind.__name__ for kind in type(error).__mro__)
+        yield str(error)
+        error = error.__cause__ or error.__context__
+
+
+def in_one_line(error: BaseException, most: int = 300) -> str:
+    """An error in its own words: its kind and the first line of its message."""
+    line = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+    return line if len(line) <= most else f"{line[:most]}…"
