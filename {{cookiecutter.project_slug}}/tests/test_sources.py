@@ -1,21 +1,28 @@
 """Addresses of files, and the one form of a base model. What a hub gives is tested where the template is."""
 
+import errno
 import json
 import os
 import pickle
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from botocore import exceptions
 from safetensors.torch import load_file, save_file
 from small_project import PACKAGE, digests, run_python, sentences, write_params
 from tokenizers import Tokenizer
 
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.sources.addresses import files_below
+from {{ cookiecutter.package_name }}.sources.addresses import (
+    download,
+    files_below,
+)
 from {{ cookiecutter.package_name }}.sources.base_model import to_one_form
+from {{ cookiecutter.package_name }}.sources.causes import cause_of, words_of
 from {{ cookiecutter.package_name }}.sources.hub import Place, place_of
 
 FORM = ["config.json", "model.safetensors", "tokenizer.json"]
@@ -213,3 +220,50 @@ def test_files_are_listed_below_a_folder_and_below_a_package(base_model: Path) -
     assert sorted(files_below(str(base_model)) or ()) == FORM
     assert {"decoder.py", "__init__.py"} <= {*(files_below("pkg://json") or ())}
     assert files_below(str(base_model / "nowhere")) is None
+
+
+def client_error(code: str, message: str = "") -> Exception:
+    return exceptions.ClientError({"Error": {"Code": code, "Message": message}}, "GetObject")
+
+
+TLS = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {}"
+CAUSED = {
+    "signed by nobody": exceptions.SSLError(endpoint_url="a", error=TLS.format("self-signed certificate")),
+    "that of another host": exceptions.SSLError(endpoint_url="a", error=TLS.format("IP address mismatch")),
+    "the clock of this machine": exceptions.SSLError(endpoint_url="a", error=TLS.format("certificate has expired")),
+    "no secure connection": exceptions.SSLError(endpoint_url="a", error="[SSL: WRONG_VERSION_NUMBER]"),
+    "may not use the KMS key": client_error("AccessDenied", "not authorized to perform: kms:Decrypt"),
+    "the keys may not do this": client_error("AccessDenied", "Access Denied"),
+    "the keys have expired": client_error("ExpiredToken"),
+    "sign-on of AWS has run out": exceptions.UnauthorizedSSOTokenError(),
+    "credential_process": exceptions.CredentialRetrievalError(provider="custom-process", error_msg="no"),
+    "AWS's configuration": exceptions.CredentialRetrievalError(provider="iam-role", error_msg="no"),
+    "the role of AWS's": exceptions.ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole"),
+    "no keys": exceptions.NoCredentialsError(),
+    "overloaded": client_error("SlowDown"),
+    "another region": client_error("AuthorizationHeaderMalformed"),
+    "checksums of newer": client_error("MissingContentLength"),
+    "takes no more data": OSError(errno.ENOSPC, "No space left on device"),
+    "no host has the name": socket.gaierror(-2, "Name or service not known"),
+    "does not answer": TimeoutError(),
+    "nothing answers": ConnectionRefusedError(),
+}
+
+
+@pytest.mark.parametrize("problem", CAUSED)
+def test_the_fix_follows_from_the_cause(problem: str) -> None:
+    found = cause_of(words_of(CAUSED[problem]), {})
+    assert found is not None
+    assert problem in found[0]
+    assert "{" not in found[1]
+    try:
+        raise RuntimeError("the store failed") from CAUSED[problem]
+    except RuntimeError as error:
+        assert cause_of(words_of(error), {}) == found
+    assert cause_of(words_of(ValueError("something else")), {}) is None
+
+
+def test_what_cannot_be_fetched_is_explained(tmp_path: Path) -> None:
+    for address, problem in ((str(tmp_path / "a"), "no such file"), ("ftp2://a/b", "addresses of this form")):
+        with pytest.raises(UserError, match=problem):
+            download(address, tmp_path / "b")

@@ -7,6 +7,7 @@ typed for the program that has it.
 import errno
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -174,14 +175,11 @@ def quieten_botocore() -> None:
 
 def cause_of(words: str, settings: Mapping[str, str]) -> tuple[str, str] | None:
     """The problem that the words of an error show, and its fix; None where they show none of the table."""
-    return next(
-        (
-            (cause.problem, cause.fix.format_map(settings))
-            for cause in CAUSES
-            if re.search(cause.shown_by, words, re.DOTALL)
-        ),
-        None,
-    )
+    known = defaultdict(lambda: "the setting", settings)
+    for cause in CAUSES:
+        if re.search(cause.shown_by, words, re.DOTALL):
+            return cause.problem, cause.fix.format_map(known)
+    return None
 
 
 def words_of(error: BaseException) -> str:

@@ -131,8 +131,8 @@ def _refusal(problem: str, error: BaseException) -> UserError:
         error = error.__cause__
     by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
     by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0))
-    if by_kind or by_status:
-        found, fix = by_kind or by_status
+    if known := by_kind or by_status:
+        found, fix = known
     else:
         found = in_one_line(error) + _through_a_proxy(error)
         cause, fix = cause_of(words_of(error) + _through_a_proxy(error), _SETTINGS) or ("", _NETWORK)
