@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,12 +227,16 @@ def client_error(code: str, message: str = "") -> Exception:
     return exceptions.ClientError({"Error": {"Code": code, "Message": message}}, "GetObject")
 
 
-TLS = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {}"
+def tls_error(words: str) -> Exception:
+    return exceptions.SSLError(endpoint_url="https://host", error=ssl.SSLError(f"[SSL: {words}]"))
+
+
+NOT_VERIFIED = "CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
 CAUSED = {
-    "signed by nobody": exceptions.SSLError(endpoint_url="a", error=TLS.format("self-signed certificate")),
-    "that of another host": exceptions.SSLError(endpoint_url="a", error=TLS.format("IP address mismatch")),
-    "the clock of this machine": exceptions.SSLError(endpoint_url="a", error=TLS.format("certificate has expired")),
-    "no secure connection": exceptions.SSLError(endpoint_url="a", error="[SSL: WRONG_VERSION_NUMBER]"),
+    "signed by nobody": tls_error(NOT_VERIFIED + "self-signed certificate"),
+    "that of another host": tls_error(NOT_VERIFIED + "IP address mismatch"),
+    "the clock of this machine": tls_error(NOT_VERIFIED + "certificate has expired"),
+    "no secure connection": tls_error("WRONG_VERSION_NUMBER"),
     "may not use the KMS key": client_error("AccessDenied", "not authorized to perform: kms:Decrypt"),
     "the keys may not do this": client_error("AccessDenied", "Access Denied"),
     "the keys have expired": client_error("ExpiredToken"),

@@ -61,12 +61,12 @@ def see_no_experiment_left() -> None:
     experiment = git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD", may_fail=True)
     if not experiment or git("symbolic-ref", "--quiet", "HEAD", may_fail=True) or _is_running():
         return
+    branch = git("rev-parse", "--abbrev-ref", "@{-1}", may_fail=True).strip() or "BRANCH"
     raise UserError(
         "an experiment was killed and left this checkout on no branch, with its changes",
         expected="the branch that it began from",
         found=f"HEAD detached at {git('rev-parse', '--short', 'HEAD').strip()}",
-        fix=f"git stash && git switch {git('rev-parse', '--abbrev-ref', '@{-1}').strip()} && dvc checkout; then "
-        "git stash drop, if no change in it is yours",
+        fix=f"git stash && git switch {branch} && dvc checkout; then git stash drop, if no change in it is yours",
     )
 
 
@@ -74,7 +74,7 @@ def _is_running() -> bool:
     """Whether DVC still runs an experiment in this workspace."""
     try:
         os.kill(json.loads(WORKER.read_text(encoding="utf-8"))["pid"], 0)
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # no note, no such process, or one of somebody else under the same number
         return False
     return True
 
