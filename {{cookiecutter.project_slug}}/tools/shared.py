@@ -58,8 +58,11 @@ def clone(into: Path) -> Path:
 
 def see_no_experiment_left() -> None:
     """Refuse a checkout that an experiment of DVC left when it was killed: a commit without branch, and its changes."""
-    experiment = git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD", may_fail=True)
-    if not experiment or git("symbolic-ref", "--quiet", "HEAD", may_fail=True) or _is_running():
+    began_at = git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD", may_fail=True)
+    is_on_branch = git("symbolic-ref", "--quiet", "HEAD", may_fail=True)
+    if not began_at or is_on_branch or began_at != git("rev-parse", "HEAD"):
+        return
+    if not git("diff", "--cached", "--name-only") or _is_running():  # DVC stages what the experiment changes
         return
     branch = git("rev-parse", "--abbrev-ref", "@{-1}", may_fail=True).strip() or "BRANCH"
     raise UserError(
