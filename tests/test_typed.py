@@ -9,7 +9,7 @@ COMMANDS = {
     "predict": ("TEXT", "-m review_sentiment.predict --text {}"),
     "reproduce": ("AGAINST", "-m tools.reproduce --against {}"),
     "plots": ("AGAINST", "-m tools.plots {}"),
-    "exp": ("NAME", "exp run --name {} -S seed=1 -S text.prefix=$5"),
+    "exp": ("SET", "-m tools.experiments --name n --set {}"),
     "push": ("REMOTE", "-m tools.remotes.transfer push --remote {}"),
     "compare": ("A", "-m tools.evidence.compare {} main"),
     "gate": ("BASE", "-m tools.evidence.gate --base {}"),
@@ -24,7 +24,7 @@ COMMANDS = {
 }
 ALSO = {
     "compare": ["B=main"],
-    "exp": ["SET=seed=1 text.prefix=$5"],
+    "exp": ["NAME=n"],
     "record": ["NAME=n"],
     "release": ["VERSION=1.2.0", "STAGE=staging"],
 }
