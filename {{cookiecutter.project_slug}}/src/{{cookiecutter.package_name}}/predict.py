@@ -29,7 +29,7 @@ from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier, require_
 from .inference.outputs import Answer
 from .tables import Column, MalformedRow, Record, read_rows
 from .tables.files import FORMATS
-from .tables.writer import Row, write_json_lines, write_rows
+from .tables.writer import Row, Types, write_json_lines, write_rows
 from .text.tokenization import Text
 
 OWN = r"line|labels?|value|probabilit(ies|y_.*)|truncated|unknown_tokens"  # the columns of a prediction
@@ -170,11 +170,14 @@ def column_of(name: str) -> str:
 
 def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: OnnxClassifier) -> None:
     """Write the rows into the file of --output; the columns of Parquet keep their types in Parquet."""
-    types = {}
-    if arguments.file and not arguments.only and {arguments.file.suffix, arguments.output.suffix} == {".parquet"}:
+
+    def types() -> Types:
+        if arguments.file is None or arguments.only or arguments.file.suffix.lower() != ".parquet":
+            return {}
         import polars as pl
 
-        types = {column_of(name): kind for name, kind in pl.read_parquet_schema(arguments.file).items()}
+        return {column_of(name): kind for name, kind in pl.read_parquet_schema(arguments.file).items()}
+
     if arguments.output.suffix.lower() not in (".jsonl", ".ndjson"):
         rows = map(classifier.answers.flat, rows)
     first = {"text": str} if arguments.only else {"line": int}

@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -20,13 +20,14 @@ ROWS_PER_PART = 4096
 INT64 = range(-(2**63), 2**63)
 
 Row = dict[str, Any]
+Types = Mapping[str, Any]  # polars types by the names of columns
 
 
-def write_rows(rows: Iterable[Row], path: Path, columns: Mapping[str, type], types: Mapping[str, Any]) -> None:
+def write_rows(rows: Iterable[Row], path: Path, columns: Mapping[str, type], types: Callable[[], Types]) -> None:
     """Write the file in the format that its name ends in; to a file beside `path` first, then rename.
 
     Rows may differ in their keys: a table has a column for each, with nothing where a row has none. columns: those of a
-    table without rows. types: polars types for columns of Parquet; the others are of what the rows hold, or text.
+    table without rows. types: gives polars types for columns of Parquet; the others are of what the rows hold, or text.
     """
     suffix = path.suffix.lower()
     beside = path.with_name(f".{path.name}.partial")
@@ -38,7 +39,7 @@ def write_rows(rows: Iterable[Row], path: Path, columns: Mapping[str, type], typ
                 with tempfile.TemporaryFile(dir=path.parent) as kept:
                     found = _keep(rows, kept) or {name: {kind} for name, kind in columns.items()}
                     if suffix == ".parquet":
-                        _write_parquet(_kept(kept), beside, found, types)
+                        _write_parquet(_kept(kept), beside, found, types())
                     else:
                         _write_csv(_kept(kept), file, list(found), DELIMITERS[suffix])
         beside.replace(path)
@@ -97,7 +98,7 @@ def _text(value: Any) -> Any:
     return json.dumps(_json(value), ensure_ascii=False) if isinstance(value, (bool, list, dict)) else value
 
 
-def _write_parquet(rows: Iterator[Row], path: Path, found: dict[str, set[type]], types: Mapping[str, Any]) -> None:
+def _write_parquet(rows: Iterator[Row], path: Path, found: dict[str, set[type]], types: Types) -> None:
     """In parts, which polars then joins: Parquet is written by columns."""
     import polars as pl
 
