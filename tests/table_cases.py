@@ -1,9 +1,16 @@
 """The inputs that users bring by mistake, made by code, each with what must come of it."""
 
+import bz2
+import datetime
+import gzip
 import io
 import json
+import lzma
+import unicodedata
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -33,40 +40,90 @@ def parquet_of(rows: Sequence[tuple[object, object]], **schema: Any) -> bytes:
 GOOD = csv_of(ROWS)
 JSON = jsonl_of(ROWS)
 PARQUET = parquet_of(ROWS)
+ARRAY = b"[" + JSON.strip().replace(b"\n", b",\n") + b"]"
+TAB = GOOD.replace(b",", b"\t")
+NEXT = (0,)  # the fix of a file leads to another message, with the next fix
+BOTH_WAYS = (60, 62)  # of two fixes the one gives 60 rows, the other 62
+
+
+def excel() -> bytes:
+    """The smallest workbook with the good rows."""
+    cell = '<c t="inlineStr"><is><t>{}</t></is></c>'
+    rows = "".join(f"<row>{''.join(map(cell.format, row))}</row>" for row in [("text", "label"), *ROWS])
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="rels"'
+        ' ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/s.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" Target="xl/workbook.xml"'
+        f' Type="{office}/officeDocument"/></Relationships>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="s"'
+        f' Target="s.xml" Type="{office}/worksheet"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="s" sheetId="1" r:id="s"/>'
+        "</sheets></workbook>",
+        "xl/s.xml": f'<worksheet xmlns="{main}"><sheetData>{rows}</sheetData></worksheet>',
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    """A ZIP archive of one file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+EXCEL = excel()
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A message with all of these words, and nothing written."""
+    """A message with all of these words, and nothing written; and the rows kept after each fix that can be typed."""
 
     words: tuple[str, ...]
+    fixed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """These counts in the data profile, by dotted key; and so many rows kept in all."""
+    """These counts in the data profile, by dotted key; so many rows kept in all; and words that are logged."""
 
     rows: int
     counts: dict[str, object] = field(default_factory=dict)
+    logged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Case:
-    """Files of data/raw and changed parameters; a file of a function is made by it."""
+    """Files of data/raw and changed parameters."""
 
     files: dict[str, bytes]
     outcome: Refused | Accepted
     params: dict[str, object] = field(default_factory=dict)
 
 
-def refused(files: dict[str, bytes], *words: str, **params: object) -> Case:
-    """A case that ends with a message."""
-    return Case(files, Refused(words), params)
+def refused(files: dict[str, bytes], *words: str, fixed: tuple[int, ...] = (60,), **params: object) -> Case:
+    """A case that ends with a message; each command or parameter in it leads to one of these numbers of rows."""
+    return Case(files, Refused(words, fixed), params)
 
 
 def accepted(files: dict[str, bytes], rows: int, counts: dict[str, object] | None = None, **params: object) -> Case:
     """A case that is prepared."""
     return Case(files, Accepted(rows, counts or {}), params)
+
+
+def reported(files: dict[str, bytes], rows: int, *logged: str, **params: object) -> Case:
+    """A case that is prepared, with what was found out about it on the screen."""
+    return Case(files, Accepted(rows, {}, logged), params)
 
 
 def quarantined(files: dict[str, bytes], rows: int, reason: str, count: int = 1, **params: object) -> Case:
@@ -86,6 +143,22 @@ def labelled(label: Callable[[int], object]) -> bytes:
     return csv_of([(text, label(number)) for number, (text, _) in enumerate(ROWS)])
 
 
+COLUMNS = pl.DataFrame(ROWS, schema=["text", "label"], orient="row")
+
+
+def written(table: pl.DataFrame, **options: object) -> bytes:
+    """The bytes of Parquet."""
+    file = io.BytesIO()
+    table.write_parquet(file, **options)
+    return file.getvalue()
+
+
+def typed(label: Callable[[int], object], dtype: object) -> bytes:
+    """Parquet with labels of a type."""
+    labels = pl.Series("label", [label(number) for number in range(60)], dtype=dtype)
+    return written(COLUMNS.with_columns(labels))
+
+
 ENCODINGS = {
     "byte order mark": accepted({"a.csv": b"\xef\xbb\xbf" + GOOD}, 60, {"repaired.byte_order_marks": 1}),
     "byte order mark before JSON": accepted({"a.jsonl": b"\xef\xbb\xbf" + JSON}, 60, {"repaired.byte_order_marks": 1}),
@@ -101,9 +174,16 @@ ENCODINGS = {
     "UTF-32 without a mark": refused({"a.csv": GOOD.decode().encode("utf-32-le")}, "iconv -f UTF-32LE"),
     "UTF-16 in JSON Lines": refused({"a.jsonl": JSON.decode().encode("utf-16")}, "a.jsonl", "iconv -f UTF-16"),
     "Latin-1": refused({"a.csv": accents("latin-1")}, "a.csv", "WINDOWS-1252", "iconv -f WINDOWS-1252 -t UTF-8"),
-    "Latin-1 in JSON Lines": refused({"a.jsonl": jsonl_of([("x", "y")] * 3).replace(b"x", b"caf\xe9")}, "iconv"),
+    "Latin-1 in JSON Lines": refused({"a.jsonl": JSON.replace(b"number", b"num\xe9ro")}, "iconv"),
+    "Latin-1, compressed": refused(
+        {"a.csv.gz": gzip.compress(accents("latin-1"))}, "gzip -d data/raw/a.csv.gz && iconv"
+    ),
+    "Latin-1 in a name with a blank": refused({"my table.csv": accents("latin-1")}, "'data/raw/my table.csv'"),
     "one broken line": refused(
-        {"a.csv": GOOD + b"caf\xe9,good\n"}, "a.csv, line 62: expected UTF-8, found the byte 0xE9", "iconv"
+        {"a.csv": GOOD + b"caf\xe9,bad\n"},
+        "a.csv, line 62: expected UTF-8, found the byte 0xE9",
+        "iconv",
+        fixed=(60, 61),
     ),
     "one broken line kept apart": quarantined({"a.csv": GOOD + b"caf\xe9,good\n"}, 60, "expected UTF-8"),
     "one broken line of JSON": quarantined(
@@ -132,6 +212,7 @@ DELIMITED = {
     "an unclosed quote": refused(
         {"a.csv": GOOD + b'"never closed,good\n' + csv_of([("later", "bad")])},
         "line 62: expected quotes that are closed, found the end of the file at line 64",
+        fixed=(62,),
     ),
     "an unclosed quote kept apart": quarantined(
         {"a.csv": GOOD + b'"never closed,good\n' + b"later,bad\n" * 3}, 61, "expected quotes that are closed"
@@ -140,9 +221,43 @@ DELIMITED = {
         {"a.csv": GOOD + b'"a "b" c",good\n'}, "line 62: expected a row of CSV", "expected after"
     ),
     "an unclosed quote in the header": refused({"a.csv": b'"text,label\n' + GOOD}, "no header can be read", "line 1"),
-    "semicolons": refused({"a.csv": GOOD.replace(b",", b";")}, "separated by another sign", "';'", "pl.read_csv('"),
-    "tabs in CSV": refused({"a.csv": GOOD.replace(b",", b"\t")}, "separated by another sign", "rename it to a.tsv"),
-    "commas in TSV": refused({"a.tsv": GOOD}, "separated by another sign", "rename it to a.csv"),
+    "semicolons": reported({"a.csv": GOOD.replace(b",", b";")}, 60, "separated by ';'"),
+    "tabs in CSV": reported({"a.csv": GOOD.replace(b",", b"\t")}, 60, "separated by '\\t'"),
+    "commas in TSV": reported({"a.tsv": GOOD}, 60, "separated by ','"),
+    "semicolons, all quoted": reported(
+        {"a.csv": b'"text";"label"\r\n' + "".join(f'"{text}; it is";"{label}"\r\n' for text, label in ROWS).encode()},
+        60,
+        "separated by ';'",
+    ),
+    "bars": reported({"a.csv": GOOD.replace(b",", b"|")}, 60, "separated by '|'"),
+    "semicolons and commas in the texts": reported(
+        {"a.csv": csv_of([(f"one, two, {text}", label) for text, label in ROWS], "text;label", ";")}, 60, "by ';'"
+    ),
+    "semicolons and no such column": refused(
+        {"a.csv": GOOD.replace(b",", b";").replace(b"text;", b"review;", 1)},
+        "no column 'text'",
+        "the columns review, label",
+    ),
+    "semicolons in shards of two kinds": reported(
+        {"a-00000-of-00002.csv": csv_of(ROWS[:30]), "a-00001-of-00002.csv": csv_of(ROWS[30:], "text;label", ";")},
+        60,
+        "a-00001-of-00002.csv: columns separated by ';'",
+    ),
+    "Excel's first line": accepted({"a.csv": b"sep=;\r\n" + GOOD.replace(b",", b";")}, 60),
+    "Excel's first line with a comma": accepted({"a.csv": b"sep=,\n" + GOOD}, 60),
+    "Excel's first line with a tab": accepted({"a.csv": b"sep=\t\n" + GOOD.replace(b",", b"\t")}, 60),
+    "Excel's first line in quotes": accepted({"a.csv": b'"sep=;"\n' + GOOD.replace(b",", b";")}, 60),
+    "Excel's first line after a mark": accepted(
+        {"a.csv": b"\xef\xbb\xbfSEP=;\n" + GOOD.replace(b",", b";")}, 60, {"repaired.byte_order_marks": 1}
+    ),
+    "Excel's first line that is wrong": reported({"a.csv": b"sep=;\n" + GOOD}, 60, "separated by ','"),
+    "Excel's first line and a malformed row": refused(
+        {"a.csv": b"sep=;\n" + GOOD.replace(b",", b";") + b"alone\n"}, "line 63: expected 2 columns, found 1"
+    ),
+    "Excel's first line alone": refused({"a.csv": b"sep=;\n"}, "a.csv is empty", fixed=()),
+    "a column named sep": accepted(
+        {"a.csv": csv_of([(text, label, 1) for text, label in ROWS], "text,label,sep=")}, 60
+    ),
     "no such column": refused(
         {"a.csv": GOOD},
         "no column 'review'",
@@ -158,14 +273,15 @@ DELIMITED = {
     "line ends of Windows": accepted({"a.csv": GOOD.replace(b"\n", b"\r\n")}, 60),
     "no line end at the end": accepted({"a.csv": GOOD[:-1]}, 60),
     "quoted line ends and commas": accepted({"a.csv": GOOD + b'"one, two\nthree",good\n'}, 61),
-    "an Excel file": refused({"a.csv": b"PK\x03\x04" + bytes(100)}, "a ZIP or Excel file"),
-    "a packed file": refused({"a.csv": b"\x1f\x8b" + bytes(range(100))}, "a gzip file"),
+    "an Excel file": refused({"a.csv": EXCEL}, "a ZIP or Excel file", "mv data/raw/a.csv data/raw/a.xlsx", fixed=NEXT),
+    "a compressed file": refused({"a.csv": gzip.compress(GOOD)}, "a gzip file", "mv data/raw/a.csv data/raw/a.csv.gz"),
+    "Parquet called CSV": refused({"a.csv": PARQUET}, "a Parquet file", "mv data/raw/a.csv data/raw/a.parquet"),
 }
 JSON_LINES = {
     "no JSON": refused({"a.jsonl": JSON + b"{\n"}, "a.jsonl, line 61: expected JSON, found "),
     "no JSON kept apart": quarantined({"a.jsonl": JSON + b"{\n"}, 60, "expected JSON"),
     "no object": refused({"a.jsonl": JSON + b"5\n"}, "line 61: expected an object, found 5"),
-    "one array": refused({"a.jsonl": b"[" + JSON.replace(b"\n", b",\n")[:-2] + b"]"}, "holds one JSON array", "jq -c"),
+    "one array": accepted({"a.jsonl": ARRAY}, 60, {"read": 60}),
     "an object as text": refused(
         {"a.jsonl": JSON + b'{"text": {"de": "x"}, "label": "good"}\n'}, "expected text, found an object"
     ),
@@ -186,6 +302,62 @@ JSON_LINES = {
     "numbers and truths as labels": accepted(
         {"a.jsonl": jsonl_of([(text, label == "good") for text, label in ROWS])}, 60
     ),
+    "an array on many lines": accepted({"a.json": json.dumps(json.loads(ARRAY), indent=2).encode()}, 60, {"read": 60}),
+    "an array after a mark": accepted({"a.json": b"\xef\xbb\xbf \n" + ARRAY}, 60, {"repaired.byte_order_marks": 1}),
+    "an array of all that text can hold": accepted(
+        {"a.json": ARRAY[:-1] + b', {"text": "], } \\" \\\\", "more": [{"a": "]"}], "label": "good"} ]\n'}, 61
+    ),
+    "an array cut off": refused({"a.json": ARRAY[:-20]}, "line 60: expected JSON", fixed=(59,)),
+    "an array that is not closed": refused({"a.json": ARRAY[:-1]}, "line 60: expected JSON"),
+    "an array with a broken element": refused(
+        {"a.json": ARRAY.replace(b'{"text": "text number 3"', b'{"text" "text number 3"')},
+        "line 4: expected JSON",
+        fixed=(59,),
+    ),
+    "an array of other things": refused({"a.json": ARRAY[:-1] + b', 5, ["x"]]'}, "found 5", "found a list"),
+    "an array and more": refused({"a.json": ARRAY + b"\nmore"}, "line 61: expected JSON"),
+    "an empty array": refused({"a.json": b"[]"}, "a.json gives no rows"),
+    "an element of 17 million": refused(
+        {"a.json": ARRAY[:-1] + b', {"text": "' + b"x" * 17_000_000 + b'"}]'},
+        "line 60: expected at most 16,777,216 bytes",
+    ),
+    "JSON Lines called JSON": accepted({"a.json": JSON}, 60),
+    "rows below a key": refused({"a.json": b'{"version": 1, "data": ' + ARRAY + b"}"}, "one object around all rows"),
+    "rows below a key, on many lines": refused(
+        {"a.json": json.dumps({"data": json.loads(ARRAY)}, indent=1).encode()},
+        "one object around all rows",
+        "python -c",
+    ),
+    "objects of several lines": refused(
+        {"a.jsonl": b"".join(json.dumps(json.loads(line), indent=1).encode() + b"\n" for line in JSON.splitlines())},
+        "objects of several lines",
+        "jq -c .",
+    ),
+    "columns in one object": refused(
+        {"a.json": b'{"text": ["x"], "label": ["y"]}'}, "line 1: expected text, found a list"
+    ),
+    "a label twice": refused(
+        {"a.jsonl": JSON + b'{"text": "x", "label": "good", "label": "bad"}\n'}, "found a key twice"
+    ),
+    "infinity as label": refused({"a.jsonl": JSON + b'{"text": "x", "label": -Infinity}\n'}, "found -inf"),
+    "a number that is too large": refused(
+        {"a.jsonl": b'{"text": "x", "label": 1e999}\n' + jsonl_of([(text, len(text)) for text, _ in ROWS[:40]])},
+        "line 1: expected a finite number, found inf",
+        fixed=(40,),
+        task="regression",
+    ),
+    "a whole number that is too large": refused(
+        {"a.jsonl": jsonl_of([("x", 10**400), *((text, n) for n, (text, _) in enumerate(ROWS))])},
+        "line 1: expected a finite number, found 1000",
+        task="regression",
+    ),
+    "large whole numbers as labels": accepted(
+        {"a.jsonl": jsonl_of([(text, 2**70 + n % 2) for n, (text, _) in enumerate(ROWS)])}, 60
+    ),
+    "line ends of Windows in JSON": accepted({"a.jsonl": JSON.replace(b"\n", b"\r\n")}, 60),
+    "separators of lines inside a text": accepted(
+        {"a.jsonl": JSON + '{"text": "a\u2028b\x85c", "label": "bad"}\n'.encode()}, 61
+    ),
     "blank lines in JSON": accepted({"a.jsonl": JSON.replace(b"\n", b"\n \n")}, 60, {"read": 60}),
 }
 PARQUETS = {
@@ -195,9 +367,13 @@ PARQUETS = {
     "an empty file of Parquet": refused({"a.parquet": b""}, "a.parquet cannot be read"),
     "no rows": refused({"a.parquet": parquet_of([], text=pl.String, label=pl.String)}, "a.parquet gives no rows"),
     "numbers as texts": refused(
-        {"a.parquet": parquet_of([(5, "a"), (6, "b")])}, "2 rows", "line 1: expected text, found 5"
+        {"a.parquet": parquet_of([(number, number % 2) for number in range(60)], text=pl.Int32)},
+        "the column 'text' of data/raw/a.parquet cannot be used",
+        "Int32",
     ),
-    "bytes as texts": refused({"a.parquet": parquet_of([(b"x", "a")])}, "expected text, found bytes"),
+    "bytes as texts": refused(
+        {"a.parquet": parquet_of([(t.encode(), label) for t, label in ROWS])}, "'text'", "Binary"
+    ),
     "a wrong column": refused({"a.parquet": PARQUET}, "no column 'stars'", "text, label", label_column="stars"),
     "whole numbers as floats": accepted(
         {"a.parquet": parquet_of([(text, float(label == "good")) for text, label in ROWS])},
@@ -205,6 +381,72 @@ PARQUETS = {
         {"repaired.whole_number_labels": 60},
     ),
     "categories": accepted({"a.parquet": parquet_of(ROWS, label=pl.Categorical)}, 60),
+    "decimals without places": accepted({"a.parquet": typed(lambda n: Decimal(n % 2), pl.Decimal(38, 0))}, 60),
+    "decimals of 38 digits": accepted({"a.parquet": typed(lambda n: Decimal(10**37 + n % 2), pl.Decimal(38, 0))}, 60),
+    "decimals with places as labels": accepted(
+        {"a.parquet": typed(lambda n: Decimal(n % 2), pl.Decimal(10, 2))}, 60, {"repaired.whole_number_labels": 60}
+    ),
+    "decimals as numbers": accepted(
+        {"a.parquet": typed(lambda n: Decimal(n) / 10, pl.Decimal(10, 3))},
+        60,
+        {"train.target.p0": 0.0},
+        task="regression",
+    ),
+    "decimals and a null": accepted(
+        {"a.parquet": typed(lambda n: Decimal(n % 2) if n else None, pl.Decimal(38, 0))},
+        59,
+        {"dropped.without_label": 1},
+    ),
+    "decimals as texts": refused(
+        {"a.parquet": written(COLUMNS.with_columns(text=pl.int_range(60).cast(pl.Decimal(9, 1))))},
+        "the column 'text'",
+        "Decimal",
+    ),
+    "dates as labels": refused(
+        {"a.parquet": typed(lambda n: datetime.date(2024, 1, 1 + n % 2), pl.Date)},
+        "the column 'label' of data/raw/a.parquet cannot be used",
+        "Date; of such a type: text",
+    ),
+    "times as labels": refused(
+        {"a.parquet": typed(lambda n: datetime.time(n % 2), pl.Time)}, "the column 'label'", "Time"
+    ),
+    "objects as texts": refused(
+        {"a.parquet": written(COLUMNS.with_columns(text=pl.struct("text")))},
+        "the column 'text'",
+        "Struct",
+        "type: label",
+    ),
+    "lists as labels": refused(
+        {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list("label")))},
+        "the column 'label'",
+        "List(String)",
+    ),
+    "lists as several labels": accepted(
+        {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list("label")))}, 60, task="multi_label"
+    ),
+    "lists of objects": refused(
+        {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list(pl.struct("label"))))},
+        "60 rows cannot be read, not one can",
+        "an object",
+        task="multi_label",
+    ),
+    "a nested column that nobody reads": accepted(
+        {"a.parquet": written(COLUMNS.with_columns(more=pl.struct("text")))}, 60
+    ),
+    "a dictionary": accepted(
+        {"a.parquet": written(COLUMNS.cast({"text": pl.Categorical, "label": pl.Categorical}))}, 60
+    ),
+    "an enumeration": accepted({"a.parquet": written(COLUMNS.cast({"label": pl.Enum(["good", "bad"])}))}, 60),
+    "row groups of one row": accepted({"a.parquet": written(COLUMNS, row_group_size=1)}, 60),
+    "truths as labels": accepted({"a.parquet": written(COLUMNS.with_columns(pl.col("label") == "good"))}, 60),
+    "a column of nulls": refused({"a.parquet": typed(lambda _: None, pl.Null)}, "60 without label"),
+    "NaN among the labels": refused(
+        {"a.parquet": typed(lambda n: float("nan") if n == 7 else n % 2, pl.Float64)},
+        "line 8: expected a label (text or a number), found nan",
+        fixed=(59,),
+    ),
+    "128 bits": accepted({"a.parquet": typed(lambda n: 2**100 + n % 2, pl.Int128)}, 60),
+    "a name of another format": refused({"a.parquet": JSON}, "a.parquet cannot be read"),
     "a null": accepted({"a.parquet": parquet_of([*ROWS, (None, "good")])}, 60, {"dropped.without_text": 1}),
 }
 LABELS = {
@@ -227,6 +469,19 @@ LABELS = {
     ),
     "an empty label": accepted({"a.csv": GOOD + b"more,\n"}, 60, {"dropped.without_label": 1, "read": 61}),
     "no label in any row": refused({"a.csv": labelled(lambda _: "")}, "gives no rows", "60 without label"),
+    "formulas": accepted({"a.csv": labelled(lambda n: ("=SUM(A1)", "@x", "-1+1")[n % 3])}, 60),
+    "signs of YAML and paths": accepted({"a.csv": labelled(lambda n: ("no", "null", "../x", "a: b #")[n % 4])}, 60),
+    "the names of other types": accepted({"a.csv": labelled(lambda n: ("true", "NaN", "None")[n % 3])}, 60),
+    "a label of 10,000 letters": accepted({"a.csv": labelled(lambda n: "x" * (9_999 + n % 2))}, 60),
+    "invisible differences": accepted({"a.csv": labelled(lambda n: ("good", "good\u00a0", "bad")[n % 3])}, 60),
+    "ideographs and emoji": accepted({"a.csv": labelled(lambda n: ("好", "\U0001f600")[n % 2])}, 60),
+    "leading zeros": accepted({"a.csv": labelled(lambda n: ("01", "1")[n % 2])}, 60, {"train.per_label.01": 19}),
+    "a decimal comma": refused(
+        {"a.csv": csv_of([(text, "0,5") for text, _ in ROWS], "text;label", ";")},
+        "60 rows cannot be read, not one can",
+        "found '0,5'",
+        task="regression",
+    ),
     "a label of one row, in training": accepted(
         {"a.csv": GOOD + b"lonely row 1,rare\n"}, 61, {"train.per_label.rare": 1}
     ),
@@ -245,6 +500,14 @@ TEXTS = {
     "a million and quotes": accepted({"a.csv": GOOD + b'"' + LONG.encode() + b'",good\n'}, 61),
     "one of 17 million": refused(
         {"a.csv": GOOD + b"x" * 17_000_000 + b",good\n"}, "line 62: expected cells of at most 16,777,216"
+    ),
+    "one of 10 MB": accepted({"a.csv": GOOD + b"x" * 10_000_000 + b",good\n"}, 61),
+    "one of 10 MB in JSON": accepted({"a.jsonl": JSON + jsonl_of([("x" * 10_000_000, "good")])}, 61),
+    "all rows equal": refused({"a.csv": b"text,label\n" + b"more,good\n" * 60}, "'good' alone"),
+    "one row": refused({"a.csv": csv_of(ROWS[:1])}, "'bad' alone"),
+    "two rows": refused({"a.csv": csv_of(ROWS[:2])}, "a split would be empty"),
+    "the header again": accepted(
+        {"a.csv": GOOD.replace(b"text number 9,", b"text,label\ntext number 9,") + b"y,label\n"}, 62
     ),
     "three times the same": accepted({"a.csv": GOOD + b"more,good\n" * 3}, 61, {"dropped.duplicates": 2}),
     "two labels": accepted({"a.csv": GOOD + b"more,good\n more ,bad\n"}, 60, {"dropped.contradicting_labels": 2}),
@@ -266,9 +529,280 @@ SPLITS = {
     "all shards": accepted(
         {f"train-0000{n}-of-00002.csv": csv_of(ROWS[30 * n : 30 * n + 30]) for n in (0, 1)}, 60, {"read": 60}
     ),
-    "a split of another name": refused({"train.csv": GOOD, "dev.csv": GOOD}, "cannot tell the tables", "dev.csv"),
     "a table twice": refused({"train.csv": GOOD, "train.jsonl": JSON}, "do not belong together"),
     "no table": refused({"readme.txt": b""}, "no table"),
+}
+# Sentences with quotes that open in one line and close in the next, as a table without quoting has them.
+UNPAIRED = [row for n in range(10) for row in ((f'"I never saw {n}', "bad"), (f'and {n}, she said."', "good"))]
+QUOTES = {
+    "unpaired quotes in TSV": reported(
+        {"a.tsv": csv_of([*ROWS, *UNPAIRED], "text\tlabel", "\t")}, 80, "read as text (10 lines, first line 62)"
+    ),
+    "unpaired quotes, the label first": reported(
+        {"a.tsv": csv_of([(label, text) for text, label in [*ROWS, *UNPAIRED]], "label\ttext", "\t")}, 80, "as text"
+    ),
+    "unpaired quotes over many rows": reported(
+        {"a.tsv": csv_of([*ROWS[:9], UNPAIRED[0], *ROWS[9:], UNPAIRED[1]], "text\tlabel", "\t")},
+        62,
+        "(1 lines, first line 11)",
+    ),
+    "unpaired quotes over all rows": refused(
+        {"a.tsv": csv_of([UNPAIRED[0], *ROWS, UNPAIRED[1]], "text\tlabel", "\t")},
+        "a.tsv, line 2: expected quotes that enclose one cell, found whole rows inside one of 62 lines",
+        fixed=(0, 62),
+    ),
+    "unpaired quotes in TSV with a number of its own": reported(
+        {"a.tsv": csv_of([(n, *row) for n, row in enumerate([*ROWS, *UNPAIRED])], "id\ttext\tlabel", "\t")},
+        80,
+        "as text",
+    ),
+    "a quote that is never closed in TSV": reported(
+        {"a.tsv": TAB + b'"never closed\tgood\nlater\tbad\n'}, 62, "read as text (1 lines, first line 62)"
+    ),
+    "quotes inside quotes in TSV": reported({"a.tsv": TAB + b'"a "b" c\tgood\n'}, 61, "read as text"),
+    "a quoted word at the beginning in TSV": reported({"a.tsv": TAB + b'"Heat" is hot\tgood\n'}, 61, "read as text"),
+    "quotes inside a cell of TSV": accepted({"a.tsv": TAB + b'he said "no" to 5" nails\tgood\n'}, 61),
+    "quotes around a cell of TSV": accepted({"a.tsv": TAB + b'"text number 1"\tgood\n'}, 60, {"dropped.duplicates": 1}),
+    "quoted line ends in TSV": accepted({"a.tsv": TAB + b'"one\ntwo"\tgood\n'}, 61, {"read": 61}),
+    "quoted tabs in TSV": accepted({"a.tsv": TAB + b'"one\ttwo"\tgood\n'}, 61),
+    "quoted tabs and line ends in TSV": refused(
+        {"a.tsv": TAB + b'"one\ttwo\nthree\tfour\nfive"\tgood\n'},
+        "a.tsv, line 62: expected quotes that enclose one cell, found whole rows inside one of 3 lines",
+        "if the quotes of the file are text: python",
+        "if they enclose cells: python",
+        fixed=(60, 61, 63),
+    ),
+    "quoted tabs and line ends, each line with as many": refused(
+        {"a.tsv": TAB + b'"one\ttwo\nthree"\tgood\n'},
+        "line 62: expected quotes that enclose one cell",
+        fixed=(60, 61, 62),
+    ),
+    "quoted tabs and line ends kept apart": quarantined(
+        {"a.tsv": TAB + b'"one\ttwo\nthree"\tgood\n'}, 60, "expected quotes that enclose one cell"
+    ),
+    "a torn quote and a row too long in TSV": refused(
+        {"a.tsv": TAB + b'"one\n' + TAB.partition(b"\n")[2] + b'two"\tgood\n'},
+        "line 62: expected quotes",
+        fixed=(60, 61),
+    ),
+    "unpaired quotes in CSV": refused(
+        {"a.csv": csv_of([*ROWS, ('"I never saw it', "bad"), ('and she said."', "good")])},
+        "a.csv, line 62: expected quotes that enclose one cell, found whole rows",
+        fixed=(60, 61, 62),
+    ),
+    "unpaired quotes in CSV, the label first": refused(
+        {
+            "a.csv": csv_of([(label, text) for text, label in [*ROWS, *UNPAIRED[:2]]], "label,text").replace(
+                b", she", b" she"
+            )
+        },
+        "line 62: expected quotes that enclose one cell",
+        fixed=(60, 61, 62),
+    ),
+    "letters in CSV": accepted(
+        {"a.csv": GOOD + b'"Hi, John\nthanks for it, really\nBest, Ann",good\n"Dear all, hi\nso, good",bad\n'}, 62
+    ),
+    "numbers with commas in CSV": accepted({"a.csv": GOOD + b'"It costs 1,000\nor 2,000",good\n'}, 61),
+    "unpaired quotes between semicolons": refused(
+        {"a.csv": csv_of([*ROWS, ('"I never saw it', "bad"), ('and she said."', "good")], "text;label", ";")},
+        "line 62: expected quotes that enclose one cell",
+        fixed=(60, 61, 62),
+    ),
+    "doubled quotes": accepted({"a.csv": GOOD + b'"he said ""no"", twice",good\n'}, 61),
+    "single quotes": accepted({"a.csv": GOOD + b"'it's fine',good\n"}, 61),
+    "a quoted header": accepted({"a.csv": GOOD.replace(b"text,label", b'"text","label"', 1)}, 60),
+    "a line end in the header": accepted({"a.csv": csv_of([(*row, 1) for row in ROWS], 'text,label,"a\nb"')}, 60),
+}
+HEADERS = {
+    name: accepted({"a.csv": GOOD.replace(b"text,label", header.encode(), 1)}, 60)
+    for name, header in {
+        "blanks around": " text , label ",
+        "a no-break space": "text\u00a0,\u00a0label",
+        "a zero-width space": "\u200btext,label\u200b",
+        "a byte order mark inside": "text,\ufefflabel",
+        "a mark of direction": "\u200etext,label",
+        "a soft hyphen": "te\u00adxt,label",
+        "a tab at the end": "text,label\t",
+        "line ends of Windows": "text,label\r",
+    }.items()
+} | {
+    "a decomposed accent": accepted(
+        {"a.csv": GOOD.replace(b"label", "e\u0301tiquette".encode(), 1)}, 60, label_column="\u00e9tiquette"
+    ),
+    "a decomposed accent in the parameter": accepted(
+        {"a.csv": GOOD.replace(b"label", "\u00e9tiquette".encode(), 1)}, 60, label_column="e\u0301tiquette"
+    ),
+    "a decomposed accent in JSON": accepted(
+        {"a.jsonl": JSON.replace(b'"label"', '"e\u0301tiquette "'.encode())}, 60, label_column="\u00e9tiquette"
+    ),
+    "a blank in some keys of JSON": accepted({"a.jsonl": JSON + b'{"text ": "x", " label": "good"}\n'}, 61),
+    "a key in two spellings": refused(
+        {"a.jsonl": JSON + b'{"text ": "x", " text": "y", "label": "good"}\n'}, "line 61: expected every key once"
+    ),
+    "a blank in Parquet": accepted({"a.parquet": written(COLUMNS.rename({"text": "text "}))}, 60),
+    "as it is written, and with a blank": accepted(
+        {"a.csv": csv_of([(*r, "x") for r in ROWS], "text,label, text ")}, 60
+    ),
+    "twice with blanks": refused(
+        {"a.csv": csv_of([(*row, 1) for row in ROWS], " text,label,text ")}, "two columns 'text'"
+    ),
+    "upper case": refused(
+        {"a.csv": GOOD.replace(b"text,", b"Text,", 1)}, "prepare.text_column in params.yaml to 'Text'"
+    ),
+    "a typing error": refused({"a.csv": GOOD.replace(b"label", b"lable", 1)}, "label_column in params.yaml to 'lable'"),
+    "a plural": refused({"a.csv": GOOD.replace(b"label", b"labels", 1)}, "label_column in params.yaml to 'labels'"),
+    "letters that look alike": refused(
+        {"a.csv": GOOD.replace(b"text", "t\u0435xt".encode(), 1)}, "text_column in params.yaml to 't\u0435xt'"
+    ),
+    "a typing error in JSON": refused({"a.jsonl": JSON.replace(b'"label"', b'"Labels"')}, "in params.yaml to 'Labels'"),
+    "a typing error in Parquet": refused(
+        {"a.parquet": written(COLUMNS.rename({"text": "texts"}))}, "text_column in params.yaml to 'texts'"
+    ),
+    "3,000 columns": refused(
+        {"a.csv": csv_of([(*row, *[0] * 2998) for row in ROWS[:30]], ",".join(f"c{n}" for n in range(3000)))},
+        "c0, c1, ",
+        "and 2,990 more",
+    ),
+    "a name of 100,000 letters": refused({"a.csv": b"x" * 100_000 + b",label\na,b\n"}, "x" * 40 + "\u2026, label"),
+    "invisible characters elsewhere": refused(
+        {"a.csv": GOOD.replace(b"text,label", "re\u200bview,sta\u00a0rs".encode(), 1)}, r"'re\u200bview', 'sta\xa0rs'"
+    ),
+    "no name": refused({"a.csv": GOOD.replace(b"text,label", b",", 1)}, "found:    the columns '', ''"),
+    "an index without name": accepted({"a.csv": csv_of([(n, *row) for n, row in enumerate(ROWS)], ",text,label")}, 60),
+    "a column named index": accepted(
+        {"a.csv": csv_of([(n, *row) for n, row in enumerate(ROWS)], "index,text,label")}, 60
+    ),
+    "the index as the text": refused(
+        {"a.parquet": written(COLUMNS.with_row_index("index"))}, "the column 'index'", "UInt32", text_column="index"
+    ),
+    "names that are reserved elsewhere": accepted(
+        {"a.jsonl": JSON.replace(b'"text"', b'"class"')}, 60, text_column="class"
+    ),
+}
+HELD = csv_of([(f"held {text}", label) for text, label in ROWS[:20]])
+UNLABELLED = csv_of([(n, text) for n, (text, _) in enumerate(ROWS[:9])], "id,text")
+SHARD = "-00000-of-00001-a09b74b3ef9c3b56"
+NAMES = {
+    name: accepted(dict.fromkeys([train], GOOD) | dict.fromkeys([other], HELD), 80, {f"{split}.rows": 20})
+    for name, (train, other, split) in {
+        "dev": ("train.csv", "dev.csv", "validation"),
+        "valid": ("train.csv", "valid.csv", "validation"),
+        "val": ("train.csv", "val.csv", "validation"),
+        "testing": ("training.csv", "testing.csv", "test"),
+        "eval": ("train.csv", "eval.csv", "test"),
+        "upper case": ("TRAIN.CSV", "Test.Csv", "test"),
+        "a word before": ("sst2_train.csv", "sst2_test.csv", "test"),
+        "a word behind": ("train-v1.1.csv", "dev-v1.1.csv", "validation"),
+        "numbers without a sign between": ("train2017.csv", "val2017.csv", "validation"),
+        "points": ("reviews.train.csv", "reviews.test.csv", "test"),
+        "a blank, brackets and NFD": ("train (1).csv", unicodedata.normalize("NFD", "\u00e9t\u00e9 test.csv"), "test"),
+        "folders": ("train/a.csv", "test/b.csv", "test"),
+        "folders in folders": ("data/train/0000.csv", "data/dev/0000.csv", "validation"),
+        "a configuration": ("default/train/0000.csv", "default/validation/0000.csv", "validation"),
+        "a folder and its shards": (f"plain_text/train{SHARD}.csv", f"plain_text/test{SHARD}.csv", "test"),
+    }.items()
+} | {
+    "shards with hashes of Parquet": accepted(
+        {f"data/train{SHARD}.parquet": PARQUET, "data/test" + SHARD + ".csv": HELD}, 80, {"test.rows": 20}
+    ),
+    "numbered files": accepted({f"train_{n}.csv": csv_of(ROWS[6 * n : 6 * n + 6]) for n in range(10)}, 60),
+    "files in a split's folder": accepted({"train/a.csv": csv_of(ROWS[:30]), "train/b.csv": csv_of(ROWS[30:])}, 60),
+    "numbered files to be split": accepted({"part-1.csv": csv_of(ROWS[:30]), "part-2.csv": csv_of(ROWS[30:])}, 60),
+    "what Spark writes": accepted(
+        {f"a.csv/part-0000{n}-1f-c000.csv": csv_of(ROWS[30 * n : 30 * n + 30]) for n in (0, 1)}
+        | {"a.csv/._x.crc": b"x"},
+        60,
+    ),
+    "one table with a split's word": accepted({"my_test_data.csv": GOOD}, 60),
+    "one table with a training word": accepted({"training-reviews.csv": GOOD}, 60),
+    "a word inside another": accepted({"trainers.csv": GOOD}, 60),
+    "only a test table": refused({"test.csv": GOOD}, "cannot tell", "found:    test.csv", "mv data/raw/test.csv"),
+    "only a development table": refused({"dev.csv": GOOD}, "found:    dev.csv"),
+    "a table beside the splits": refused(
+        {"train.csv": GOOD, "test.csv": HELD, "sample_submission.csv": b"id,label\n"},
+        "sample_submission.csv",
+        "mv data/raw/sample_submission.csv .",
+        fixed=(80,),
+    ),
+    "two tables": refused({"a.csv": GOOD, "b.csv": HELD}, "a.csv, b.csv", "mv data/raw/b.csv ."),
+    "two forms of one table": refused(
+        {"train.csv": GOOD, "train.csv.gz": gzip.compress(GOOD)}, "do not belong together"
+    ),
+    "two configurations": refused({"a/train/0.csv": GOOD, "b/train/0.csv": GOOD}, "a/train/0.csv, b/train/0.csv"),
+    "names that differ in case": refused({"train_1.csv": GOOD, "Train_1.csv": GOOD}, "do not belong together"),
+    "one shard too many": refused(
+        {f"train-0000{n}-of-00001.csv": GOOD for n in (0, 1)}, "do not belong together", fixed=()
+    ),
+    "a name with a quote": refused({"it's.csv": GOOD.decode().encode("utf-16")}, "iconv"),
+    "a name that begins with a sign": refused({"-a b.csv": GOOD.decode().encode("utf-16")}, "iconv"),
+    "files about the data": reported(
+        {"train.csv": GOOD, "dataset_infos.json": b"{}", "README.md": b"x"},
+        60,
+        "not read: README.md, dataset_infos.json",
+    ),
+    "only other files": refused({"notes.txt": b"x", "b.md": b"x"}, "no table; not read: b.md, notes.txt"),
+    "litter alone": refused({".DS_Store": b"x", "a.csv~": GOOD}, "found:    no table\n"),
+    "a hidden table": reported({"a.csv": GOOD, ".b.csv": GOOD}, 60, "not read: .b.csv"),
+    "litter": accepted(
+        {"a.csv": GOOD}
+        | dict.fromkeys(
+            (".DS_Store", "Thumbs.db", "a.csv~", ".~lock.a.csv#", "._a.csv", ".a.csv.swp", "desktop.ini"), b"x"
+        )
+        | {".ipynb_checkpoints/a-checkpoint.csv": GOOD, "__MACOSX/a.csv": GOOD, "~$a.csv": b"x"},
+        60,
+    ),
+    "a test table without labels": refused(
+        {"train.csv": GOOD, "test.csv": UNLABELLED},
+        "test.csv has no labels, so nothing can be measured on it",
+        "mv data/raw/test.csv .",
+        "python -m review_sentiment.predict test.csv --column text",
+    ),
+    "a test table with empty labels": refused(
+        {"train.csv": GOOD, "test.csv": csv_of([(text, "") for text, _ in ROWS[:9]])},
+        "test.csv has no labels",
+        "mv data",
+    ),
+    "a test table of JSON without labels": refused(
+        {"train.jsonl": JSON, "test.jsonl": b'{"text": "x"}\n'}, "test.jsonl has no labels", "mv data/raw/test.jsonl ."
+    ),
+    "a test table of Parquet without labels": refused(
+        {"train.parquet": PARQUET, "test.parquet": written(COLUMNS.drop("label"))}, "test.parquet has no labels"
+    ),
+    "a test table with -1 for all labels": refused(
+        {"train.csv": labelled(lambda n: n % 2), "test.csv": csv_of([(f"t {n}", -1) for n in range(9)])},
+        "'-1' (train: 0, validation: 0, test: 9)",
+        "if test has no labels: take its table out of data/raw",
+    ),
+    "no table with labels": refused(
+        {"train.csv": UNLABELLED, "test.csv": UNLABELLED}, "train.csv has no column 'label'", "the columns id, text"
+    ),
+}
+COMPRESSED = {
+    "gzip": accepted({"a.csv.gz": gzip.compress(GOOD)}, 60),
+    "bzip2": accepted({"a.tsv.bz2": bz2.compress(TAB)}, 60),
+    "xz": accepted({"a.jsonl.xz": lzma.compress(JSON)}, 60),
+    "gzip of an array": accepted({"a.json.gz": gzip.compress(ARRAY)}, 60),
+    "gzip and a mark": accepted(
+        {"a.csv.gz": gzip.compress(b"\xef\xbb\xbf" + GOOD)}, 60, {"repaired.byte_order_marks": 1}
+    ),
+    "gzip with semicolons": reported({"a.csv.gz": gzip.compress(GOOD.replace(b",", b";"))}, 60, "separated by ';'"),
+    "gzip with unpaired quotes": reported(
+        {"a.tsv.gz": gzip.compress(csv_of([*ROWS, *UNPAIRED], "text\tlabel", "\t"))}, 80, "read as text"
+    ),
+    "shards of gzip": accepted(
+        {f"train-0000{n}-of-00002.csv.gz": gzip.compress(csv_of(ROWS[30 * n : 30 * n + 30])) for n in (0, 1)}, 60
+    ),
+    "cut off": refused({"a.csv.gz": gzip.compress(GOOD)[:-30]}, "a.csv.gz cannot be read", "whole compressed file"),
+    "cut off in its middle": refused({"a.csv.xz": lzma.compress(GOOD)[:100]}, "a.csv.xz cannot be read"),
+    "not compressed": refused({"a.csv.gz": GOOD}, "a.csv.gz cannot be read", "Not a gzipped file"),
+    "empty": refused({"a.csv.gz": gzip.compress(b"")}, "a.csv.gz is empty"),
+    "compressed twice": refused({"a.csv.gz": gzip.compress(gzip.compress(GOOD))}, "a gzip file", fixed=()),
+    "Parquet": refused({"a.parquet.gz": gzip.compress(PARQUET)}, "is Parquet in a compressed file", "gzip -d"),
+    "Zstandard": refused({"a.csv.zst": b"\x28\xb5\x2f\xfd"}, "not read: a.csv.zst", "zstd -d --rm", fixed=()),
+    "ZIP": refused({"a.zip": zipped("a.csv", GOOD)}, "not read: a.zip", "unzip data/raw/a.zip -d data/raw"),
+    "Excel": refused({"a.xlsx": EXCEL}, "no table; not read: a.xlsx", "pip install fastexcel && python"),
+    "Excel beside a table": reported({"a.csv": GOOD, "a.xlsx": EXCEL}, 60, "not read: a.xlsx"),
+    "CSV called Excel": refused({"a.xlsx": GOOD}, "not read: a.xlsx", fixed=()),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 FILES = {
@@ -299,7 +833,10 @@ TASKS = {
         {"a.csv": GOOD}, "60 rows", "line 2: expected a finite number, found 'bad'", task="regression"
     ),
     "NaN for a number": refused(
-        {"a.csv": labelled(lambda n: "nan" if n == 3 else n)}, "line 5: expected a finite number", task="regression"
+        {"a.csv": labelled(lambda n: "nan" if n == 3 else n)},
+        "line 5: expected a finite number",
+        fixed=(59,),
+        task="regression",
     ),
     "no number": accepted({"a.csv": labelled(lambda n: n or "")}, 59, {"dropped.without_label": 1}, task="regression"),
     "two numbers": accepted(
@@ -343,6 +880,10 @@ CASES = {
         "labels": LABELS,
         "texts": TEXTS,
         "splits": SPLITS,
+        "quotes": QUOTES,
+        "headers": HEADERS,
+        "names": NAMES,
+        "compressed": COMPRESSED,
         "files": FILES,
         "tasks": TASKS,
     }.items()

@@ -1,5 +1,6 @@
 """What users bring by mistake: every malformed table has its outcome, a message that helps or counted repairs."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,24 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "a cell too few": ("a.csv", CSV + "alone\n", {}, ["line 62: expected 2 columns, found 1", "quarantine"]),
     "seven malformed rows": ("a.csv", CSV + "alone\n" * 7, {}, ["7 rows cannot be read", "line 66", "and 2 more"]),
     "an unclosed quote": ("a.csv", CSV + '"a,good\nb,bad\n', {}, ["line 62: expected quotes that are closed"]),
-    "semicolons": ("a.csv", CSV.replace(",", ";"), {}, ["separated by another sign", "pl.read_csv('"]),
+    "quotes that merge rows": (
+        "a.csv",
+        CSV + '"Never again,bad\nshe said.",good\n',
+        {},
+        ["line 62: expected quotes that enclose one cell", "if the quotes of the file are text: python -c"],
+    ),
+    "another name": ("a.csv", CSV.replace("text,", "Text,"), {}, ["set prepare.text_column in params.yaml to 'Text'"]),
     "no such column": ("a.csv", CSV, {"text_column": "review"}, ["no column 'review'", "prepare.text_column"]),
     "an Excel file": ("a.csv", b"PK\3\4" + bytes(100), {}, ["a ZIP or Excel file"]),
     "no JSON": ("a.jsonl", JSON + "{\n", {}, ["a.jsonl, line 61: expected JSON, found "]),
     "a number as text": ("a.jsonl", JSON + '{"text": 5, "label": "good"}\n', {}, ["line 61: expected text, found 5"]),
     "a key twice": ("a.jsonl", JSON + '{"text": "x", "text": "y"}\n', {}, ["found a key twice"]),
-    "one array": ("a.jsonl", "[" + JSON, {}, ["holds one JSON array", "jq -c"]),
+    "one object": (
+        "a.json",
+        '{"data": [' + JSON.strip().replace("\n", ",") + "]}",
+        {},
+        ["one object around all rows", "python -c"],
+    ),
     "no Parquet": ("a.parquet", CSV, {}, ["a.parquet cannot be read", "whole file of Parquet"]),
     "a pointer": ("a.csv", "version https://git-lfs.github.com/spec/v1\n", {}, ["pointer of Git LFS"]),
     "one label": ("a.csv", CSV.replace("bad", "good"), {}, ["nothing to tell apart", "'good' alone"]),
@@ -70,6 +82,12 @@ ACCEPTED: dict[str, tuple[str, str | bytes, dict[str, Any], int, dict[str, objec
     "byte order mark": ("a.csv", b"\xef\xbb\xbf" + CSV.encode(), {}, 60, {"repaired.byte_order_marks": 1}),
     "mangled characters": ("a.csv", CSV + "it\u0092s,good\n", {}, 61, {"repaired.mangled_characters": 1}),
     "control characters": ("a.csv", CSV + "a\0b,good\n", {}, 61, {"repaired.control_characters": 1}),
+    "semicolons": ("a.csv", CSV.replace(",", ";"), {}, 60, {"read": 60}),
+    "what Excel writes": ("a.csv", "\ufeffsep=;\r\n" + CSV.replace(",", ";"), {}, 60, {"repaired.byte_order_marks": 1}),
+    "quotes without pairs": ("a.tsv", (CSV + '"Never,bad\nshe said.",good\n').replace(",", "\t"), {}, 62, {"read": 62}),
+    "an odd header": ("a.csv", CSV.replace("text,label", "\u200btext , label\u00a0"), {}, 60, {"read": 60}),
+    "an array": ("a.json", json.dumps([json.loads(line) for line in JSON.splitlines()]), {}, 60, {"read": 60}),
+    "compressed": ("a.csv.gz", gzip.compress(CSV.encode()), {}, 60, {"read": 60}),
     "line ends of Windows": ("a.csv", CSV.replace("\n", "\r\n"), {}, 60, {"read": 60}),
     "quoted line ends": ("a.csv", CSV + '"one, two\nthree",good\n', {}, 61, {"read": 61}),
     "repeated": ("a.csv", CSV + "more,good\n" * 3, {}, 61, {"dropped.duplicates": 2}),
@@ -158,13 +176,13 @@ def test_malformed_rows_are_kept_with_all_that_is_known(project: Path) -> None:
     prepare.run(params_with(malformed_rows="quarantine"))
     lines = (project / "data/processed/quarantine.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
+        {"file": "train.csv", "line": 62, "reason": "expected 2 columns, found 1", "content": "alone"},
         {
             "file": "test.csv",
             "line": 3,
             "reason": "expected UTF-8, found the byte 0xE9",
             "content": "caf\\xe9 one,good",
         },
-        {"file": "train.csv", "line": 62, "reason": "expected 2 columns, found 1", "content": "alone"},
     ]
 
 

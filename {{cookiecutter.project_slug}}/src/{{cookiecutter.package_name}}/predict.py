@@ -137,7 +137,7 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source |
         except ValueError as error:
             expected, _, found = str(error).removeprefix("expected ").partition(", found ")
             raise UserError("--text cannot be read", expected=expected, found=found, fix="give some words") from None
-    columns = [Column(arguments.column, "--column"), Column(arguments.second_column, "--second-column")]
+    columns = [Column(arguments.column, "--column", (str,)), Column(arguments.second_column, "--second-column", (str,))]
     source = arguments.file or sys.stdin.buffer
     return read_rows(source, columns if pairs else columns[:1], source_of, whole=not arguments.only)
 

@@ -80,7 +80,11 @@ def _number(value: Any) -> str | None:
     if text is None or text == "":
         return None
     is_number = _NUMBER.fullmatch(text) if isinstance(text, str) else isinstance(text, (int, float))
-    if isinstance(text, bool) or not is_number or abs(float(text)) > 1e308:
+    if (
+        isinstance(text, bool)
+        or not is_number
+        or not -1e308 <= (text if isinstance(text, int) else float(text)) <= 1e308
+    ):
         found = repr(text[:40]) if isinstance(text, str) else kind_of(text)
         raise ValueError(f"expected a finite number, found {found}")
     return repr(float(text) + 0.0)  # -0.0 is 0.0

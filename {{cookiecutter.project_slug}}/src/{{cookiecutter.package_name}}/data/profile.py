@@ -65,11 +65,7 @@ def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
     for label in labels:
         spellings.setdefault(label.casefold(), []).append(label)
     alike = [" and ".join(map(repr, same)) for same in spellings.values() if len(same) > 1]
-    untrained = [
-        f"{label!r} ({_by_split({split: found.per_label[label] for split, found in counts.items()})})"
-        for label in labels
-        if not counts["train"].per_label[label]
-    ]
+    untrained = [label for label in labels if not counts["train"].per_label[label]]
     if not any(rows.values()):
         raise _refusal("no row is left", "rows with a text and one label", "none", "look at the text and label columns")
     if alike:
@@ -84,8 +80,19 @@ def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
         fix = "add rows, or change prepare.validation_fraction and prepare.test_fraction in params.yaml"
         raise _refusal("a split would be empty", "rows in every split", _by_split(rows), fix)
     if untrained:
-        fix = "add rows with these labels, or remove theirs"
-        raise _refusal("some labels cannot be learned", "training rows for every label", _several(untrained), fix)
+        raise _cannot_be_learned(untrained, counts)
+
+
+def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts]) -> UserError:
+    """The error of labels without training rows."""
+    fix = "add rows with these labels, or remove theirs"
+    for split, found in counts.items():
+        if sum(found.per_label[label] for label in labels) >= found.rows:
+            fix = f"if {split} has no labels: take its table out of {paths.RAW}, and label it with predict"
+    shown = [
+        f"{one!r} ({_by_split({split: found.per_label[one] for split, found in counts.items()})})" for one in labels
+    ]
+    return _refusal("some labels cannot be learned", "training rows for every label", _several(shown), fix)
 
 
 def check_targets(train: Mapping[str, Any]) -> None:

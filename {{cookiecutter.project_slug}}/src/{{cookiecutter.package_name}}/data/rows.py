@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from ..config import Params
 from ..errors import UserError
 from ..tables import Column, MalformedRow
+from ..tables.csv_reader import HOLDS_ROWS, rewritten
 from ..tables.files import iconv
 from ..tables.rows import kind_of
 from ..text.cleaning import CONTROL, MANGLED, clean
@@ -29,13 +30,17 @@ class RowParser:
         self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
         self._keep = prepare.keep
         self._pair = params.task == "pair"
-        names = {
-            "text_column": prepare.text_column,
-            "label_column": prepare.label_column,
-            "second_text_column": prepare.second_text_column,
-            "keep.column": prepare.keep.column if prepare.keep else None,
+        columns = {
+            "text_column": (prepare.text_column, str),
+            "label_column": (prepare.label_column, str, int, float, *([list] if params.task == "multi_label" else [])),
+            "second_text_column": (prepare.second_text_column, str),
+            "keep.column": (prepare.keep.column if prepare.keep else None, object),
         }
-        self.columns = [Column(name, f"prepare.{key} in params.yaml") for key, name in names.items() if name]
+        self.columns = [
+            Column(name, f"prepare.{key} in params.yaml", tuple(takes))
+            for key, (name, *takes) in columns.items()
+            if name
+        ]
 
     def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
         """The clean row, or None for one that is left out. Raises ValueError for a malformed one."""
@@ -80,19 +85,31 @@ class MalformedRows:
         if len(self._first) < SHOWN:
             self._first.append((path, row))
 
-    def refuse(self) -> None:
-        """Raise UserError if there are malformed rows."""
+    def refuse(self, accepted: int) -> None:
+        """Raise UserError if there are malformed rows; `accepted`: how many rows are not."""
         if not self._first:
             return
         total = self.counts.total()
         lines = [f"\n    {path}, line {row.line}: {row.reason}" for path, row in self._first]
         more = f"\n    and {total - len(lines)} more" if total > len(lines) else ""
-        broken = next((path for path, row in self._first if row.reason.startswith("expected UTF-8")), None)
-        hint = f"; if all of the file is in another encoding: {iconv(broken)}" if broken else ""
+        kinds = ("expected text", "expected a label", "expected a finite number")
+        none = not accepted and len(self.counts) == 1 and all(row.reason.startswith(kinds) for _, row in self._first)
         raise UserError(
-            f"{total} row{'s' if total > 1 else ''} cannot be read",
+            f"{total} row{'s' if total > 1 else ''} cannot be read{', not one can' if none else ''}",
             expected="a text and a label in every row, as task and prepare in params.yaml say",
             found="".join(lines) + more,
-            fix=f"correct the lines{hint}; or set prepare.malformed_rows: quarantine in params.yaml: they are then"
-            " kept apart in data/processed/quarantine.jsonl and counted",
+            fix="set prepare.text_column, prepare.label_column and task in params.yaml to what the file holds"
+            if none
+            else f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: they are"
+            " then kept apart in data/processed/quarantine.jsonl and counted",
         )
+
+    def _hint(self) -> str:
+        """What else than the lines may be at fault."""
+        for path, row in self._first:
+            if row.reason.startswith("expected UTF-8, found the byte"):
+                return f"; if all of the file is in another encoding: {iconv(path)}"
+            if row.reason.startswith(HOLDS_ROWS):
+                quoted, literal = rewritten(path)
+                return f"; if the quotes of the file are text: {literal}; if they enclose cells: {quoted}"
+        return ""

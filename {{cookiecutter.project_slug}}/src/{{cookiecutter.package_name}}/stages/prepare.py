@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import polars as pl
 
@@ -21,9 +22,12 @@ from ..data.rows import MalformedRows, RowParser
 from ..data.splits import Row, SortedRows, decide
 from ..errors import UserError
 from ..tables import MalformedRow, read_rows
-from ..tables.files import find_tables, has_byte_order_mark
+from ..tables.discovery import find_tables
+from ..tables.files import has_byte_order_mark
+from ..tables.rows import MissingColumnError
 
 ROWS_PER_GROUP = 50_000
+HELD_OUT = ("validation", "test")
 
 
 def run(params: Params) -> None:
@@ -56,14 +60,23 @@ def read_all(tables: dict[str, list[Path]], params: Params, rows: SortedRows, qu
     marked = 0
     with quarantine.open("w", encoding="utf-8", newline="\n") as file:
         malformed = MalformedRows(file)
-        for table, files in sorted(tables.items()):
+        for table in (name for name in ("all", *paths.SPLITS) if name in tables):  # what has labels is read first
+            files = tables[table]
             before = parser.accepted + malformed.counts.total()
-            rows.add(table, (row for path in files for row in well_formed(path, parser, malformed)))
+            without = parser.dropped["without_label"]
+            try:
+                rows.add(table, (row for path in files for row in well_formed(path, parser, malformed)))
+            except MissingColumnError as error:
+                if table in HELD_OUT and error.column.name == params.prepare.label_column:
+                    raise unlabelled(table, files, params, f"no column {error.column.name!r}") from None
+                raise
             if parser.accepted + malformed.counts.total() == before:
+                if table in HELD_OUT and parser.dropped["without_label"] > without:
+                    raise unlabelled(table, files, params, "no label in any row")
                 raise no_rows(files, params, parser)
             marked += sum(has_byte_order_mark(path) for path in files)
     if params.prepare.malformed_rows == "fail":
-        malformed.refuse()
+        malformed.refuse(parser.accepted)
     return {
         "read": parser.accepted + parser.dropped.total() + malformed.counts.total(),
         "quarantined": dict(malformed.counts),
@@ -79,6 +92,21 @@ def well_formed(path: Path, parser: RowParser, malformed: MalformedRows) -> Iter
             malformed.add(path, row)
         else:
             yield row
+
+
+def unlabelled(table: str, files: list[Path], params: Params, found: str) -> UserError:
+    """The error of a table that has no labels, as those of competitions."""
+    columns = f"--column {quote(params.prepare.text_column)}"
+    if params.prepare.second_text_column:
+        columns += f" --second-column {quote(params.prepare.second_text_column)}"
+    return UserError(
+        f"{files[0]} has no labels, so nothing can be measured on it",
+        expected=f"labels in the column {params.prepare.label_column!r}, as in the table of the training rows",
+        found=found,
+        fix=f"take it out: mv {' '.join(quote(str(path)) for path in files)} . (and of fetch.data, if DVC fetches it);"
+        f" {table} rows are then split off the others. Label it with the trained model:"
+        f" python -m {__name__.split('.')[0]}.predict {quote(files[0].name)} {columns}",
+    )
 
 
 def no_rows(files: list[Path], params: Params, parser: RowParser) -> UserError:

@@ -1,19 +1,24 @@
-"""The one exact reader of tables: CSV, TSV, JSON Lines or Parquet, row by row, in memory that does not grow with them.
+"""The one exact reader of tables: CSV, TSV, JSON or Parquet, row by row, in memory that does not grow with them.
 
 Preparing and prediction both read through here, so that a file means the same to both. A malformed row is given as a
 `MalformedRow` where it stands, and the rows after it are read all the same; a file that is no table is a UserError.
+What is found out about a file, as its delimiter, is logged.
 """
 
+import io
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar, cast
 
-from .files import DELIMITERS, format_of, opened
+from ..errors import UserError
+from .csv_reader import read_csv
+from .files import COMPRESSED, DELIMITERS, format_of, opened, plain_name
+from .json_reader import read_json
 from .parquet_reader import read_parquet
 from .rows import Column as Column
 from .rows import MalformedRow as MalformedRow
 from .rows import Record as Record
-from .text_reader import read_csv, read_json_lines
 
 Row = TypeVar("Row")
 
@@ -27,13 +32,22 @@ def read_rows(
     leave out and raises ValueError(reason) for a malformed one. whole: `parse` gets the row's `Record` before them.
     """
     if not isinstance(source, Path):
-        yield from read_json_lines(source, columns, "standard input", parse, whole=whole)
+        stream = source if isinstance(source, io.BufferedReader) else io.BufferedReader(cast("Any", source))
+        yield from read_json(stream, columns, "standard input", parse, whole=whole)
         return
-    suffix = format_of(source)
+    plain = plain_name(source)
+    suffix = format_of(plain)
+    if suffix == ".parquet" != source.suffix.lower():
+        raise UserError(
+            f"{source} is Parquet in a compressed file",
+            expected="Parquet, which is compressed inside",
+            found=source.suffix,
+            fix=f"{COMPRESSED[source.suffix.lower()][1]} -d {shlex.quote(str(source))}",
+        )
     with opened(source) as file:
         if suffix == ".parquet":
             yield from read_parquet(source, columns, parse, whole=whole)
         elif suffix in DELIMITERS:
             yield from read_csv(file, columns, source, parse, whole=whole)
         else:
-            yield from read_json_lines(file, columns, source, parse, whole=whole)
+            yield from read_json(file, columns, source, parse, whole=whole)

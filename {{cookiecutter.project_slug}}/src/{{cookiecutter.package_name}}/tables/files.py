@@ -1,83 +1,97 @@
-"""Which files are tables: found by their names, refused where their first bytes show that they are something else."""
+"""Files of tables: opened by their names, refused where their first bytes show that they are something else."""
 
-import re
+import bz2
+import gzip
+import io
+import json
+import lzma
+import shlex
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from .. import paths
 from ..errors import UserError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-FORMATS = (".jsonl", ".ndjson", *DELIMITERS, ".parquet")
+FORMATS = (".jsonl", ".ndjson", *DELIMITERS, ".parquet")  # that are written
+READ = (*FORMATS, ".json")
+COMPRESSED = {".gz": (gzip.open, "gzip"), ".bz2": (bz2.open, "bzip2"), ".xz": (lzma.open, "xz")}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST = 2**24  # bytes of a line, characters of a cell: a quote that is never closed must not take the file with it
 _SAMPLE = 2**20  # bytes that are looked at
 _FEW = 3  # fewer lines that are not UTF-8 are broken lines, not another encoding
 _MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-_OTHERS = {b"PK\x03\x04": "a ZIP or Excel file", b"\x1f\x8b": "a gzip file", b"PAR1": "a Parquet file"}
+# What the first bytes are of, and the ending such a file should have; unpacked where it has none.
+_OTHERS = {
+    b"PK\x03\x04": ("a ZIP or Excel file", ".xlsx"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", ".xls"),
+    b"\x1f\x8b": ("a gzip file", ".gz"),
+    b"BZh": ("a bzip2 file", ".bz2"),
+    b"\xfd7zXZ": ("an xz file", ".xz"),
+    b"\x28\xb5\x2f\xfd": ("a Zstandard file", ".zst"),
+    b"PAR1": ("a Parquet file", ".parquet"),
+}
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_SHARD = re.compile(r"(?<=.)-(?P<number>\d{5})-of-(?P<count>\d{5})\Z")
 
 
-def find_tables(directory: Path) -> dict[str, list[Path]]:
-    """The files of each split, or of one table under the name `all` where the pipeline is to split it.
-
-    A table may lie in shards, as in `train-00000-of-00003.parquet`; they are given in order.
-    """
-    found = sorted(path for path in directory.glob("*") if path.suffix.lower() in FORMATS)
-    by_name: dict[str, list[Path]] = {}
-    for path in found:
-        by_name.setdefault(_SHARD.sub("", path.stem).lower(), []).append(path)
-    for files in by_name.values():
-        _require_all_shards(files)
-    if "train" in by_name and by_name.keys() <= set(paths.SPLITS):
-        return by_name
-    if len(by_name) == 1 and not by_name.keys() & {"validation", "test"}:
-        return {"all": next(iter(by_name.values()))}
-    raise UserError(
-        f"cannot tell the tables in {directory}",
-        expected="one table, or train.* and, if you have them, validation.* and test.*"
-        f" ({', '.join(FORMATS)}); shards as in train-00000-of-00003.parquet",
-        found=", ".join(path.name for path in found) or "no table",
-        fix=f"put the tables there (then: dvc add {directory}) and remove what is none of them",
-    )
-
-
-def _require_all_shards(files: list[Path]) -> None:
-    """Refuse two files for one table, unless they are its shards and all are there."""
-    shards = [_SHARD.search(path.stem) for path in files]
-    numbers = [(int(shard["number"]), int(shard["count"])) if shard else (0, 1) for shard in shards]
-    if numbers != [(number, numbers[0][1]) for number in range(numbers[0][1])]:
-        raise UserError(
-            f"the files of one table in {files[0].parent} do not belong together",
-            expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
-            found=", ".join(path.name for path in files),
-            fix="fetch what is missing, remove what is too much",
-        )
+def plain_name(path: Path) -> Path:
+    """The path without the ending that says how it is compressed."""
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
 def format_of(path: Path) -> str:
-    """The ending of the file's name, if it is one of FORMATS."""
+    """The ending of the file's name, if it is one that is read."""
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
+    if suffix not in READ:
         raise UserError(
             f"the format of {path} is not known",
-            expected=f"a name that ends in {', '.join(FORMATS)}",
+            expected=f"a name that ends in {', '.join(READ)}",
             found=suffix or "no ending",
-            fix="rename the file, or send JSON Lines to standard input",
+            fix=how_to_read(path) or "rename the file, or send JSON Lines to standard input",
         )
     return suffix
 
 
+def how_to_read(path: Path) -> str | None:
+    """The command that makes a table of a file in a format that is not read here."""
+    suffix, name = path.suffix.lower(), shlex.quote(str(path))
+    if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
+        code = f"pl.read_excel({literal(path)}).write_parquet({literal(path.with_suffix('.parquet'))})"
+        return (
+            f"pip install fastexcel && {python(f'import polars as pl; {code}')} && rm {name} (it takes the first sheet)"
+        )
+    unpack = {".zst": f"zstd -d --rm {name}", ".zip": f"unzip {name} -d {shlex.quote(str(path.parent))} && rm {name}"}
+    return unpack.get(suffix)
+
+
+def python(code: str) -> str:
+    """The command that runs this code."""
+    return f"python -c {shlex.quote(code)}"
+
+
+def literal(value: str | Path) -> str:
+    """A string in Python code, in double quotes, because single ones enclose the code in a shell."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file. Refuse one that is plainly no table or cannot be read."""
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file, decompressed. Refuse one that is plainly no table or cannot be read."""
+    opener = COMPRESSED.get(path.suffix.lower(), (open, ""))[0]
     try:
-        with path.open("rb") as file:
+        with cast("IO[bytes]", opener(path, "rb")) as file:
             _check_start(path, file.read(_SAMPLE))
             file.seek(0)
-            yield file
+            yield cast("io.BufferedReader", file)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise UserError(
+            f"{path} cannot be read",
+            expected="a whole compressed file",
+            found=str(error),
+            fix="fetch or make the file again, or give it the ending of what it is",
+        ) from None
     except OSError as error:
         raise UserError(
             f"{path} cannot be read",
@@ -85,6 +99,17 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             found=error.strerror or str(error),
             fix="name another, or see who may read it (ls -l)",
         ) from None
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file without its byte order mark; of a line that is too long only as much as shows that it is."""
+    line = file.readline(LONGEST + 1).removeprefix(BYTE_ORDER_MARK)
+    while line:
+        rest = line
+        while rest and rest[-1] != 0x0A:
+            rest = file.readline(LONGEST)
+        yield line
+        line = file.readline(LONGEST + 1)
 
 
 def _check_start(path: Path, start: bytes) -> None:
@@ -96,15 +121,17 @@ def _check_start(path: Path, start: bytes) -> None:
             found=start.splitlines()[0].decode("utf-8", "replace"),
             fix="git lfs pull, or let DVC own the data: git lfs untrack, then dvc add",
         )
-    if format_of(path) == ".parquet":
+    if format_of(plain_name(path)) == ".parquet":
         return
-    other = next((name for mark, name in _OTHERS.items() if start.startswith(mark)), None)
+    other = next((known for mark, known in _OTHERS.items() if start.startswith(mark)), None)
     if other:
+        name, suffix = other
+        renamed = path.with_name(path.name + suffix) if suffix in COMPRESSED else path.with_suffix(suffix)
         raise UserError(
             f"{path} is not what its name says",
             expected="text in UTF-8",
-            found=other,
-            fix="rename a Parquet file to *.parquet; unpack the others, or save them as CSV",
+            found=name,
+            fix=f"give it its own ending: mv {shlex.quote(str(path))} {shlex.quote(str(renamed))}",
         )
     encoding = _wide(start) or _narrow(start)
     if encoding:
@@ -112,19 +139,29 @@ def _check_start(path: Path, start: bytes) -> None:
             f"{path} is not in UTF-8",
             expected="text in UTF-8",
             found=f"text that looks like {encoding}",
-            fix=f"{iconv(path, encoding)} (or the encoding it was written in), and put that in its place",
+            fix=f"{iconv(path, encoding)} (or the encoding it was written in)",
         )
 
 
 def has_byte_order_mark(path: Path) -> bool:
     """Whether a file begins with the byte order mark of UTF-8."""
-    with path.open("rb") as file:
+    opener = COMPRESSED.get(path.suffix.lower(), (open, ""))[0]
+    with cast("IO[bytes]", opener(path, "rb")) as file:
         return file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
 
 
 def iconv(path: Path, encoding: str = "WINDOWS-1252") -> str:
     """The command that makes UTF-8 of a file."""
-    return f"iconv -f {encoding} -t UTF-8 {path} > fixed{path.suffix}"
+    return in_its_place(path, f"iconv -f {encoding} -t UTF-8")
+
+
+def in_its_place(path: Path, command: str, suffix: str | None = None) -> str:
+    """The command line that puts in place of a file, uncompressed, what `command`, ended by its name, prints of it."""
+    plain = plain_name(path)
+    new = plain.with_suffix(suffix or plain.suffix)
+    old, fixed, target = (shlex.quote(str(name)) for name in (plain, f"fixed{new.suffix}", new))
+    unpack = "" if plain == path else f"{COMPRESSED[path.suffix.lower()][1]} -d {shlex.quote(str(path))} && "
+    return f"{unpack}{command} {old} > {fixed} && mv {fixed} {target}" + (f" && rm {old}" if new != plain else "")
 
 
 def _wide(start: bytes) -> str | None:

@@ -4,24 +4,32 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import TypeVar
+from shlex import quote
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import UserError
-from .rows import Column, MalformedRow, Record, require
+from .files import literal, python
+from .rows import Column, MalformedRow, Record, indices_of, listed
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ROWS_PER_READ = 4096
 # Some damaged files make polars end its process instead of raising, so a process of its own reads every file first.
 _READ_ALL = """
 import sys
 import polars as pl
-path, size, *columns = sys.argv[1:]
+path, size, *wanted = sys.argv[1:]
 table = pl.scan_parquet(path, glob=False)
 names = table.collect_schema().names()
-columns = [name for name in names if name in columns] or names
+columns = [name for name in names if name in wanted] if wanted and {*wanted} <= {*names} else names
 for start in range(0, table.select(pl.len()).collect().item(), int(size)):
     table.select(columns).slice(start, int(size)).collect()
 """
+
+_WORDS = {str: "text", int: "whole numbers", float: "numbers", list: "lists"}
 
 Row = TypeVar("Row")
 
@@ -32,25 +40,58 @@ def read_parquet(
     """What `parse` makes of the rows."""
     import polars as pl
 
-    names = [column.name for column in columns]
-    _check(path, [] if whole else names)
+    _check(path, [] if whole else [column.name for column in columns])
     table = pl.scan_parquet(path, glob=False)
-    require(columns, table.collect_schema().names(), path)
+    schema = table.collect_schema()
+    all_names = schema.names()
+    names = [all_names[index] for index in indices_of(columns, all_names, path)]
+    for column, name in zip(columns, names, strict=True):
+        _require_type(column, name, schema, path)
     wanted = pl.all() if whole else pl.col(*dict.fromkeys(names))
     for start in range(0, table.select(pl.len()).collect().item(), ROWS_PER_READ):
         part = table.select(wanted).slice(start, ROWS_PER_READ).collect()
-        for number, cells in enumerate(part.iter_rows(named=True), start + 1):
+        records = part.iter_rows(named=True) if whole else repeat({})
+        rows = zip(zip(*(_values(part[name]) for name in names), strict=True), records, strict=False)
+        for number, (values, cells) in enumerate(rows, start + 1):
             try:
-                record = [Record(number, cells)] if whole else []
-                parsed = parse(*record, *(cells[name] for name in names))
+                parsed = parse(*([Record(number, cells)] if whole else []), *values)
                 if parsed is not None:
                     yield parsed
             except ValueError as error:
-                yield MalformedRow(
-                    number,
-                    str(error),
-                    json.dumps({name: cells[name] for name in names}, ensure_ascii=False, default=repr),
-                )
+                content = dict(zip(names, values, strict=True))
+                yield MalformedRow(number, str(error), json.dumps(content, ensure_ascii=False, default=repr))
+
+
+def _values(column: "pl.Series") -> list[Any]:
+    """The values; decimals as the numbers they are."""
+    values, dtype = column.to_list(), cast("Any", column.dtype)
+    if not dtype.is_decimal():
+        return values
+    number = float if dtype.scale else int
+    return [None if value is None else number(value) for value in values]
+
+
+def _require_type(column: Column, name: str, schema: "pl.Schema", path: Path) -> None:
+    """Refuse a column whose type is none of those that it may have."""
+    kinds = {other: _kind_of(dtype) for other, dtype in schema.items()}
+    if issubclass(kinds[name], (*column.takes, type(None))):
+        return
+    others = [other for other, kind in kinds.items() if issubclass(kind, column.takes)]
+    fix = f"set {column.named_by} to another column"
+    if str in column.takes and not schema[name].is_nested():
+        text = f"pl.read_parquet({literal(path)}).with_columns(pl.col({literal(name)}).cast(pl.String))"
+        text += '.write_parquet("fixed.parquet")'
+        fix += f"; or make text of it: {python(f'import polars as pl; {text}')} && mv fixed.parquet {quote(str(path))}"
+    raise UserError(
+        f"the column {name!r} of {path} cannot be used",
+        expected=f"{', '.join(_WORDS[kind] for kind in column.takes)} in the column that {column.named_by} names",
+        found=f"{schema[name]}; of such a type: {listed(others) or 'no column'}",
+        fix=fix,
+    )
+
+
+def _kind_of(dtype: "pl.DataType") -> type:
+    return float if dtype.is_decimal() else dtype.to_python()
 
 
 def _check(path: Path, columns: list[str]) -> None:

@@ -1,11 +1,18 @@
 """What the readers of all formats share: columns, malformed rows, and what can be reported of raw values."""
 
-from collections.abc import Sequence
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
+from ..text.cleaning import clean
+
+SHOWN = 10  # columns in a message
+LONGEST_NAME = 40  # characters of a column's name in a message
 
 
 @dataclass(frozen=True)
@@ -21,10 +28,11 @@ class MalformedRow:
 
 
 class Column(NamedTuple):
-    """A column to read, and the option or parameter that names it."""
+    """A column to read, the option or parameter that names it, and the types of the values it may hold."""
 
     name: str
     named_by: str
+    takes: tuple[type, ...] = (object,)
 
 
 class Record(NamedTuple):
@@ -34,16 +42,64 @@ class Record(NamedTuple):
     cells: dict[str, Any]
 
 
-def require(columns: Sequence[Column], names: Sequence[str], source: Path | str) -> None:
-    """Refuse a table that lacks one of the columns."""
-    for column in columns:
-        if column.name not in names:
+class MissingColumnError(UserError):
+    """A table lacks a column."""
+
+    def __init__(self, column: Column, names: Sequence[str], source: Path | str) -> None:
+        near = _nearest(column.name, names)
+        others = [name for name in names if name != near]
+        fix = f"set {column.named_by} to {near!r}" if near else f"set {column.named_by} to one of these"
+        super().__init__(
+            f"{source} has no column {column.name!r}",
+            expected=f"the column that {column.named_by} names",
+            found=f"the columns {listed([near, *others] if near else others)}",
+            fix=fix if near else f"{fix}; where the names are missing, write them into a first line",
+        )
+        self.column = column
+
+
+def indices_of(columns: Sequence[Column], names: Sequence[str], source: Path | str) -> list[int]:
+    """Where the columns stand among the names of a table. Refuses a table that lacks one, or has it twice."""
+    found = [matching(column.name, names) for column in columns]
+    for column, indices in zip(columns, found, strict=True):
+        if not indices:
+            raise MissingColumnError(column, names, source)
+        if len(indices) > 1:
             raise UserError(
-                f"{source} has no column {column.name!r}",
-                expected=f"the column that {column.named_by} names",
-                found=f"the columns {', '.join(names)}",
-                fix=f"name the column: {column.named_by}",
+                f"{source} has two columns {column.name!r}",
+                expected=f"one column of the name in {column.named_by}",
+                found=f"the columns {listed(names)}",
+                fix="rename all but one of them in line 1",
             )
+    return [indices[0] for indices in found]
+
+
+def matching(wanted: str, names: Iterable[str]) -> list[int]:
+    """The indices of the columns with this name: as it is written or else, where none is, compared as texts are."""
+    names = list(names)
+    exact = [index for index, name in enumerate(names) if name == wanted]
+    return exact or [index for index, name in enumerate(names) if _compared(name) == _compared(wanted)]
+
+
+@lru_cache(maxsize=4096)
+def _compared(name: str) -> str:
+    """A name without white space around it and without invisible characters, composed."""
+    return clean("".join(letter for letter in name if unicodedata.category(letter) != "Cf"))
+
+
+def _nearest(wanted: str, names: Sequence[str]) -> str | None:
+    """The name that was probably meant."""
+    alike = {_compared(name).casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(_compared(wanted).casefold(), alike, n=1)
+    return alike[near[0]] if near else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message: odd ones quoted with invisible characters escaped, long names and long lists cut."""
+    parts = [name[:LONGEST_NAME] + "…" * (len(name) > LONGEST_NAME) for name in names[:SHOWN]]
+    odd = [name != clean(name) or not name.isprintable() or "," in name or not name for name in parts]
+    shown = ", ".join(repr(name) if is_odd else name for name, is_odd in zip(parts, odd, strict=True))
+    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
 def kind_of(value: object) -> str:
@@ -52,3 +108,23 @@ def kind_of(value: object) -> str:
         return str(value)
     kinds: dict[type, str] = {type(None): "nothing", str: "text", list: "a list", dict: "an object"}
     return kinds.get(type(value), type(value).__name__)
+
+
+def in_unicode(values: list[Any]) -> list[Any]:
+    """The values; ValueError if text in them was not UTF-8."""
+    for value in values:
+        if isinstance(value, (list, dict)):
+            in_unicode([*value, *value.values()] if isinstance(value, dict) else value)
+        elif isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                byte = ord(value[error.start]) - 0xDC00
+                found = f"the byte 0x{byte:02X}" if 0x80 <= byte <= 0xFF else "half of a pair of surrogates"
+                raise ValueError(f"expected UTF-8, found {found}") from None
+    return values
+
+
+def shown(*lines: bytes) -> str:
+    """Lines as a message or a record may hold them, whatever bytes they had."""
+    return b"".join(lines).decode("utf-8", "backslashreplace").rstrip("\r\n")

@@ -1,0 +1,256 @@
+"""CSV and TSV. Python's `csv` decides what a row is; one that cannot be read costs a line, not the file.
+
+The name says how columns are separated, unless a first line `sep=;` or the header says otherwise. Quotes enclose cells
+(RFC 4180). In TSV, which is often written without quoting, a quote that does not enclose its whole cell is text.
+"""
+
+import csv
+import logging
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from shlex import quote
+from typing import IO, TypeVar
+
+from ..errors import UserError
+from .files import DELIMITERS, LONGEST, in_its_place, lines_of, literal, opened, plain_name, python
+from .rows import Column, MalformedRow, Record, in_unicode, indices_of, matching, shown
+
+OTHERS = (",", ";", "\t", "|")
+# How a reason begins that data/rows.py explains further.
+HOLDS_ROWS = "expected quotes that enclose one cell"
+_SAMPLE = 2**20  # bytes in which the usual values of columns are looked for
+_SEP = re.compile(rb'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
+csv.field_size_limit(LONGEST)
+log = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+
+
+def read_csv(
+    file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None], *, whole: bool = False
+) -> Iterator[Row | MalformedRow]:
+    """What `parse` makes of the rows; `path` names the file in messages, and its ending the delimiter."""
+    lines = _Lines(file)
+    delimiter, names = _header(lines, columns, path)
+    indices, cells = indices_of(columns, names, path), len(names)
+    names = _numbered(names)
+    for row in _rows_of(lines, delimiter, _Quotes(path, delimiter, cells)):
+        try:
+            if isinstance(row, str):
+                yield MalformedRow(lines.first, row, shown(*lines.row))
+            elif len(row) == cells:
+                record = [Record(lines.first, dict(zip(names, in_unicode(row), strict=True)))] if whole else []
+                parsed = parse(*record, *in_unicode([row[index] for index in indices]))
+                if parsed is not None:
+                    yield parsed
+            elif row:
+                yield MalformedRow(lines.first, f"expected {cells} columns, found {len(row)}", shown(*lines.row))
+        except ValueError as error:
+            yield MalformedRow(lines.first, str(error), shown(*lines.row))
+
+
+def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[list[str] | str]:
+    """The rows, or the reason of one that cannot be read. Until the next is taken, `lines.row` holds its lines."""
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        lines.row.clear()
+        try:
+            row = next(rows)
+            torn = quotes.doubt(row, lines.row) if len(lines.row) > 1 else None
+        except StopIteration:
+            quotes.report()
+            return
+        except csv.Error as error:
+            row, torn = [], _torn(str(error), lines)
+        if torn is None:
+            yield row
+            continue
+        literal = quotes.as_text(row, lines.row, lines.first)
+        if literal or not row:
+            lines.go_on_after(1)
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
+        yield literal or torn
+
+
+class _Lines:
+    """The lines of a file as text. Those of the current row are kept, so that a torn row costs only its first."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.number = 0
+        self.row: list[bytes] = []
+        self._bytes = lines_of(file)
+        self._again: deque[bytes] = deque()
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._again.popleft() if self._again else next(self._bytes, None):
+            self.number += 1
+            self.row.append(line)
+            if len(line) > LONGEST:
+                raise csv.Error(f"a line longer than {LONGEST:,} bytes")
+            # Bytes that are not UTF-8 become lone surrogates: they spoil their own line, not the file.
+            yield _text(line)
+
+    def go_on_after(self, count: int) -> None:
+        """Read the lines of this row again, without its first ones, which it then consists of."""
+        self._again.extendleft(reversed(self.row[count:]))
+        self.number -= len(self.row[count:])
+        del self.row[count:]
+
+    @property
+    def first(self) -> int:
+        """The number of the row's first line."""
+        return self.number - len(self.row) + 1
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "surrogateescape")
+
+
+class _Quotes:
+    """Rows of several lines: whether a quoted cell holds line ends, or quotes that are text have merged rows.
+
+    Where both are possible, the values that columns usually have may show it: if `"Never again,0` and `she said.",1`
+    are lines and many rows have the label 0, then this 0 is a label too, not what ends a cell's first line.
+    """
+
+    def __init__(self, path: Path, delimiter: str, columns: int) -> None:
+        self._path = path
+        self._delimiter = delimiter
+        self._columns = columns
+        self._usual: list[Counter[str]] | None = None
+        self._lines: list[int] = []
+
+    def doubt(self, row: list[str], lines: list[bytes]) -> str | None:
+        """Why these lines, read as one row, may not be one; None where they are."""
+        merged = [index for index, cell in enumerate(row) if "\n" in cell and self._delimiter in cell]
+        if self._delimiter == "\t":
+            if len(row) != self._columns:
+                return f"expected {self._columns} columns, found {len(row)}"
+            doubtful = bool(merged)
+        else:
+            doubtful = len(row) == self._columns and self._are_rows(merged, lines[0], lines[-1])
+        return f"{HOLDS_ROWS}, found whole rows inside one of {len(lines)} lines" if merged and doubtful else None
+
+    def as_text(self, row: list[str], lines: list[bytes], number: int) -> list[str] | None:
+        """The first line as a row whose quotes are text, where that is certain: in TSV, if no other reading fits."""
+        literal = self._split(lines[0])
+        if self._delimiter != "\t" or len(literal) != self._columns:
+            return None
+        if len(row) == self._columns:
+            merged = [index for index, cell in enumerate(row) if "\n" in cell and self._delimiter in cell]
+            whole = all(len(self._split(line)) == self._columns for line in lines)
+            if not (whole and self._are_rows(merged, lines[0], lines[-1])):
+                return None
+        self._lines.append(number)
+        return literal
+
+    def report(self) -> None:
+        """Log what was taken as text."""
+        if self._lines:
+            found = f"{len(self._lines)} lines, first line {self._lines[0]}"
+            log.warning("%s: quotes that do not enclose a cell were read as text (%s)", self._path, found)
+
+    def _split(self, line: bytes) -> list[str]:
+        return _text(line).rstrip("\r\n").split(self._delimiter)
+
+    def _are_rows(self, merged: list[int], first: bytes, last: bytes) -> bool:
+        """Whether the first and the last line are rows by themselves, by values that stand inside the merged cell."""
+        start, end = self._split(first), self._split(last)
+        if not merged or (len(start), len(end)) != (self._columns, self._columns):
+            return False
+        inside = [(index, start[index]) for index in range(merged[0] + 1, self._columns)]
+        inside += [(index, end[index]) for index in range(merged[0])]
+        if self._usual is None:
+            self._usual = self._usual_values()
+        return any(self._usual[index][value] > 1 for index, value in inside)
+
+    def _usual_values(self) -> list[Counter[str]]:
+        """How often each value stands in each column at the beginning of the file."""
+        with opened(self._path) as file:
+            lines = file.read(_SAMPLE).splitlines(keepends=True)
+        rows = [row for row in csv.reader(map(_text, lines), delimiter=self._delimiter) if len(row) == self._columns]
+        return [Counter(row[index] for row in rows[1:]) for index in range(self._columns)]
+
+
+def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, list[str]]:
+    """The delimiter and the names of all columns: by the name of the file, or by another sign if it separates them."""
+    delimiter = DELIMITERS[plain_name(path).suffix.lower()]
+    found, problem = _first_row(lines, delimiter)
+    if lines.row and (named := _SEP.fullmatch(lines.row[0])):
+        delimiter = named[1].decode()
+        lines.go_on_after(1)
+        lines.row.clear()
+        found, problem = _first_row(lines, delimiter)
+    if not lines.row:
+        raise UserError(
+            f"{path} is empty", expected="a header and rows", found="no line", fix="put a table in its place"
+        )
+    if problem and "new-line" in problem:
+        raise UserError(
+            f"the lines of {path} do not end where they should",
+            expected="lines that end with a line feed",
+            found="a carriage return alone, as old Macintosh programs write it",
+            fix=in_its_place(path, "tr '\\r' '\\n' <"),
+        )
+    headers = {delimiter: found} | {other: _row_of(lines, other) for other in OTHERS if other != delimiter}
+    fitting = (sign for sign, names in headers.items() if all(matching(column.name, names) for column in columns))
+    if (sign := next(fitting, delimiter)) != delimiter:
+        log.warning("%s: columns separated by %r, as the header shows", path, sign)
+    elif problem:
+        raise UserError(
+            f"{path}, line 1: no header can be read",
+            expected="the names of the columns",
+            found=problem,
+            fix="correct the line: quotes are closed, and doubled inside quotes",
+        )
+    elif not all(matching(column.name, found) for column in columns):
+        return sign, max(headers.values(), key=len)  # where the columns are named, for the message
+    lines.go_on_after(1 if sign != delimiter else len(lines.row))
+    return sign, headers[sign]
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names, a repeated one with the next free number behind it."""
+    found: dict[str, None] = {}
+    for name in names:
+        free = (f"{name}_{number}" for number in count(2) if f"{name}_{number}" not in {*found, *names})
+        found[next(free) if name in found else name] = None
+    return list(found)
+
+
+def _first_row(lines: _Lines, delimiter: str) -> tuple[list[str], str | None]:
+    """The cells of the next row, or what is wrong with it."""
+    try:
+        return next(csv.reader(lines, delimiter=delimiter, strict=True), []), None
+    except csv.Error as error:
+        return [], str(error).partition(" - ")[0]
+
+
+def _row_of(lines: _Lines, delimiter: str) -> list[str]:
+    """The cells of the current line with another delimiter."""
+    try:
+        return next(csv.reader([_text(lines.row[0])], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return []
+
+
+def rewritten(path: Path) -> tuple[str, str]:
+    """The commands that make Parquet of a file whose quotes enclose cells, and of one whose quotes are text."""
+    with opened(path) as file:
+        header = file.readline()
+    sign = max(DELIMITERS[plain_name(path).suffix.lower()] + "".join(OTHERS), key=_text(header).count)
+    new = path.with_name(plain_name(path).stem + ".parquet")
+    code = f"import polars as pl; pl.read_csv({literal(path)}, separator={literal(sign)}%s, infer_schema=False)"
+    made = [python(f"{code % option}.write_parquet({literal(new)})") for option in ("", ", quote_char=None")]
+    return f"{made[0]} && rm {quote(str(path))}", f"{made[1]} && rm {quote(str(path))}"
+
+
+def _torn(problem: str, lines: _Lines) -> str:
+    if "end of data" in problem:
+        return f"expected quotes that are closed, found the end of the file at line {lines.number}"
+    if "field limit" in problem or "longer" in problem:
+        return f"expected cells of at most {LONGEST:,} characters and quotes that are closed, found a longer one"
+    return f"expected a row of CSV, found {problem.partition(' - ')[0]} at line {lines.number}"

@@ -1,0 +1,140 @@
+"""Which files below a directory are tables, and of which split each is: by the names that Hugging Face's datasets uses.
+
+The split is a word in the name (`sst2_train.csv`, `dev.csv`) or in that of a folder (`default/train/0000.parquet`).
+https://huggingface.co/docs/datasets/repository_structure
+"""
+
+import logging
+import re
+import shlex
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ..errors import UserError
+from .files import READ, how_to_read, plain_name
+from .rows import listed
+
+# What systems and editors leave in folders; .gitignore and .dvcignore hold the same list.
+LITTER = (
+    *(".DS_Store", "._*", ".~lock.*#", "*.sw[op]", "*~", "~$*", "Thumbs.db", "desktop.ini"),
+    *("__MACOSX", ".ipynb_checkpoints"),
+)
+# Files about a data set, which lie beside its tables.
+_ABOUT = ("config.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_KEYWORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+_SHARD = re.compile(r"(?<=.)-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-\w+)?\Z")
+
+
+def find_tables(directory: Path) -> dict[str, list[Path]]:
+    """The files of each split, or of one table under the name `all` where the pipeline is to split it.
+
+    Several files are one table where they are shards, as in `train-00000-of-00003.parquet`, where their names differ in
+    numbers alone, or where their folder names the split.
+    """
+    tables, others = _files_in(directory)
+    by_split: dict[str, list[Path]] = {}
+    for path in tables:
+        by_split.setdefault(_split_of(path.relative_to(directory)) or "all", []).append(path)
+    alone = len({_form_of(path, directory) for path in tables}) == 1
+    if alone and not any(_stem(path).lower() in _KEYWORDS or path.parent != directory for path in tables):
+        by_split = {"train" if "train" in by_split else "all": tables}  # whatever word is in its name
+    if by_split.keys() != {"all"} and ("train" not in by_split or "all" in by_split):
+        raise _not_clear(directory, by_split, others)
+    for split, files in by_split.items():
+        if split == "all" and len({_form_of(path, directory) for path in files}) > 1:
+            raise _not_clear(directory, by_split, others)
+        _require_one_table(files, directory)
+    if others:
+        logging.getLogger(__name__).warning("%s: not read: %s", directory, _names(others, directory))
+    return by_split
+
+
+def _files_in(directory: Path) -> tuple[list[Path], list[Path]]:
+    """The tables, and what else lies there; in order, without litter."""
+    tables, others = [], []
+    for path in sorted(directory.rglob("*")):
+        parts = path.relative_to(directory).parts
+        if any(fnmatchcase(part, form) for part in parts for form in LITTER):
+            continue
+        if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
+            continue
+        hidden = any(part.startswith((".", "__")) for part in parts)
+        is_table = plain_name(path).suffix.lower() in READ and path.name not in _ABOUT
+        if is_table or not hidden:
+            (others if hidden or not is_table else tables).append(path)
+    return tables, others
+
+
+def _stem(path: Path) -> str:
+    """The name without endings and without the number of a shard."""
+    return _SHARD.sub("", plain_name(path).stem)
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that the name of a file names, or else that of a folder, the innermost first."""
+    for name in (_stem(path), *reversed(path.parts[:-1])):
+        splits = {_KEYWORDS.get(word) for word in re.split(r"[\W\d_]+", name.lower())} - {None}
+        if len(splits) == 1:
+            return splits.pop()
+    return None
+
+
+def _form_of(path: Path, directory: Path) -> tuple[str, ...]:
+    """What the files of one table have in common: folder, ending, and the name but for its numbers."""
+    folder, ending = path.parent.relative_to(directory), path.name.removeprefix(plain_name(path).stem)
+    named_by_folder = _split_of(Path(path.name)) is None and _split_of(folder / "x") is not None
+    return str(folder), ending.lower(), "" if named_by_folder else re.sub(r"\d+", "#", _stem(path)).lower()
+
+
+def _require_one_table(files: list[Path], directory: Path) -> None:
+    """Refuse files that are not one table: of several forms, or shards of which some are missing."""
+    found = [_SHARD.search(plain_name(path).stem) for path in files]
+    shards = [(int(shard["number"]), int(shard["count"])) for shard in found if shard]
+    names = {path.name.lower() for path in files}
+    one_form = len({_form_of(path, directory) for path in files}) == 1 and len(names) == len(files)
+    if not one_form or shards != [(number, len(files)) for number in range(len(shards) and len(files))]:
+        raise UserError(
+            f"the files of one table in {directory} do not belong together",
+            expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
+            found=_names(files, directory),
+            fix="fetch what is missing"
+            if one_form
+            else f"keep one form; take out the others: mv {_quoted(files[1:])} .",
+        )
+
+
+def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Path]) -> UserError:
+    tables = [path for files in by_split.values() for path in files]
+    readable = next(filter(None, map(how_to_read, others)), None)
+    held_out = [path for split in by_split if split in ("validation", "test") for path in by_split[split]]
+    fix = f"put the tables there (then: dvc add {directory})"
+    if "train" in by_split:
+        fix = f"take out what is none of them: mv {_quoted(by_split['all'])} . (then: dvc add {directory})"
+    elif tables == held_out and len(tables) == 1:
+        table = held_out[0].with_name("table" + held_out[0].name.removeprefix(plain_name(held_out[0]).stem))
+        fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*held_out, table])}"
+    elif tables:
+        fix = f"name them so, or take out what is none of them: mv {_quoted(tables[1:])} . (then: dvc add {directory})"
+    elif readable:
+        fix = readable
+    left = f"; not read: {_names(others, directory)}" if others else ""
+    return UserError(
+        f"cannot tell the tables in {directory}",
+        expected="one table, or train.* and, if you have them, validation.* and test.*"
+        f" ({', '.join(READ)}, also compressed); shards as in train-00000-of-00003.parquet",
+        found=(_names(tables, directory) if tables else "no table") + left,
+        fix=fix,
+    )
+
+
+def _names(files: Iterable[Path], directory: Path) -> str:
+    return listed([path.relative_to(directory).as_posix() for path in files])
+
+
+def _quoted(files: Iterable[Path]) -> str:
+    return " ".join(shlex.quote(str(path)) for path in files)

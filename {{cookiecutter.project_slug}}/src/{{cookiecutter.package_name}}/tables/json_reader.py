@@ -1,0 +1,140 @@
+"""JSON Lines, or one JSON array of objects. What cannot be read costs its line or element, not the file."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import UserError
+from .files import BYTE_ORDER_MARK, LONGEST, in_its_place, lines_of, literal, python
+from .rows import Column, MalformedRow, MissingColumnError, Record, in_unicode, kind_of, matching, shown
+
+_CHUNK = 2**16  # bytes
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
+_LIST = re.compile(rb'"([^"\\]*)"\s*:\s*\[\s*\{')
+
+Row = TypeVar("Row")
+
+
+def read_json(
+    file: BufferedReader,
+    columns: Sequence[Column],
+    source: Path | str,
+    parse: Callable[..., Row | None],
+    *,
+    whole: bool = False,
+) -> Iterator[Row | MalformedRow]:
+    """What `parse` makes of the objects; `source` is what messages call the file."""
+    missing = list(columns)
+    keys: list[str] = []
+    for number, line in _lines_or_elements(file, source):
+        try:
+            record = _record(line)
+            if missing:
+                missing = [column for column in missing if not matching(column.name, record)]
+                if missing and not keys and _LIST.search(line):
+                    raise _one_object(source, line)
+            keys = keys or list(record)
+            head = [Record(number, *in_unicode([record]))] if whole else []
+            parsed = parse(*head, *in_unicode([_value_of(record, column.name) for column in columns]))
+            if parsed is not None:
+                yield parsed
+        except ValueError as error:
+            yield MalformedRow(number, str(error), shown(line))
+    if keys and missing:
+        raise MissingColumnError(missing[0], keys, source)
+
+
+def _lines_or_elements(file: BufferedReader, source: Path | str) -> Iterator[tuple[int, bytes]]:
+    """The JSON of every row, and the line it begins at."""
+    start = file.peek(_CHUNK).removeprefix(BYTE_ORDER_MARK).lstrip()
+    if start.startswith(b"{") and start.partition(b"\n")[0].rstrip().endswith((b"{", b"[", b",")):
+        raise _one_object(source, start)
+    rows = _elements_of(file, source) if start.startswith(b"[") else enumerate(lines_of(file), start=1)
+    return (row for row in rows if row[1].strip())
+
+
+def _value_of(record: dict[str, Any], name: str) -> Any:
+    """The value of a key, which may be written otherwise, as the names of columns may."""
+    if name in record:
+        return record[name]
+    found = matching(name, record)
+    if len(found) > 1:
+        raise ValueError(f"expected every key once, found {name!r} in two spellings")
+    return list(record.values())[found[0]] if found else None
+
+
+def _elements_of(file: BufferedReader, source: Path | str) -> Iterator[tuple[int, bytes]]:
+    """The elements of an array and the lines they begin at; what follows its end is one more."""
+    held, start, position, depth, line = file.read(_CHUNK), 0, 0, 0, 1
+    while True:
+        for token in _TOKEN.finditer(held, position):
+            if token[0] == b'"':  # the end of the string is not read yet
+                break
+            position = token.end()
+            depth += (token[0] in (b"[", b"{")) - (token[0] in (b"]", b"}"))
+            if depth == 0 or (depth == 1 and token[0] in (b",", b"[")):
+                element = held[start : token.start()]
+                yield _begin(element, line), element.strip().removeprefix(BYTE_ORDER_MARK)
+                line, start = line + element.count(b"\n"), position
+            if depth == 0:
+                rest = held[start:] + file.read(LONGEST)
+                yield _begin(rest, line), rest
+                return
+        if len(held) - start > LONGEST:
+            raise UserError(
+                f"{source}, line {_begin(held[start:], line)}: an element of the array is too long",
+                expected=f"at most {LONGEST:,} bytes",
+                found="more",
+                fix="leave it out",
+            )
+        more = file.read(max(_CHUNK, len(held)))
+        if not more:
+            yield _begin(held[start:], line), held[start:]
+            yield line + held[start:].count(b"\n"), b"["  # is not closed
+            return
+        held, start, position = held[start:] + more, 0, position - start
+
+
+def _begin(element: bytes, line: int) -> int:
+    """The line of the first character that is no white space."""
+    return line + element[: len(element) - len(element.lstrip())].count(b"\n")
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    if len(line) > LONGEST:
+        raise ValueError(f"expected at most {LONGEST:,} bytes, found more")
+    try:
+        record = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected UTF-8, found the byte 0x{line[error.start]:02X}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"expected JSON, found {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"expected an object, found {kind_of(record)}")
+    return record
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a key twice")
+    return record
+
+
+def _one_object(source: Path | str, start: bytes) -> UserError:
+    """The error of a file that is one object around all rows, or of objects that take several lines each."""
+    key = _LIST.search(start)
+    command = "jq -c ."
+    if key:
+        command = python(
+            f"import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)[{literal(shown(key[1]))}]]"
+        )
+    return UserError(
+        f"{source} holds one object around all rows" if key else f"{source} holds objects of several lines",
+        expected="JSON Lines with one object in each line, or one JSON array of objects",
+        found=f"a beginning like {shown(start[:40])!r}",
+        fix=in_its_place(source, f"{command} <", ".jsonl") if isinstance(source, Path) else f"put {command} before it",
+    )
