@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 129, "lines": 13_020, "src": 6920, "tests": 3310},
-    "team": {"files": 177, "lines": 19_030},
-    "production": {"files": 240, "lines": 24_110},
+    "lean": {"files": 131, "lines": 13_630, "src": 7470, "tests": 3320},
+    "team": {"files": 179, "lines": 19_640},
+    "production": {"files": 242, "lines": 24_720},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
