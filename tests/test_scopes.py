@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 128, "lines": 12_550, "src": 6650, "tests": 3250},
-    "team": {"files": 175, "lines": 18_510},
-    "production": {"files": 238, "lines": 23_590},
+    "lean": {"files": 130, "lines": 13_130, "src": 7180, "tests": 3260},
+    "team": {"files": 177, "lines": 19_090},
+    "production": {"files": 240, "lines": 24_170},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
