@@ -47,7 +47,7 @@ WRONG = {
         "name another",
         ["--output", "a.csv", "--rejects", "r"],
     ),
-    "no column": (["--column", "x"], "name the column: --column", ["--column", "text"]),
+    "no column": (["--column", "x"], "set --column to", ["--column", "text"]),
     "no model": (["--directory", "."], "dvc pull", []),
 }
 
