@@ -42,8 +42,11 @@ def main() -> None:
         home, key = prepared(arguments.project, folder / "ours")
         package = package_of(arguments.project)
         commands = {"ours": ([sys.executable, "-m", f"{package}.service.server", "--port"], home)}
-        for name, python in (("bare", sys.executable), ("locked", sys.executable), ("litserve", python_of("litserve"))):
-            commands[name] = ([python, HERE / "peers/serve.py", name, arguments.project], folder)
+        commands |= {
+            name: ([sys.executable, HERE / "peers/serve.py", name, arguments.project], folder)
+            for name in ("bare", "locked")
+        }
+        commands["litserve"] = ([python_of("litserve"), HERE / "peers/litserve_.py", arguments.project], folder)
         sides = {
             name: partial(turn, command, where, arguments.project, key, arguments.requests)
             for name, (command, where) in commands.items()

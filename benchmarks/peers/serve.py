@@ -1,4 +1,4 @@
-"""The same model behind one bare address, or behind LitServe, or behind http.server and a lock.
+"""The same model behind one bare address, or behind http.server and a lock.
 
 python serve.py bare PROJECT PORT
 """
@@ -63,26 +63,5 @@ def locked() -> None:
     ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 
 
-def litserve() -> None:
-    """LitServe with its batches of up to 32 within 2 ms."""
-    import litserve
-
-    class Api(litserve.LitAPI):
-        def setup(self, device: str) -> None:  # noqa: ARG002
-            self.model = classifier()
-
-        def decode_request(self, request: dict[str, Any]) -> str:
-            return request["texts"][0]
-
-        def predict(self, texts: list[str]) -> list[dict[str, Any]]:
-            return list(self.model.predict(texts))
-
-        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-            return {"predictions": [output]}
-
-    server = litserve.LitServer(Api(max_batch_size=32, batch_timeout=0.002, api_path="/v1/predict"), accelerator="cpu")
-    server.run(host="127.0.0.1", port=PORT, generate_client_file=False, log_level="error")
-
-
 if __name__ == "__main__":
-    {"bare": bare, "locked": locked, "litserve": litserve}[KIND]()
+    {"bare": bare, "locked": locked}[KIND]()

@@ -8,25 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_project import report, run_stage, sentences, write_params
-from transformers import BertConfig, BertModel
-
-from {{ cookiecutter.package_name }}.common.manifest import (
+from review_sentiment.common.manifest import (
     verified_manifest,
     write_manifest,
 )
-from {{ cookiecutter.package_name }}.config import load_params
-from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.inference.classifier import (
+from review_sentiment.config import load_params
+from review_sentiment.errors import UserError
+from review_sentiment.inference.classifier import (
     MODELS,
     OnnxClassifier,
 )
-from {{ cookiecutter.package_name }}.modeling.classifier import Classifier
-from {{ cookiecutter.package_name }}.modeling.fine_tuned import (
+from review_sentiment.modeling.classifier import Classifier
+from review_sentiment.modeling.fine_tuned import (
     save_fine_tuned,
 )
+from small_project import report, run_stage, sentences, write_params
+from transformers import BertConfig, BertModel
 
-HOW = "LARGE_ONNX=1 pytest -n 0 -s tests/test_large_onnx.py: 16 GB of memory, 20 GB of disk"
+HOW = "copied into a grown project, LARGE_ONNX=1 pytest -s tests/test_large_onnx.py: 16 GB of memory, 20 GB of disk"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif("LARGE_ONNX" not in os.environ, reason=f"takes minutes, by hand: {HOW}"),
