@@ -61,6 +61,17 @@ def test_a_size_holds_the_smaller_one_byte_for_byte(sizes: dict[str, Project]) -
     assert {name for name in team if production[name] != team[name]} == DIFFERENT - {".pre-commit-config.yaml"}
 
 
+def test_a_stage_depends_on_the_same_code_in_every_size(sizes: dict[str, Project]) -> None:
+    """So that the run of a lean project is that of the team it grows into."""
+    stages = YAML(typ="safe").load(sizes["lean"].text("dvc.yaml"))["stages"].values()
+    sources = {path for stage in stages for path in stage.get("do", stage)["deps"] if path.startswith("src/")}
+    lean, *larger = (
+        {name for name in files_of(sizes[scope]) if any(Path(name).is_relative_to(source) for source in sources)}
+        for scope in SCOPES
+    )
+    assert all(names == lean for names in larger)
+
+
 def test_no_folder_is_empty(sizes: dict[str, Project]) -> None:
     for project in sizes.values():
         folders = [path for path in project.path.rglob("*") if path.is_dir() and ".git" not in path.parts]

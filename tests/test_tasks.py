@@ -151,7 +151,7 @@ def test_the_answers_are_those_of_the_task(project: Project) -> None:
         assert [float(row["value"]) for row in rows] == [answer["value"] for answer in answers]
     else:
         assert [answer["label"] for answer in answers] == ["warm", "loud"]
-        assert [(row["text"], row["second_text"], row["label"]) for row in rows] == [
+        assert [(row["text"], row["second"], row["label"]) for row in rows] == [
             (loud, warm, "warm"),
             (warm, loud, "loud"),
         ]
