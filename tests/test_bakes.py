@@ -55,11 +55,13 @@ BAKES = {
 ALL: list[str] = []
 FEW = ["tests/test_config.py", "tests/test_pipeline.py"]
 MORE = [*FEW, "tests/test_data.py"]
-# In parts, which run side by side.
+# In parts, which run side by side; of the larger sizes what the smaller ones do not hold.
 SLOW = {
-    "sameness": ["tests/test_sameness.py"],
-    "processes": ["tests/test_distributed.py"],
-    "rest": ["--ignore=tests/test_sameness.py", "--ignore=tests/test_distributed.py"],
+    "sameness": ("sample-local", ["tests/test_sameness.py"]),
+    "rest": ("sample-local", ["--ignore=tests/test_sameness.py"]),
+    "processes": ("files-s3", ["tests/test_distributed.py"]),
+    "team": ("files-s3", [f"tests/test_{name}.py" for name in ("kernels", "sources", "tables")]),
+    "service": ("files-s3", ["tests/test_service.py"]),
 }
 
 
@@ -166,7 +168,7 @@ def test_lint_and_types_pass(baked: tuple[Project, dict[str, str]]) -> None:
     project.run("ruff", "format", "--check")
 
 
-# All of them once in lean, and in team with other parameters (below). The other bakes differ in parameters and texts,
+# All of them once in lean, and in production with other parameters (below). The other bakes differ in parameters and texts,
 # which two files of tests hold against the code.
 @pytest.mark.parametrize(
     ("baked", "which"), [(b, ALL if b == "files-local" else FEW) for b in BAKES], indirect=["baked"]
@@ -207,12 +209,7 @@ def test_its_own_tests_pass_with_other_parameters(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("baked", "which"),
-    [*(("sample-local", which) for which in SLOW.values()), ("files-s3", ["tests/test_service.py"])],
-    indirect=["baked"],
-    ids=[*SLOW, "service"],
-)
+@pytest.mark.parametrize(("baked", "which"), SLOW.values(), indirect=["baked"], ids=SLOW)
 def test_its_own_slow_tests_pass(baked: tuple[Project, dict[str, str]], which: list[str]) -> None:
     assert " passed" in baked[0].run("pytest", "-q", "-m", "slow", *which)
 

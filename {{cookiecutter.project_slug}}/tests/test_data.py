@@ -1,4 +1,4 @@
-"""Cleaning, splitting and sorting; the tables of every task. Malformed tables are in test_tables.py."""
+"""Cleaning, splitting and sorting; the tables of every task."""
 
 import json
 import random
