@@ -22,6 +22,8 @@ OTHER_VALUES = {
     "launcher": "python3",
     "compute.threads": 3,
     "fine_tune.learning_rate": 0.002,
+    "select_by": "macro_f1",
+    "fine_tune.class_weights": "balanced",
     "fine_tune.lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
     "embeddings.probe_c": [0.5],
     "prepare.malformed_rows": "quarantine",

@@ -30,6 +30,9 @@ def reports_of(task: Task) -> card.Reports:
     by_model: dict[str, Any] = {model: figures(0.5 + n / 10, *names) for n, model in enumerate(MODELS)}
     for n, model in enumerate(MODELS):
         by_model[model] |= {"calibration_error": 0.011 * (n + 1), "label_disagreements_with_torch": 70 + n}
+        test = "wilcoxon" if task == "regression" else "mcnemar"
+        by_model[model] |= {"gain_over_probe": 0.1 - n / 50, f"{test}_p_against_probe": n / 100}
+    by_model["torch"]["calibration_error_unscaled"] = 0.077
     splits = {
         split: {
             "rows": 9 * n,
@@ -44,11 +47,17 @@ def reports_of(task: Task) -> card.Reports:
         labels=labels,
         metrics={"test_rows": 999} | by_model,
         robustness={kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(robustness.PERTURBATIONS)},
-        profile={"read": 30, "repaired": {"mangled_characters": 2}, "dropped": {"duplicates": 3, "without_text": 4}}
-        | splits,
+        profile={
+            "read": 30,
+            "repaired": {"mangled_characters": 2},
+            "dropped": {"duplicates": 3, "without_text": 4},
+            "few_test_rows": {"d": 0},
+            **splits,
+        },
         near_duplicates={"test_in_train": {"rows": 41}},
         parity=parity | {f"int8_{names[0]}_drop": 0.0123},
         probe={"c": 0.25},
+        temperature=1.2345,
         trained={"seed": 42, "fine_tune": {"epochs": 7, "max_grad_norm": 0.5}},
         sizes={model: (n + 1) * 1_500_000 for n, model in enumerate(MODELS)},
     )
@@ -85,7 +94,10 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         "| fine-tuned, torch | 0.600 [0.595, 0.605] | 0.620 [0.615, 0.625] | 0.022 | 3.00 MB |",
         "| ONNX fp32 | 0.700 [0.695, 0.705] | 0.720 [0.715, 0.725] | 0.033 | 4.50 MB |",
         "| ONNX int8 | 0.800 [0.795, 0.805] | 0.820 [0.815, 0.825] | 0.044 | 6.00 MB |",
-        "C = 0.25.",
+        "ONNX int8 against the linear probe: +0.040 in accuracy, p = 0.0300.\n",
+        "C = 0.25. The logits of the fine-tuned model are divided by 1.2345,",
+        "the calibration error of torch is 0.022, without it 0.077.\n",
+        "- Too few test rows to judge by: d 0.\n",
         "30 rows read, 2 of them with repaired characters. Dropped: 3 duplicates, 4 without text. Half of the training"
         " texts have at most 101 characters, 99 % at most 909.",
         "| a\\|b | 404 | 408 | 412 |\n| c | 505 | 510 | 515 |\n| d | 0 | 0 | 0 |\n| all | 909 | 918 | 927 |\n",
@@ -113,6 +125,14 @@ def test_the_card_names_no_fact_that_is_missing(task: Task, params_of: Any, monk
     assert "fine-tuned from local files" in usual  # and not the path of this machine
     assert ("calibration" in usual) == ("disagree" in usual) == (task != "regression")
     assert all(line.endswith("|") for line in usual.splitlines() if line.startswith("|"))
+
+
+@pytest.mark.parametrize(("gain", "p", "words"), [(0.1, 0.001, ""), (0.0, 0.4, "No difference"), (-0.1, 0.01, "worse")])
+def test_the_card_says_when_the_probe_would_do(params_of: Any, gain: float, p: float, words: str) -> None:
+    reports = reports_of("single_label")
+    reports.metrics["onnx_int8"] |= {"gain_over_probe": gain, "mcnemar_p_against_probe": p}
+    text = card.model_card(params_of(), reports)
+    assert [word for word in ("No difference", "worse") if word in text] == [words] * bool(words)
 
 
 def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

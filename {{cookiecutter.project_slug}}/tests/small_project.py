@@ -31,6 +31,7 @@ STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_
 # Every parameter of config.Params; test_config.py names those that are missing.
 PARAMS = """\
 task: single_label
+select_by: null
 seed: 42
 launcher: python
 compute:
@@ -68,7 +69,9 @@ embeddings:
 fine_tune:
   learning_rate: 0.001
   epochs: 2
+  patience: null
   batch_size: 32
+  class_weights: null
   weight_decay: 0.01
   warmup_fraction: 0.1
   max_grad_norm: 1.0

@@ -30,14 +30,16 @@ def test_scores_of_labels_are_those_of_scikit_learn() -> None:
     found = scores.scores("single_label", LABELS, np.eye(3)[PREDICTED])
     assert found["accuracy"] == pytest.approx(independent.accuracy_score(LABELS, PREDICTED))
     assert found["macro_f1"] == pytest.approx(independent.f1_score(LABELS, PREDICTED, average="macro"))
+    right = np.eye(4)[LABELS]  # of the fourth label there is no row
+    assert scores.scores("single_label", LABELS, right) == {"accuracy": 1, "macro_f1": 1}
 
 
 def test_scores_of_label_sets_are_those_of_scikit_learn() -> None:
     targets, values = RNG.random((300, 4)) < 0.3, RNG.random((300, 4))
-    targets[:, 3] = values[:, 3] = 0  # a label that never occurs
+    targets[:, 3] = values[:, 3] = 0  # a label that never occurs counts nowhere
     found = scores.scores("multi_label", targets.astype(np.float32), values)
     for average in ("micro", "macro"):
-        expected = independent.f1_score(targets, values > 0.5, average=average, zero_division=0)
+        expected = independent.f1_score(targets[:, :3], values[:, :3] > 0.5, average=average)
         assert found[f"{average}_f1"] == pytest.approx(expected)
     assert found["exact_match"] == pytest.approx(independent.accuracy_score(targets, values > 0.5))
 
@@ -76,16 +78,19 @@ def test_label_sets_become_indicator_rows() -> None:
     assert tasks.targets_of(column, "multi_label", 3).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
-def test_bootstrap_intervals_are_those_of_resampled_rows() -> None:
+def test_intervals_are_those_of_resampled_rows() -> None:
     draws = [RNG.integers(0, 400, 400) for _ in range(500)]
     score = scores.scorer("single_label", LABELS, np.eye(3)[PREDICTED])
-    found = metrics.bootstrap_intervals(score, 400, samples=2000, seed=1)
+    found = metrics.intervals(score, 400, samples=2000, seed=1)
     for name, score_of in {
         "accuracy": independent.accuracy_score,
         "macro_f1": lambda a, b: independent.f1_score(a, b, average="macro"),
     }.items():
         expected = np.quantile([score_of(LABELS[rows], PREDICTED[rows]) for rows in draws], [0.025, 0.975])
         assert found[name] == pytest.approx(tuple(expected), abs=0.01)
+    right = scores.scorer("single_label", LABELS[:36], np.eye(3)[LABELS[:36]])
+    low, high = metrics.intervals(right, 36, samples=100, seed=1)["accuracy"]
+    assert (low, high) == pytest.approx((36 / (36 + 1.96**2), 1), abs=1e-4)  # Wilson's of 36 right ones of 36
 
 
 def test_mcnemar_is_exact_for_few_discordant_rows_and_mid_p_for_many() -> None:
@@ -109,6 +114,7 @@ def test_the_metrics_test_with_that_mcnemar() -> None:
     values, others = (np.eye(2)[np.where(rows, 0, 1)] for rows in (right, baseline))
     found = metrics.summary("single_label", targets, values, others, bins=2, samples=100, seed=0)
     assert found["mcnemar_p_against_probe"] == pytest.approx(0.0422, abs=5e-5)  # exact: 0.0535
+    assert found["gain_over_probe"] == pytest.approx((30 - 48) / 178, abs=1e-6)
 
 
 def test_calibration_error_of_a_known_case() -> None:

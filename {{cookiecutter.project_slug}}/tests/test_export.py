@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from small_project import report, run_stage, sentences
+from small_project import params_with, report, run_stage, sentences
 
 from {{ cookiecutter.package_name }}.common.io import EXTERNAL, size_of
 from {{ cookiecutter.package_name }}.common.manifest import (
@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.common.manifest import (
     write_manifest,
 )
 from {{ cookiecutter.package_name }}.common.tasks import LABELS, Unit
-from {{ cookiecutter.package_name }}.config import load_params
+from {{ cookiecutter.package_name }}.config import Params
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
 from {{ cookiecutter.package_name }}.inference import classifier as inference
@@ -77,7 +77,15 @@ def test_onnx_predicts_what_torch_predicts(trained: Path) -> None:
     assert found["fp32_logit_difference_below"] <= 1e-4
 
 
-def test_the_parity_report_counts_what_differs(trained: Path) -> None:
+def with_int8_drop(limit: float) -> Params:
+    """The parameters of the small project with another limit."""
+    params = params_with()
+    return params.model_copy(
+        update={"export_onnx": params.export_onnx.model_copy(update={"max_int8_drop": limit})}
+    )
+
+
+def test_the_parity_report_counts_what_differs() -> None:
     """Of four rows torch has all right; fp32 has one other label; int8 two, and a third depends on its batch."""
     logits = {
         name: np.eye(2)[labels]
@@ -89,22 +97,22 @@ def test_the_parity_report_counts_what_differs(trained: Path) -> None:
         }.items()
     }
     distance, relabelled = np.array([0.0, 2e-6, 0.0, 1.0, 0.0]), np.array([False, False, False, True, True])
-    limits = load_params(trained / "params.yaml").export_onnx.model_copy(update={"max_int8_drop": 0.3})
-    arguments = (distance, relabelled, np.array([0, 1, 0, 1]), logits, "single_label")
-    found = parity.report(*arguments, limits)
+    params = with_int8_drop(0.3)
+    arguments = (distance, relabelled, np.array([0, 1, 0, 1]), logits)
+    found = parity.report(*arguments, params)
     assert found["fp32_label_disagreements"] == 2  # one of them on a hard text
     assert (found["int8_label_disagreements"], found["int8_batch_dependent_labels"]) == (2, 1)
     assert found["accuracy"] == {"torch": 1.0, "fp32": 0.75, "int8": 0.5}
     assert (found["int8_accuracy_drop"], found["fp32_logit_difference_below"]) == (0.25, 10.0)
     del logits["int8"], logits["int8_alone"]
-    assert parity.report(*arguments, limits)["accuracy"] == {"torch": 1.0, "fp32": 0.75}
+    assert parity.report(*arguments, params)["accuracy"] == {"torch": 1.0, "fp32": 0.75}
 
 
 @pytest.mark.parametrize(("rows", "lost", "ships"), [(69, 2, True), (69, 6, False), (690, 20, True), (690, 30, False)])
 def test_int8_is_refused_only_beyond_chance(
-    trained: Path, capsys: pytest.CaptureFixture[str], rows: int, lost: int, ships: bool
+    capsys: pytest.CaptureFixture[str], rows: int, lost: int, ships: bool
 ) -> None:
-    limits = load_params(trained / "params.yaml").export_onnx.model_copy(update={"max_int8_drop": 0.02})
+    params = with_int8_drop(0.02)
     right = np.arange(rows) % 2
     int8 = np.where(np.arange(rows) < lost, 1 - right, right)
     logits = {"torch": right, "fp32": right, "int8": int8, "int8_alone": int8}
@@ -115,11 +123,11 @@ def test_int8_is_refused_only_beyond_chance(
         {name: np.eye(2)[of] for name, of in logits.items()},
     )
     if ships:
-        assert parity.report(*arguments, "single_label", limits)["int8_accuracy_drop"] == round(lost / rows, 6)
+        assert parity.report(*arguments, params)["int8_accuracy_drop"] == round(lost / rows, 6)
         assert f"int8 lowers accuracy by {lost / rows:.4f} on {rows} rows" in capsys.readouterr().err
     else:
         with pytest.raises(UserError, match=r"export_onnx\.int8: false in params\.yaml"):
-            parity.report(*arguments, "single_label", limits)
+            parity.report(*arguments, params)
 
 
 def test_fp32_ships_alone_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def declared(stage: str) -> dict[str, Any]:
 def test_the_stages_are_the_files_and_the_blocks() -> None:
     assert list(PIPELINE["stages"]) == list(STAGES)
     assert {path.stem for path in (SOURCE / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
-    assert set(STAGES) - {"check_model"} | {"compute", "launcher", "text", "seed", "task"} == set(PARAMS)
+    assert set(STAGES) - {"check_model"} | {"compute", "launcher", "select_by", "text", "seed", "task"} == set(PARAMS)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from small_project import params_with
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig, AutoModel, get_linear_schedule_with_warmup
@@ -34,7 +35,9 @@ from {{ cookiecutter.package_name }}.training import (
     batches,
     checkpoints,
     loop,
+    loss,
     memory,
+    temperature,
 )
 
 TEXT = Text(max_length=16, pooling="mean", prefix="")
@@ -224,7 +227,8 @@ def test_a_step_is_that_of_plain_torch(base_model: Path) -> None:
     ours, theirs = model_of(base_model), model_of(base_model)
     theirs.load_state_dict(ours.state_dict())
     torch.manual_seed(0)
-    loss = loop.train_step(ours, torch.optim.SGD(ours.parameters(), lr=0.1), ((ids, mask, targets), 0.5), params)
+    optimizer, batch = torch.optim.SGD(ours.parameters(), lr=0.1), ((ids, mask, targets), 0.5)
+    loss = loop.train_step(ours, optimizer, batch, classifier.LOSSES["single_label"], params)
     torch.manual_seed(0)
     expected = torch.nn.CrossEntropyLoss()(theirs.train()(ids, mask), targets) / 2
     expected.backward()
@@ -253,7 +257,7 @@ def one_step(model: Any, **changes: object) -> dict[str, torch.Tensor]:
     ids = torch.arange(120).reshape(10, 12) % 40 + 5
     torch.manual_seed(0)
     batch = ((ids * mask, mask, torch.arange(10) % 3), 0.5)
-    loop.train_step(model, loop.adamw(model, params.fine_tune), batch, params)
+    loop.train_step(model, loop.adamw(model, params.fine_tune), batch, classifier.LOSSES["single_label"], params)
     return checkpoints.trained(model)
 
 
@@ -387,3 +391,56 @@ def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epoch
     assert lengths.max() - lengths.min() <= 1
     assert {n * epoch for n in range(1, epochs + 1)} <= set(stops)  # every epoch ends with a point
     assert len(stops) >= min(24, plan.steps)
+
+
+def test_the_best_epoch_is_kept_and_of_equals_that_of_the_lower_loss(base_model: Path, tmp_path: Path) -> None:
+    model, progress = model_of(base_model), checkpoints.Progress()
+    for step, (score, of_loss) in enumerate([(0.5, 0.9), (0.7, 0.8), (0.7, 0.9), (0.7, 0.6), (0.6, 0.1)]):
+        progress.step = step
+        checkpoints.keep_best(tmp_path, progress, score, of_loss, model)
+    assert (progress.best_step, progress.best) == (3, (0.7, -0.6))
+
+
+@pytest.mark.parametrize(("patience", "best_step", "over"), [(None, 0, False), (2, 10, False), (2, 0, True)])
+def test_patience_ends_training(patience: int | None, best_step: int, over: bool) -> None:
+    settings = params_of(epochs=4, patience=patience, batch_size=2).fine_tune
+    plan = loop.Plan.of(settings, rows=20)
+    assert loop.is_over(checkpoints.Progress(step=20, best_step=best_step), plan, settings) is over
+    assert loop.is_over(checkpoints.Progress(step=40, best_step=40), plan, settings)
+
+
+def test_balanced_labels_weigh_alike_in_sum_and_a_row_1_on_average() -> None:
+    targets = np.array([0] * 6 + [1] * 3 + [2])
+    weights = loss.of_classes("balanced", targets, ["a", "b", "c"])
+    assert weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=targets))
+    twice = loss.of_classes({"c": 2.0}, targets, ["a", "b", "c"])
+    assert twice[2] == pytest.approx(2 * twice[0])
+    assert twice[targets].mean() == pytest.approx(1)
+    sets = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], dtype=np.float32)
+    assert loss.of_present_labels("balanced", sets, ["a", "b"]) == pytest.approx([1 / 3, 3])
+    assert loss.of_present_labels({"b": 2.5}, sets, ["a", "b"]) == pytest.approx([1, 2.5])
+
+
+def test_the_weighted_loss_of_a_batch_is_the_mean_of_those_of_its_halves() -> None:
+    generator = torch.Generator().manual_seed(1)
+    weights, logits = torch.tensor([0.5, 1.0, 4.0]), torch.randn(8, 3, generator=generator)
+    targets = torch.tensor([0, 0, 0, 2, 1, 1, 1, 2])
+    whole = loss.weighted_cross_entropy(weights, logits, targets)
+    halves = [loss.weighted_cross_entropy(weights, logits[part], targets[part]) for part in (slice(4), slice(4, 8))]
+    assert whole.item() == pytest.approx((halves[0] + halves[1]).item() / 2)
+    sums = torch.nn.functional.cross_entropy(logits, targets, weights, reduction="sum")
+    assert whole.item() == pytest.approx(sums.item() / 8)
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_the_temperature_undoes_a_factor(task: Task) -> None:
+    """Labels are drawn by the probabilities of the logits, so 1 is right for these, and 3 for three times as large."""
+    draw = np.random.default_rng(5)
+    logits = draw.normal(size=(20_000, 4))
+    if task == "multi_label":
+        targets = (draw.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+    else:
+        targets = (logits + draw.gumbel(size=logits.shape)).argmax(axis=1)
+    assert temperature.temperature(task, logits, targets) == pytest.approx(1, abs=0.03)
+    assert temperature.temperature(task, 3 * logits, targets) == pytest.approx(3, abs=0.09)
+    assert temperature.temperature("regression", logits[:, :1], logits[:, 0]) == 1

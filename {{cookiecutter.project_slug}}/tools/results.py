@@ -6,7 +6,7 @@ from pathlib import Path
 from {{ cookiecutter.package_name }}.common.io import read_json, size_of
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS
-from tools.shared import changed_stages, run, scores_in, stale_stages, table
+from tools.shared import against_probe, changed_stages, run, scores_in, shipped_in, stale_stages, table
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -14,6 +14,7 @@ MODELS = {
     "onnx_fp32": ("ONNX fp32", Path("models/onnx/onnx/model.onnx")),
     "onnx_int8": ("ONNX int8", Path("models/onnx/onnx/model_int8.onnx")),
 }
+SHOWN_BELOW = 0.05  # p-value
 NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact match", "r2": "R²", "rmse": "RMSE"}
 
 
@@ -37,6 +38,16 @@ def show() -> None:
         if key in metrics
     ]
     print(table(("model", *(NAMES.get(score, score) for score in scores), f"{'size':>9}", "file"), rows))
+    print(f"\n{verdict(*against_probe(metrics[shipped_in(metrics)]))}")
+
+
+def verdict(gain: float, p: float) -> str:
+    """What the shipped model is worth beside the probe, which takes seconds to train."""
+    if p >= SHOWN_BELOW:
+        return f"No gain over the probe is shown (p = {p:.2f}): bring more rows, train longer, or use the probe."
+    if gain < 0:
+        return f"WORSE than the probe (p = {p:.4f}): lower fine_tune.learning_rate."
+    return f"The shipped model is better than the probe (p = {p:.4f})."
 
 
 def with_interval(values: dict[str, float], score: str) -> str:

@@ -156,6 +156,11 @@ def shipped_in(models: Container[str]) -> str:
     return "onnx_int8" if "onnx_int8" in models else "onnx_fp32"
 
 
+def against_probe(found: dict[str, float]) -> tuple[float, float]:
+    """By how much a model is better than the linear probe on the test rows, and the p-value of the paired test."""
+    return found["gain_over_probe"], next(value for name, value in found.items() if name.endswith("_p_against_probe"))
+
+
 def scores_in(metrics: Iterable[str]) -> list[str]:
     """The names of the scores that have an interval."""
     return [name.removesuffix("_low") for name in metrics if name.endswith("_low")]

@@ -17,6 +17,13 @@ from . import paths
 from .errors import UserError, run_command
 
 Task = Literal["single_label", "multi_label", "regression", "pair"]
+# The scores that may choose the best epoch, the first where `select_by` names none; for all of them more is better.
+SCORES: dict[Task, tuple[str, ...]] = {
+    "single_label": ("accuracy", "macro_f1"),
+    "pair": ("accuracy", "macro_f1"),
+    "multi_label": ("micro_f1", "macro_f1", "exact_match"),
+    "regression": ("r2",),
+}
 STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -134,7 +141,9 @@ class FineTune(Block):
 
     learning_rate: Positive
     epochs: Count
+    patience: Count | None
     batch_size: Count
+    class_weights: Literal["balanced"] | Annotated[dict[Name, Positive], Field(min_length=1)] | None
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_fraction: Fraction
     max_grad_norm: Positive
@@ -176,6 +185,7 @@ class Params(Block):
     """The whole of `params.yaml`."""
 
     task: Task
+    select_by: Name | None
     seed: Seed
     launcher: Name
     compute: Compute
@@ -192,6 +202,19 @@ class Params(Block):
         if (self.task == "pair") != (self.prepare.second_text_column is not None):
             raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
         return self
+
+    @model_validator(mode="after")
+    def _the_task_has_the_score_and_the_labels(self) -> "Params":
+        if self.score not in SCORES[self.task]:
+            raise ValueError(f"select_by must be null or one of {', '.join(SCORES[self.task])} with task: {self.task}")
+        if self.task == "regression" and self.fine_tune.class_weights:
+            raise ValueError("fine_tune.class_weights must be null with task: regression, which has no labels")
+        return self
+
+    @property
+    def score(self) -> str:
+        """The score that chooses the best epoch and that int8 may not lose."""
+        return self.select_by or SCORES[self.task][0]
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
     from ..config import Task
 
-# The score that chooses the best epoch and that int8 may not lose; for all of them more is better.
-MAIN_SCORE: "dict[Task, str]" = {
-    "single_label": "accuracy",
-    "pair": "accuracy",
-    "multi_label": "micro_f1",
-    "regression": "r2",
-}
-
 
 def output_size(task: "Task", labels: int) -> int:
     """The number of outputs of the head."""

@@ -16,6 +16,7 @@ QUANTILES = (0, 50, 90, 99, 100)
 LARGEST = 1e30  # of a target: float32 ends at 3.4e38, and its square is summed
 SMALLEST_SPREAD = 1e-4  # of the targets, as a share of the largest: float32 has 7 digits, the last are the model's
 SHOWN = 10
+FEW = 5  # test rows of a label: its F1 then moves by a fifth with each
 
 
 class SplitCounts:
@@ -93,6 +94,12 @@ def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts]) -> 
         f"{one!r} ({_by_split({split: found.per_label[one] for split, found in counts.items()})})" for one in labels
     ]
     return _refusal("some labels cannot be learned", "training rows for every label", _several(shown), fix)
+
+
+def few_test_rows(profile: Mapping[str, Any]) -> dict[str, int]:
+    """The labels with fewer than `FEW` test rows, and how many they have."""
+    rows = profile["test"].get("per_label", {})
+    return {label: rows.get(label, 0) for label in profile["train"].get("per_label", {}) if rows.get(label, 0) < FEW}
 
 
 def check_targets(train: Mapping[str, Any]) -> None:

@@ -45,6 +45,7 @@ class Reports:
     parity: dict[str, Any]
     probe: dict[str, Any]
     trained: dict[str, Any]
+    temperature: float
     sizes: dict[str, int]
 
 

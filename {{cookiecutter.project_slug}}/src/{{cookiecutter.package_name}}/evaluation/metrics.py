@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import binom, wilcoxon
+from scipy.stats import binom, binomtest, wilcoxon
 from sklearn.metrics import precision_recall_fscore_support
 
 from ..common.tasks import decisions_of
@@ -20,23 +20,34 @@ from ..text.tokenization import Text, texts_of
 # 2013, doi:10.1186/1471-2288-13-91).
 EXACT_BELOW = 25
 KEY_BYTES = 16
+SHARES = ("accuracy", "exact_match")  # of the rows
 
 
-def bootstrap_intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of every score over rows drawn with replacement (Efron 1979)."""
+def intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
+    """95 % intervals of every score: Wilson's (1927) of shares, which has a width where all rows are right; of others
+    the percentiles over rows drawn with replacement (Efron 1979).
+    """
     found = [score(weights) for weights in bootstrap_weights(rows, samples, seed=seed)]
     bounds = {name: np.quantile([sample[name] for sample in found], [0.025, 0.975]) for name in found[0]}
+    for name, share in score(np.ones(rows)).items():
+        if name in SHARES:
+            bounds[name] = np.array(binomtest(round(share * rows), rows).proportion_ci(method="wilson"))
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
-def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray) -> tuple[str, float]:
-    """The paired test that two models err alike, and its p-value: McNemar's, or Wilcoxon's on the sizes of errors."""
+def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray) -> tuple[str, float, float]:
+    """The paired test that two models err alike, the gain over the baseline, and the p-value.
+
+    McNemar's, and the gain in the share of rows that are all right; for regression Wilcoxon's, and by how much the
+    absolute error is smaller on average.
+    """
     if task == "regression":
         better = abs(baseline[:, 0] - targets) - abs(values[:, 0] - targets)
-        return "wilcoxon", float(wilcoxon(better).pvalue) if better.any() else 1.0
+        return "wilcoxon", float(better.mean()), float(wilcoxon(better).pvalue) if better.any() else 1.0
     wanted = targets.astype(np.int64).reshape(len(targets), -1)
     right, baseline_right = ((decisions_of(task, v) == wanted).all(axis=1) for v in (values, baseline))
-    return "mcnemar", mcnemar(int(np.sum(right & ~baseline_right)), int(np.sum(~right & baseline_right)))
+    better, worse = int(np.sum(right & ~baseline_right)), int(np.sum(~right & baseline_right))
+    return "mcnemar", (better - worse) / len(targets), mcnemar(better, worse)
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -101,11 +112,11 @@ def summary(
     """Everything that is compared about one model; `baseline` holds the probe's values."""
     score = scorer(task, targets, values)
     found = score(np.ones(len(targets)))
-    for name, (low, high) in bootstrap_intervals(score, len(targets), samples=samples, seed=seed).items():
+    for name, (low, high) in intervals(score, len(targets), samples=samples, seed=seed).items():
         found |= {f"{name}_low": low, f"{name}_high": high}
     if task != "regression":
         found["calibration_error"] = calibration_error(calibration_table(task, targets, values, bins))
-    test, p_value = significance(task, targets, values, baseline)
+    test, found["gain_over_probe"], p_value = significance(task, targets, values, baseline)
     found[f"{test}_p_against_probe"] = p_value
     return rounded(found)
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from ..common.tasks import LABELS, MAIN_SCORE, Unit, label_disagreement, values_of
-from ..config import ExportOnnx, Task
+from ..common.tasks import LABELS, Unit, label_disagreement, values_of
+from ..config import Params, Task
 from ..errors import UserError
 from ..inference.classifier import run_in_order
-from ..modeling.scores import DECIMALS, bootstrap_weights, main_score, rounded, scorer
+from ..modeling.scores import DECIMALS, bootstrap_weights, rounded, scorer, scores
 from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
@@ -89,8 +89,7 @@ def report(
     relabelled: np.ndarray,
     targets: np.ndarray,
     logits: dict[str, np.ndarray],
-    task: Task,
-    limits: ExportOnnx,
+    params: Params,
 ) -> dict[str, object]:
     """The parity report; raises UserError when int8 loses more on the validation rows than the parameters allow.
 
@@ -98,22 +97,22 @@ def report(
     logits: of the validation rows (rows x outputs) by `torch`, `fp32` and, where there is an int8 model, `int8`, and
     `int8_alone` in batches of one row.
     """
+    task, score, limit = params.task, params.score, params.export_onnx.max_int8_drop
     values = {name: values_of(task, rows) for name, rows in logits.items()}
-    score = MAIN_SCORE[task]
-    scores = {name: main_score(task, targets, rows) for name, rows in values.items() if name != "int8_alone"}
+    measured = {name: scores(task, targets, rows)[score] for name, rows in values.items() if name != "int8_alone"}
     found: dict[str, object] = {
         "rows": len(targets),
         "hard_texts": len(HARD_TEXTS),
         "batch_sizes": list(BATCH_SIZES),
         "fp32_label_disagreements": int(relabelled.sum()),
         "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
-        score: rounded(scores),
+        score: rounded(measured),
     }
     if "int8" not in values:
         return found
-    drop = scores["fp32"] - scores["int8"]
-    if drop > limits.max_int8_drop:
-        require_chance(drop, task, targets, values["fp32"], values["int8"], limits.max_int8_drop)
+    drop = measured["fp32"] - measured["int8"]
+    if drop > limit:
+        require_chance(drop, params, targets, values["fp32"], values["int8"])
     return found | {
         "int8_label_disagreements": int(label_disagreement(task, values["int8"], values["torch"]).sum()),
         "int8_batch_dependent_labels": int(label_disagreement(task, values["int8"], values["int8_alone"]).sum()),
@@ -121,16 +120,14 @@ def report(
     }
 
 
-def require_chance(
-    drop: float, task: Task, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray, limit: float
-) -> None:
+def require_chance(drop: float, params: Params, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray) -> None:
     """Raise UserError unless so few rows may show a drop above the limit by chance; where they may, that is printed.
 
     The test is a paired bootstrap (Efron 1979): rows are drawn with replacement, the same for both models. By chance
     it may be where the drop is at most the limit in 5 % of the samples.
     """
-    score, count = MAIN_SCORE[task], len(targets)
-    models = [scorer(task, targets, values) for values in (fp32, int8)]
+    score, count, limit = params.score, len(targets), params.export_onnx.max_int8_drop
+    models = [scorer(params.task, targets, values) for values in (fp32, int8)]
     drawn = ([model(weights)[score] for model in models] for weights in bootstrap_weights(count, SAMPLES, seed=0))
     least = float(np.quantile([before - after for before, after in drawn], 0.05))
     shows = f"{drop:.4f} on {count} rows, and in 95 % of samples of them at least {least:.4f}"

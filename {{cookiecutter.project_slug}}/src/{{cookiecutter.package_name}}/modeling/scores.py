@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common.tasks import MAIN_SCORE, decisions_of
+from ..common.tasks import decisions_of
 from ..config import Task
 
 DECIMALS = 6
@@ -30,7 +30,7 @@ def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
 def scores(task: Task, targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """Every score of the task.
 
-    single_label and pair: accuracy, macro_f1 (the mean of the labels' F1; a label that never occurs counts as 0).
+    single_label and pair: accuracy, macro_f1 (mean F1 of the labels that are there or predicted).
     multi_label: micro_f1, macro_f1, exact_match. regression: r2, rmse and mae in the unit of the target.
     """
     return scorer(task, targets, values)(np.ones(len(targets)))
@@ -43,11 +43,6 @@ def bootstrap_weights(rows: int, samples: int, *, seed: int) -> Iterator[np.ndar
         yield np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
-def main_score(task: Task, targets: np.ndarray, values: np.ndarray) -> float:
-    """The score by which models of this task are chosen."""
-    return scores(task, targets, values)[MAIN_SCORE[task]]
-
-
 def rounded(found: dict[str, float]) -> dict[str, float]:
     """Scores as the reports hold them."""
     return {name: round(value, DECIMALS) for name, value in found.items()}
@@ -57,14 +52,14 @@ def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int, weights: np.nd
     right = targets == chosen
     hits = np.bincount(targets[right], weights[right], labels)
     members = np.bincount(targets, weights, labels) + np.bincount(chosen, weights, labels)
-    return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": float(_f1(hits, members).mean())}
+    return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": _macro_f1(hits, members)}
 
 
 def _label_sets(targets: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     hits, members = weights @ (targets & chosen), weights @ targets + weights @ chosen
     return {
         "micro_f1": float(_f1(hits.sum(), members.sum())),
-        "macro_f1": float(_f1(hits, members).mean()),
+        "macro_f1": _macro_f1(hits, members),
         "exact_match": float(weights @ (targets == chosen).all(axis=1) / weights.sum()),
     }
 
@@ -72,6 +67,12 @@ def _label_sets(targets: np.ndarray, chosen: np.ndarray, weights: np.ndarray) ->
 def _f1(hits: Any, members: Any) -> np.ndarray:
     """F1 from the true positives and the sum of the rows with the label and those predicted to have it."""
     return np.divide(2 * hits, members, out=np.zeros(np.shape(hits)), where=np.asarray(members) > 0)
+
+
+def _macro_f1(hits: np.ndarray, members: np.ndarray) -> float:
+    """The mean over the labels that occur; 0 where none does."""
+    occurring = members > 0
+    return float(_f1(hits, members)[occurring].mean()) if occurring.any() else 0.0
 
 
 def _regression(targets: np.ndarray, values: np.ndarray, weights: np.ndarray) -> dict[str, float]:

@@ -14,7 +14,7 @@ from ..common.manifest import verified_manifest
 from ..common.tasks import label_disagreement, targets_of, values_of
 from ..config import Params
 from ..evaluation.card import Reports, model_card
-from ..evaluation.metrics import calibration_table, per_class_table, predictions, summary
+from ..evaluation.metrics import calibration_error, calibration_table, per_class_table, predictions, summary
 from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier, shipped
 from ..kernels import accelerate
@@ -34,8 +34,11 @@ def run(params: Params) -> None:
     table = pl.read_parquet(paths.split_table("test"))
     targets = targets_of(table["label"], params.task, len(names))
     texts = texts_of(table)
-    values = values_of_models(texts, params)
+    logits = logits_of_torch(texts, params)
+    values = values_of_models(texts, logits, params)
     metrics = measure(params, targets, values)
+    if params.task != "regression":
+        metrics["torch"]["calibration_error_unscaled"] = error_unscaled(params, targets, logits)
     write_json(paths.METRICS, metrics)
     rows = io.BytesIO()
     predictions(params.task, table, names, values).write_parquet(rows)
@@ -83,18 +86,32 @@ def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], n
     return made
 
 
-def values_of_models(texts: Sequence[Text], params: Params) -> dict[str, np.ndarray]:
-    """The predictions of every model, rows x outputs, see `tasks.values_of`; the last is the shipped one."""
-    task, threads = params.task, params.compute.threads
-    vectors = np.load(paths.split_embeddings("test"))
-    model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, task)
+def error_unscaled(params: Params, targets: np.ndarray, logits: np.ndarray) -> float:
+    """The calibration error that the fine-tuned model would have without its temperature."""
+    values = values_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
+    table = calibration_table(params.task, targets, values, params.evaluate.calibration_bins)
+    return round(calibration_error(table), DECIMALS)
+
+
+def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:
+    """The logits of the fine-tuned model, rows x outputs, float64."""
+    model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, params.task)
     accelerate(model, params.compute, training=False)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
     over = batched(model, params.compute, params.text.max_length)
-    logits = run_over(over, encode(tokenizer, texts, params.text.prefix), output="logits")
+    return run_over(over, encode(tokenizer, texts, params.text.prefix), output="logits").astype(np.float64)
+
+
+def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> dict[str, np.ndarray]:
+    """The predictions of every model, rows x outputs, see `tasks.values_of`; the last is the shipped one.
+
+    logits: of torch.
+    """
+    task, threads = params.task, params.compute.threads
+    vectors = np.load(paths.split_embeddings("test"))
     values = {
         "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
-        "torch": values_of(task, logits.astype(np.float64)),
+        "torch": values_of(task, logits),
     }
     for name in shipped(verified_manifest(paths.ONNX)["files"]):
         values[f"onnx_{name}"] = OnnxClassifier(paths.ONNX, name, threads).values(texts)
@@ -103,6 +120,7 @@ def values_of_models(texts: Sequence[Text], params: Params) -> dict[str, np.ndar
 
 def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> Reports:
     """What the model card shows, from this and earlier stages."""
+    trained = verified_manifest(paths.FINE_TUNED)
     files = {"probe": paths.PROBE_FILE, "torch": paths.FINE_TUNED / "model.safetensors"}
     files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items() if f"onnx_{name}" in metrics}
     return Reports(
@@ -113,6 +131,7 @@ def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]
         near_duplicates=read_json(paths.NEAR_DUPLICATES),
         parity=read_json(paths.PARITY),
         probe=verified_manifest(paths.PROBE),
-        trained=verified_manifest(paths.FINE_TUNED)["parameters"],
+        trained=trained["parameters"],
+        temperature=trained["temperature"],
         sizes={name: size_of(file) for name, file in files.items()},
     )

@@ -70,7 +70,7 @@ def check(
             "int8": run_sorted(int8, real, outputs),
             "int8_alone": run_in_order(int8, real, outputs, size=1),
         }
-    return report(distance, relabelled, targets, logits, params.task, params.export_onnx)
+    return report(distance, relabelled, targets, logits, params)
 
 
 def unit(params: Params) -> Unit:

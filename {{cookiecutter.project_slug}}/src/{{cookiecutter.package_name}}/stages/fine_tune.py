@@ -23,8 +23,9 @@ from ..modeling.probe import load_probe
 from ..text.token_store import open_store
 from ..training import checkpoints
 from ..training.batches import Rows
-from ..training.loop import CURVE, train
+from ..training.loop import CURVE, logits_of, train
 from ..training.memory import spare_memory
+from ..training.temperature import temperature
 
 
 def run(params: Params) -> None:
@@ -40,22 +41,24 @@ def run(params: Params) -> None:
     model = initial_model(params, rows.unit)
     whole = trim(model, params.compute, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
-    if not distributed.on_rank_0():
+    model.load_state_dict(load_file(directory / checkpoints.BEST), strict=False)
+    logits = logits_of(model, validation, params)
+    if logits is None:
         return
+    scaling = temperature(params.task, logits, validation.targets(np.arange(len(validation))))
     del model  # one at a time in memory
     with new_directory(paths.FINE_TUNED) as new:
         model = initial_model(params, rows.unit)
         model.load_state_dict(whole(load_file(directory / checkpoints.BEST)), strict=False)
         if params.fine_tune.lora:
             merge_adapters(model.encoder)
-        head = [weights.detach().numpy() for weights in (model.head.weight, model.head.bias)]
+        head = [weights.detach().numpy() / scaling for weights in (model.head.weight, model.head.bias)]
         set_head(model, *rows.unit.unfold(*head))
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
         tokenizer, labels = paths.BASE_MODEL / "tokenizer.json", read_json(paths.LABELS)
         save_fine_tuned(model, tokenizer, labels, params.task, params.text, new)
-        write_manifest(
-            new, {"inputs": {path.as_posix(): sha256_of(path) for path in inputs()}, "parameters": settings(params)}
-        )
+        digests = {path.as_posix(): sha256_of(path) for path in inputs()}
+        write_manifest(new, {"inputs": digests, "parameters": settings(params), "temperature": scaling})
     write_text(paths.TRAINING_CURVE, (directory / CURVE).read_text(encoding="utf-8"))
     shutil.rmtree(paths.CHECKPOINTS)
 
@@ -68,7 +71,7 @@ def inputs() -> list[Path]:
 
 def settings(params: Params) -> dict[str, object]:
     """The parameters that decide it, and the number of processes: sums are divided among them."""
-    blocks = {"task", "seed", "compute", "text", "fine_tune"}
+    blocks = {"task", "select_by", "seed", "compute", "text", "fine_tune"}
     return params.model_dump(include=blocks) | {"processes": distributed.world_size()}
 
 

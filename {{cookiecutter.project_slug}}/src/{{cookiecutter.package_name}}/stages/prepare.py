@@ -6,6 +6,7 @@ they were; and the order of the input decides nothing.
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from .. import paths
 from ..common.io import new_directory, write_json
 from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
-from ..data.profile import SplitCounts, check_learnable, check_targets
+from ..data.profile import SHOWN, SplitCounts, check_learnable, check_targets, few_test_rows
 from ..data.rows import MalformedRows, RowParser
 from ..data.splits import Row, SortedRows, decide
 from ..errors import UserError
@@ -51,6 +52,10 @@ def run(params: Params) -> None:
         write_json(new / paths.LABELS.name, names)
         shutil.rmtree(scratch)
     profile["dropped"] |= dropped
+    if few := few_test_rows(profile):
+        profile["few_test_rows"] = few
+        shown = ", ".join(f"{label!r} {rows}" for label, rows in list(few.items())[:SHOWN])
+        print(f"{len(few)} of {len(names)} labels have too few test rows to judge by: {shown}", file=sys.stderr)
     write_json(paths.DATA_PROFILE, profile)
 
 

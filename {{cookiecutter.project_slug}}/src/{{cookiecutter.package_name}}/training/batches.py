@@ -25,7 +25,7 @@ class Rows:
         self.sequences = store.split(split)
         self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
         self.task: Task = task
-        self.labels = len(read_json(paths.LABELS))
+        self.labels: list[str] = read_json(paths.LABELS)
         self.unit = unit or unit_of(self.column, task)
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Rows:
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """The targets of these rows in the unit, see `tasks.targets_of`."""
-        return self.unit.targets(targets_of(self.column.gather(rows), self.task, self.labels))
+        return self.unit.targets(targets_of(self.column.gather(rows), self.task, len(self.labels)))
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids and mask (rows x length of the longest), and the targets of the rows."""

@@ -20,11 +20,12 @@ BEST = "best.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run is: steps done, the curve so far, and the best validation score."""
+    """How far a run is: steps done, the curve so far; of the best weights the step, the score and the negative loss."""
 
     step: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    best: float | None = None
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    best_step: int = 0
+    best: tuple[float, float] | None = None
 
 
 class Pace:
@@ -69,14 +70,14 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
     return Progress(**whole["progress"])
 
 
-def keep_best(directory: Path, progress: Progress, score: float, model: nn.Module) -> None:
-    """Keep the weights when their score is the best so far; the earliest of equals."""
-    if progress.best is not None and score <= progress.best:
+def keep_best(directory: Path, progress: Progress, score: float, loss: float, model: nn.Module) -> None:
+    """Keep the weights when their validation score is the best so far, or equal to it and the loss lower."""
+    if progress.best is not None and (score, -loss) <= progress.best:
         return
     beside = directory / "best.partial"
     save_file({name: weights.clone() for name, weights in trained(model).items()}, beside, metadata={"format": "pt"})
     beside.replace(directory / BEST)
-    progress.best = score
+    progress.best, progress.best_step = (score, -loss), progress.step
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:

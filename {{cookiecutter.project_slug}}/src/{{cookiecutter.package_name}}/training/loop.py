@@ -20,15 +20,16 @@ from tqdm import tqdm
 
 from ..common import distributed
 from ..common.io import write_text
-from ..common.tasks import MAIN_SCORE, values_of
+from ..common.tasks import values_of
 from ..config import FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
 from ..modeling.forward import batched, in_order, run_batches
-from ..modeling.scores import DECIMALS, main_score
+from ..modeling.scores import DECIMALS, scores
 from . import checkpoints
 from .batches import Rows, order_of
 from .checkpoints import Pace, Progress
+from .loss import Loss, training_loss
 
 POINTS_PER_RUN = 24
 CURVE = "curve.csv"
@@ -64,7 +65,8 @@ def train(
 ) -> None:
     """Train on the device, from the last checkpoint in the directory on if there is one.
 
-    The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
+    The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`). The
+    model before the first step is among them: the pretrained encoder under the probe's weights.
     """
     distributed.require_divisible(params.fine_tune.batch_size)
     plan = Plan.of(params.fine_tune, len(rows))
@@ -73,10 +75,9 @@ def train(
     # keep the order in which gradients are summed, after a kill too.
     parallel = DistributedDataParallel(model, find_unused_parameters=True) if distributed.world_size() > 1 else model
     optimizer = adamw(model, params.fine_tune)
-    progress = checkpoints.load_last(directory, model, optimizer)
-    if progress.step and distributed.on_rank_0():
-        print(f"going on from step {progress.step}", file=sys.stderr)
+    progress = begin(model, optimizer, validation, params, directory)
     batches = batches_from(progress.step, plan, rows, params)
+    loss = training_loss(rows, params, device)
     losses: list[Tensor] = []
     pace = Pace()
     with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
@@ -84,7 +85,7 @@ def train(
             seed_step(params.seed, step)
             for group in optimizer.param_groups:
                 group["lr"] = params.fine_tune.learning_rate * schedule(step, plan, params.fine_tune)
-            losses.append(train_step(parallel, optimizer, next(batches), params))
+            losses.append(train_step(parallel, optimizer, next(batches), loss, params))
             bar.update()
             if plan.stops_at(step + 1):
                 progress.step = step + 1
@@ -93,10 +94,24 @@ def train(
                 ends_epoch = progress.step % plan.epoch == 0
                 if ends_epoch:
                     end_epoch(model, validation, params, directory, progress)
-                due = progress.step < plan.steps and (ends_epoch or pace.is_due())  # after the last, nothing goes on
-                if distributed.broadcast(due) and distributed.on_rank_0():
+                if is_over(progress, plan, params.fine_tune):
+                    break
+                if distributed.broadcast(ends_epoch or pace.is_due()) and distributed.on_rank_0():
                     with pace.measured():
                         checkpoints.save(directory, progress, model, optimizer)
+
+
+def begin(
+    model: Classifier, optimizer: torch.optim.Optimizer, validation: Rows, params: Params, directory: Path
+) -> Progress:
+    """Where training goes on: at the last checkpoint, or before the first step, where the model is measured."""
+    progress = checkpoints.load_last(directory, model, optimizer)
+    if not progress.step:
+        progress.curve.append({"step": 0, "training_loss": None})
+        end_epoch(model, validation, params, directory, progress)
+    elif distributed.on_rank_0():
+        print(f"going on from step {progress.step}", file=sys.stderr)
+    return progress
 
 
 def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[RankBatch]:
@@ -131,7 +146,9 @@ def seed_step(seed: int, step: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1)[0]))
 
 
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBatch, params: Params) -> Tensor:
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBatch, loss_of: Loss, params: Params
+) -> Tensor:
     """One step; the weighted loss of this rank's rows.
 
     The rows are computed in `fine_tune.accumulation` parts, of one row at least, whose gradients are added.
@@ -148,7 +165,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBa
         with nullcontext() if number == count else unshared_gradients(model):
             with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
                 logits = model(ids, mask)
-            loss = LOSSES[params.task](logits.float(), targets) * (weight * (len(ids) / rows))
+            loss = loss_of(logits.float(), targets) * (weight * (len(ids) / rows))
             loss.backward()
         losses.append(loss.detach())
     nn.utils.clip_grad_norm_(model.parameters(), params.fine_tune.max_grad_norm)
@@ -181,11 +198,18 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
         return
     targets = validation.targets(np.arange(len(validation)))
     loss = LOSSES[params.task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
-    score = main_score(params.task, targets, values_of(params.task, logits))
-    progress.curve[-1] |= {"validation_loss": loss, f"validation_{MAIN_SCORE[params.task]}": score}
-    checkpoints.keep_best(directory, progress, score, model)
+    score = scores(params.task, targets, values_of(params.task, logits))[params.score]
+    progress.curve[-1] |= {"validation_loss": loss, f"validation_{params.score}": score}
+    checkpoints.keep_best(directory, progress, score, loss, model)
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
     write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
+
+
+def is_over(progress: Progress, plan: Plan, settings: FineTune) -> bool:
+    """Whether the last step is done, or `fine_tune.patience` epochs brought nothing better. Rank 0 knows."""
+    waited = progress.step - progress.best_step
+    gives_up = settings.patience is not None and waited >= settings.patience * plan.epoch
+    return distributed.broadcast(progress.step == plan.steps or gives_up)
 
 
 def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:

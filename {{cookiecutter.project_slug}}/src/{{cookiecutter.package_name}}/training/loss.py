@@ -1,0 +1,65 @@
+"""The training loss: that of the task, in which rare labels may weigh more."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from ..config import Params
+from ..errors import UserError
+from ..modeling.classifier import LOSSES
+from .batches import Rows
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
+    """The mean loss of logits and targets, with `fine_tune.class_weights`. Raises UserError for unknown labels."""
+    wanted = params.fine_tune.class_weights
+    if wanted is None:
+        return LOSSES[params.task]
+    if isinstance(wanted, dict) and (unknown := wanted.keys() - set(rows.labels)):
+        raise UserError(
+            "fine_tune.class_weights names labels that the data do not have",
+            expected=", ".join(rows.labels[:20]),
+            found=", ".join(sorted(unknown)),
+            fix="correct fine_tune.class_weights in params.yaml",
+        )
+    targets = rows.targets(np.arange(len(rows)))
+    if params.task == "multi_label":
+        weights = of_present_labels(wanted, targets, rows.labels)
+        return partial(binary_cross_entropy_with_logits, pos_weight=torch.from_numpy(weights).to(device))
+    return partial(weighted_cross_entropy, torch.from_numpy(of_classes(wanted, targets, rows.labels)).to(device))
+
+
+def of_classes(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
+    """The weight of each label (float32), such that the training rows weigh 1 on average.
+
+    balanced: all labels weigh alike in sum, as scikit-learn's `compute_class_weight` has it.
+    """
+    counts = np.bincount(targets, minlength=len(labels))
+    weights = given(wanted, labels) if isinstance(wanted, dict) else 1 / counts
+    return (weights * len(targets) / (weights @ counts)).astype(np.float32)
+
+
+def of_present_labels(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
+    """How often as much as its absence the presence of each label weighs (float32); balanced: both alike in sum."""
+    present = targets.sum(axis=0).clip(1)
+    weights = given(wanted, labels) if isinstance(wanted, dict) else (len(targets) - present) / present
+    return weights.astype(np.float32)
+
+
+def given(wanted: dict[str, float], labels: list[str]) -> np.ndarray:
+    """The weights of the parameters; 1 for a label that they do not name."""
+    return np.array([wanted.get(label, 1.0) for label in labels])
+
+
+def weighted_cross_entropy(weights: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean of the rows' losses times the weights of their labels; torch's own divides by the sum of the weights.
+
+    That sum differs from batch to batch, so the mean of two halves of a batch would not be that of the batch.
+    """
+    return (cross_entropy(logits, targets, reduction="none") * weights[targets]).mean()
