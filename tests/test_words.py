@@ -32,3 +32,14 @@ def texts() -> list[Path]:
 def test_words_of_our_own_are_gone(path: Path) -> None:
     lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
     assert [f"{number}: {line.strip()}" for number, line in lines if GONE.search(line)] == []
+
+
+def test_the_guide_for_newcomers_names_parameters_that_exist() -> None:
+    params = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+    known = set(re.findall(r"^ *(\w+):", params, re.MULTILINE))
+    blocks = "|".join(re.findall(r"^(\w+):", params, re.MULTILINE))
+    guide = (TEMPLATE / "docs/coming_from.md").read_text(encoding="utf-8")
+    named = [part for row in guide.splitlines() for part in re.findall(r"`([^`]*)`", "|".join(row.split("|")[2:]))]
+    keys = [found[1] for part in named if (found := re.match(rf"(?:{blocks})\.(\w+)", part))]
+    assert len(keys) > 15
+    assert set(keys) <= known

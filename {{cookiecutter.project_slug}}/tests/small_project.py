@@ -85,6 +85,7 @@ export_onnx:
   max_logit_difference: 0.0001
   int8: true
   max_int8_drop: 0.1
+  min_precision: null
 evaluate:
   bootstrap_samples: 2000
   calibration_bins: 15

@@ -20,11 +20,14 @@ from {{ cookiecutter.package_name }}.common.manifest import (
     verified_manifest,
     write_manifest,
 )
-from {{ cookiecutter.package_name }}.common.tasks import LABELS, Unit
-from {{ cookiecutter.package_name }}.config import Params
+from {{ cookiecutter.package_name }}.common.tasks import LABELS, Unit, values_of
+from {{ cookiecutter.package_name }}.config import Params, Task
 from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.evaluation import metrics
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
+from {{ cookiecutter.package_name }}.export.thresholds import lowest, thresholds
 from {{ cookiecutter.package_name }}.inference import classifier as inference
+from {{ cookiecutter.package_name }}.inference import outputs
 from {{ cookiecutter.package_name }}.modeling import classifier, forward
 from {{ cookiecutter.package_name }}.modeling.fine_tuned import (
     load_fine_tuned,
@@ -80,9 +83,7 @@ def test_onnx_predicts_what_torch_predicts(trained: Path) -> None:
 def with_int8_drop(limit: float) -> Params:
     """The parameters of the small project with another limit."""
     params = params_with()
-    return params.model_copy(
-        update={"export_onnx": params.export_onnx.model_copy(update={"max_int8_drop": limit})}
-    )
+    return params.model_copy(update={"export_onnx": params.export_onnx.model_copy(update={"max_int8_drop": limit})})
 
 
 def test_the_parity_report_counts_what_differs() -> None:
@@ -130,18 +131,54 @@ def test_int8_is_refused_only_beyond_chance(
             parity.report(*arguments, params)
 
 
-def test_fp32_ships_alone_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
+    draw = np.random.default_rng(4)
+    values = values_of(task, draw.normal(size=(500, 3)).round(1))  # rounded: many rows are equally probable
+    wanted = draw.random((500, 3)) < values
+    single = (values + draw.random((500, 3)) / 2).argmax(axis=1)
+    targets = wanted.astype(np.float32) if task == "multi_label" else single
+    right = wanted if task == "multi_label" else np.eye(3, dtype=bool)[targets]
+    candidates = values > 0 if task == "multi_label" else np.arange(3) == values.argmax(axis=1)[:, None]
+
+    def precision(label: int, threshold: float) -> float:
+        return float(right[candidates[:, label] & (values[:, label] >= threshold), label].mean())
+
+    for label, found in enumerate(thresholds(task, targets, values, 0.75)):
+        assert found is not None
+        assert precision(label, found) >= 0.75
+        lower = [value for value in values[candidates[:, label], label] if value < found]
+        assert not any(precision(label, value) >= 0.75 for value in lower)
+    assert lowest(np.array([0.9, 0.8]), np.array([False, True]), 0.75) is None
+
+
+def test_below_its_threshold_no_label_is_predicted() -> None:
+    limits, values = np.array([0.5, 0.9, np.inf]), np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.0, 0.05, 0.95]])
+    one, several = (outputs.Answers(task, ["a", "b", "c"], ",", limits) for task in ("single_label", "multi_label"))
+    assert [one.prediction(row)["label"] for row in values] == ["a", None, None]
+    assert [several.prediction(row)["labels"] for row in values] == [["a"], [], []]
+    found = metrics.at_thresholds("single_label", np.array([0, 1, 2]), values, limits)
+    assert found == {"coverage": pytest.approx(1 / 3, abs=1e-6), "precision": 1}
+    sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype=np.float32)
+    assert metrics.at_thresholds("multi_label", sets, values, limits) == {"recall": 0.2, "precision": 1}
+
+
+def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:
     project = shutil.copytree(trained, tmp_path / "project")
-    text = (project / "params.yaml").read_text(encoding="utf-8")
-    (project / "params.yaml").write_text(text.replace("int8: true", "int8: false"), encoding="utf-8")
+    text = (project / "params.yaml").read_text(encoding="utf-8").replace("int8: true", "int8: false")
+    text = text.replace("min_precision: null", "min_precision: 0.99")
+    (project / "params.yaml").write_text(text, encoding="utf-8")
     for stage in ("check_model", "export_onnx", "evaluate"):
         done = run_stage(project, stage)
         assert done.returncode == 0, done.stderr
     assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
     measured = report(project, "metrics.json")
-    assert list(measured) == ["onnx_fp32", "probe", "test_rows", "torch"]
+    assert list(measured) == ["onnx_fp32", "probe", "test_rows", "thresholds", "torch"]
+    assert 0 < measured["thresholds"]["coverage"] <= 1
     assert measured["onnx_fp32"] == report(trained, "metrics.json")["onnx_fp32"]
-    assert "int8" not in (project / "reports/model_card.md").read_text(encoding="utf-8")
+    card = (project / "reports/model_card.md").read_text(encoding="utf-8")
+    assert "int8" not in card
+    assert "gives it a precision of 0.99 on the validation rows; on the test rows the coverage is" in card
     assert inference.OnnxClassifier(project / "models/onnx", threads=1).model == "fp32"
     assert inference.OnnxClassifier(trained / "models/onnx", threads=1).model == "int8"
     with pytest.raises(UserError, match="the int8 model is not shipped"):

@@ -134,6 +134,7 @@ def test_a_killed_training_of_adapters_ends_with_the_same_bytes(
         "trainable_layers": 1,
         "gradient_checkpointing": True,
         "accumulation": 3,
+        "learning_rate": 0.01,
     }
     changes = {f"fine_tune__{key}": value for key, value in reduced.items()}
     unbroken, killed = (before_fine_tune(trained, tmp_path / name) for name in ("unbroken", "killed"))

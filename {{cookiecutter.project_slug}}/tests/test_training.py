@@ -395,18 +395,30 @@ def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epoch
 
 def test_the_best_epoch_is_kept_and_of_equals_that_of_the_lower_loss(base_model: Path, tmp_path: Path) -> None:
     model, progress = model_of(base_model), checkpoints.Progress()
-    for step, (score, of_loss) in enumerate([(0.5, 0.9), (0.7, 0.8), (0.7, 0.9), (0.7, 0.6), (0.6, 0.1)]):
-        progress.step = step
+    kept = []
+    for score, of_loss in [(0.5, 0.9), (0.7, 0.8), (0.7, 0.9), (0.7, 0.6), (0.6, 0.1)]:
+        before = progress.best
         checkpoints.keep_best(tmp_path, progress, score, of_loss, model)
-    assert (progress.best_step, progress.best) == (3, (0.7, -0.6))
+        kept.append(progress.best != before)
+    assert kept == [True, True, False, True, False]
+    assert progress.best == (0.7, -0.6)
 
 
-@pytest.mark.parametrize(("patience", "best_step", "over"), [(None, 0, False), (2, 10, False), (2, 0, True)])
-def test_patience_ends_training(patience: int | None, best_step: int, over: bool) -> None:
-    settings = params_of(epochs=4, patience=patience, batch_size=2).fine_tune
-    plan = loop.Plan.of(settings, rows=20)
-    assert loop.is_over(checkpoints.Progress(step=20, best_step=best_step), plan, settings) is over
-    assert loop.is_over(checkpoints.Progress(step=40, best_step=40), plan, settings)
+@pytest.mark.parametrize(
+    ("patience", "scores", "over"),
+    [
+        (None, [0.9, 0.8, 0.7, 0.6], False),
+        (2, [0.9, 0.5, 0.6, 0.7], False),  # the first is before any step
+        (2, [0.1, 0.5, 0.4], False),
+        (2, [0.1, 0.5, 0.4, 0.5], True),
+    ],
+)
+def test_patience_ends_training(patience: int | None, scores: list[float], over: bool) -> None:
+    params = params_of(epochs=9, patience=patience, batch_size=2)
+    plan = loop.Plan.of(params.fine_tune, rows=20)
+    curve = [{"step": 10 * n, "validation_accuracy": score} for n, score in enumerate(scores)]
+    assert loop.is_over(checkpoints.Progress(10 * len(curve) - 10, [*curve, {"step": 45}]), plan, params) is over
+    assert loop.is_over(checkpoints.Progress(plan.steps, curve[:1]), plan, params)
 
 
 def test_balanced_labels_weigh_alike_in_sum_and_a_row_1_on_average() -> None:

@@ -169,6 +169,7 @@ class ExportOnnx(Block):
     max_logit_difference: Positive
     int8: bool
     max_int8_drop: Fraction
+    min_precision: Annotated[float, Field(gt=0, le=1)] | None
 
 
 class Evaluate(Block):
@@ -209,6 +210,8 @@ class Params(Block):
             raise ValueError(f"select_by must be null or one of {', '.join(SCORES[self.task])} with task: {self.task}")
         if self.task == "regression" and self.fine_tune.class_weights:
             raise ValueError("fine_tune.class_weights must be null with task: regression, which has no labels")
+        if self.task == "regression" and self.export_onnx.min_precision:
+            raise ValueError("export_onnx.min_precision must be null with task: regression, which has no labels")
         return self
 
     @property

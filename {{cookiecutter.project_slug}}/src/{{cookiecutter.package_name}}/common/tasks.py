@@ -99,6 +99,17 @@ def decisions_of(task: "Task", values: np.ndarray) -> np.ndarray:
     return values.argmax(axis=1, keepdims=True)
 
 
+def decided(task: "Task", values: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
+    """Which labels are predicted (rows x labels, bool): the decisions at least as probable as their thresholds.
+
+    In multi_label the thresholds (labels) stand for the half that a label's probability must exceed otherwise.
+    """
+    if task == "multi_label":
+        return values > 0.5 if thresholds is None else values >= thresholds
+    chosen = np.arange(values.shape[1]) == decisions_of(task, values)
+    return chosen if thresholds is None else chosen & (values >= thresholds)
+
+
 def label_disagreement(task: "Task", values: np.ndarray, others: np.ndarray) -> np.ndarray:
     """In which rows the labels of two models differ (rows, bool)."""
     return (decisions_of(task, values) != decisions_of(task, others)).any(axis=1)

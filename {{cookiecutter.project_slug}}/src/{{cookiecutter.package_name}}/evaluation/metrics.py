@@ -11,7 +11,7 @@ import polars as pl
 from scipy.stats import binom, binomtest, wilcoxon
 from sklearn.metrics import precision_recall_fscore_support
 
-from ..common.tasks import decisions_of
+from ..common.tasks import decided, decisions_of
 from ..config import Task
 from ..modeling.scores import DECIMALS, Scorer, bootstrap_weights, rounded, scorer
 from ..text.tokenization import Text, texts_of
@@ -119,6 +119,19 @@ def summary(
     test, found["gain_over_probe"], p_value = significance(task, targets, values, baseline)
     found[f"{test}_p_against_probe"] = p_value
     return rounded(found)
+
+
+def at_thresholds(task: Task, targets: np.ndarray, values: np.ndarray, thresholds: np.ndarray) -> dict[str, float]:
+    """What thresholds leave: the share of the rows that still get a label (coverage), and that of right labels.
+
+    In multi_label the recall stands for the coverage.
+    """
+    chosen = decided(task, values, thresholds)
+    wanted = targets.astype(bool) if task == "multi_label" else np.arange(values.shape[1]) == targets[:, None]
+    right = int(np.sum(chosen & wanted))
+    share = right / max(1, int(wanted.sum())) if task == "multi_label" else float(chosen.any(axis=1).mean())
+    name = "recall" if task == "multi_label" else "coverage"
+    return rounded({name: share, "precision": right / max(1, int(chosen.sum()))})
 
 
 def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Load and run the shipped ONNX model: onnxruntime, tokenizers and numpy, nothing else."""
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -49,7 +50,9 @@ class OnnxClassifier:
         self.model = chosen(model, manifest["files"])
         self.task = manifest["task"]
         self.labels: list[str] = manifest["labels"]
-        self.answers = Answers(self.task, self.labels, manifest["label_separator"])
+        limits = manifest["thresholds"]  # of each label, None for one that is never predicted
+        self.thresholds = limits and np.array([math.inf if limit is None else limit for limit in limits])
+        self.answers = Answers(self.task, self.labels, manifest["label_separator"], self.thresholds)
         self.batch_tokens = batch_tokens
         self.prefix: str = manifest["prefix"]
         self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from ..common.tasks import decisions_of
+from ..common.tasks import decided
 from ..text.tokenization import Coverage, Text
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ class Answers:
     multi_label   "labels": […] instead of "label"; in a table the labels are joined
     regression    "value": … instead of label and probabilities
 
+    The label is None where it is less probable than its threshold.
+
     truncated: the model reads only the beginning of the text. unknown_tokens: the share that its vocabulary lacks.
     """
 
     task: "Task"
     labels: Sequence[str]
     separator: str
+    thresholds: np.ndarray | None = None
 
     def of(self, text: Text, values: np.ndarray, coverage: Coverage) -> Answer:
         """The answer to a text from its values (outputs), see `tasks.values_of`."""
@@ -43,11 +46,9 @@ class Answers:
         rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
             return {"value": rounded[0]}
-        chosen = decisions_of(self.task, values[np.newaxis])[0]
-        if self.task == "multi_label":
-            decision: Answer = {"labels": [name for name, given in zip(self.labels, chosen, strict=True) if given]}
-        else:
-            decision = {"label": self.labels[chosen[0]]}
+        chosen = decided(self.task, values[np.newaxis], self.thresholds)[0]
+        names = [name for name, given in zip(self.labels, chosen, strict=True) if given]
+        decision: Answer = {"labels": names} if self.task == "multi_label" else {"label": names[0] if names else None}
         return decision | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
 
     def columns(self) -> dict[str, type]:

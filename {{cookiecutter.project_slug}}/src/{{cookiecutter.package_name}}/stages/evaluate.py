@@ -14,7 +14,14 @@ from ..common.manifest import verified_manifest
 from ..common.tasks import label_disagreement, targets_of, values_of
 from ..config import Params
 from ..evaluation.card import Reports, model_card
-from ..evaluation.metrics import calibration_error, calibration_table, per_class_table, predictions, summary
+from ..evaluation.metrics import (
+    at_thresholds,
+    calibration_error,
+    calibration_table,
+    per_class_table,
+    predictions,
+    summary,
+)
 from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier, shipped
 from ..kernels import accelerate
@@ -39,13 +46,15 @@ def run(params: Params) -> None:
     metrics = measure(params, targets, values)
     if params.task != "regression":
         metrics["torch"]["calibration_error_unscaled"] = error_unscaled(params, targets, logits)
+    model = OnnxClassifier(paths.ONNX, threads=params.compute.threads)
+    given = values[f"onnx_{model.model}"]
+    if model.thresholds is not None:
+        metrics["thresholds"] = at_thresholds(params.task, targets, given, model.thresholds)
     write_json(paths.METRICS, metrics)
     rows = io.BytesIO()
     predictions(params.task, table, names, values).write_parquet(rows)
     write_bytes(paths.PREDICTIONS, rows.getvalue())
-    model = OnnxClassifier(paths.ONNX, threads=params.compute.threads)
-    given, settings = values[f"onnx_{model.model}"], params.evaluate
-    perturbed = robustness(params.task, model, texts, targets, given, settings=settings, seed=params.seed)
+    perturbed = robustness(params.task, model, texts, targets, given, settings=params.evaluate, seed=params.seed)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
         for name, content in tables(params, targets, values, names).items():

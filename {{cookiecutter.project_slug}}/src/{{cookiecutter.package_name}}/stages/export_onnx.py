@@ -11,11 +11,12 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import Unit, targets_of, unit_of
+from ..common.tasks import Unit, targets_of, unit_of, values_of
 from ..config import Params
 from ..export import graph
 from ..export.parity import differences, hard_texts, report, require_parity, scale_of
 from ..export.quantization import quantize
+from ..export.thresholds import thresholds
 from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
 from ..modeling.fine_tuned import load_fine_tuned
 from ..modeling.forward import batched, run_over
@@ -48,15 +49,19 @@ def run(params: Params) -> None:
         for name in (TOKENIZER, "tokenizer_config.json", "config.json"):
             shutil.copyfile(paths.FINE_TUNED / name, new / name)
         targets = targets_of(validation["label"], params.task, labels)
-        parity = check(new, sequences, texts, expected, targets, params)
-        write_manifest(new, facts(params) | {"operators": operators, "parity": parity})
+        parity, logits = check(new, sequences, texts, expected, targets, params)
+        found = {"operators": operators, "parity": parity, "thresholds": limits(logits, targets, params)}
+        write_manifest(new, facts(params) | found)
     write_json(paths.PARITY, parity)
 
 
 def check(
     new: Path, sequences: list[list[int]], texts: list[Text], expected: np.ndarray, targets: np.ndarray, params: Params
-) -> dict[str, object]:
-    """Compare the files just written with torch's logits (`expected`); the first rows are those that have targets."""
+) -> tuple[dict[str, object], np.ndarray]:
+    """Compare the files just written with torch's logits (`expected`); the first rows are those that have targets.
+
+    The parity report, and the logits of the model that is shipped on the rows that have targets.
+    """
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
     limit = params.export_onnx.max_logit_difference
@@ -70,7 +75,13 @@ def check(
             "int8": run_sorted(int8, real, outputs),
             "int8_alone": run_in_order(int8, real, outputs, size=1),
         }
-    return report(distance, relabelled, targets, logits, params)
+    return report(distance, relabelled, targets, logits, params), logits.get("int8", logits["fp32"])
+
+
+def limits(logits: np.ndarray, targets: np.ndarray, params: Params) -> list[float | None] | None:
+    """The thresholds of the labels, where `export_onnx.min_precision` asks for some."""
+    precision = params.export_onnx.min_precision
+    return thresholds(params.task, targets, values_of(params.task, logits), precision) if precision else None
 
 
 def unit(params: Params) -> Unit:

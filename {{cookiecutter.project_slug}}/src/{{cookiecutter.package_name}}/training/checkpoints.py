@@ -20,11 +20,10 @@ BEST = "best.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run is: steps done, the curve so far; of the best weights the step, the score and the negative loss."""
+    """How far a run is: steps done, the curve so far, and the score and the negative loss of the best weights."""
 
     step: int = 0
-    curve: list[dict[str, float | None]] = field(default_factory=list)
-    best_step: int = 0
+    curve: list[dict[str, Any]] = field(default_factory=list)
     best: tuple[float, float] | None = None
 
 
@@ -77,7 +76,7 @@ def keep_best(directory: Path, progress: Progress, score: float, loss: float, mo
     beside = directory / "best.partial"
     save_file({name: weights.clone() for name, weights in trained(model).items()}, beside, metadata={"format": "pt"})
     beside.replace(directory / BEST)
-    progress.best, progress.best_step = (score, -loss), progress.step
+    progress.best = (score, -loss)
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:

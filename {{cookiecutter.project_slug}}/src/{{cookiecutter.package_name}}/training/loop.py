@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ..common import distributed
 from ..common.io import write_text
 from ..common.tasks import values_of
-from ..config import FineTune, Params
+from ..config import SCORES, FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
 from ..modeling.forward import batched, in_order, run_batches
@@ -94,7 +94,7 @@ def train(
                 ends_epoch = progress.step % plan.epoch == 0
                 if ends_epoch:
                     end_epoch(model, validation, params, directory, progress)
-                if is_over(progress, plan, params.fine_tune):
+                if is_over(progress, plan, params):
                     break
                 if distributed.broadcast(ends_epoch or pace.is_due()) and distributed.on_rank_0():
                     with pace.measured():
@@ -198,18 +198,23 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
         return
     targets = validation.targets(np.arange(len(validation)))
     loss = LOSSES[params.task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
-    score = scores(params.task, targets, values_of(params.task, logits))[params.score]
-    progress.curve[-1] |= {"validation_loss": loss, f"validation_{params.score}": score}
-    checkpoints.keep_best(directory, progress, score, loss, model)
+    found = scores(params.task, targets, values_of(params.task, logits))
+    shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the one that chooses is the last column
+    progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
+    checkpoints.keep_best(directory, progress, found[params.score], loss, model)
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
     write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
 
 
-def is_over(progress: Progress, plan: Plan, settings: FineTune) -> bool:
-    """Whether the last step is done, or `fine_tune.patience` epochs brought nothing better. Rank 0 knows."""
-    waited = progress.step - progress.best_step
-    gives_up = settings.patience is not None and waited >= settings.patience * plan.epoch
-    return distributed.broadcast(progress.step == plan.steps or gives_up)
+def is_over(progress: Progress, plan: Plan, params: Params) -> bool:
+    """Whether the last step is done, or for `fine_tune.patience` epochs no score was above that of an epoch before.
+
+    The model before the first step does not count: a high learning rate first falls behind it.
+    """
+    column, patience = f"validation_{params.score}", params.fine_tune.patience
+    found = [row[column] for row in progress.curve[1:] if column in row]  # only rank 0 has them
+    waited = len(found) - 1 - found.index(max(found)) if found else 0
+    return distributed.broadcast(progress.step == plan.steps or (patience is not None and waited >= patience))
 
 
 def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:

@@ -1,0 +1,32 @@
+"""From which probability on a label may be predicted, so that it is right often enough."""
+
+import math
+
+import numpy as np
+
+from ..common.tasks import decided
+from ..config import Task
+
+DECIMALS = 6
+
+
+def thresholds(task: Task, targets: np.ndarray, values: np.ndarray, precision: float) -> list[float | None]:
+    """For each label the lowest probability that gives it this precision on the rows; None where none does.
+
+    The precision of a threshold is that of the rows at or above it. targets, values: of the validation rows, see
+    `tasks.targets_of` and `tasks.values_of`.
+    """
+    labels = values.shape[1]
+    wanted = targets.astype(bool) if task == "multi_label" else np.eye(labels, dtype=bool)[targets]
+    candidates = decided(task, values, np.zeros(labels))
+    return [lowest(values[rows, n], wanted[rows, n], precision) for n, rows in enumerate(candidates.T)]
+
+
+def lowest(probabilities: np.ndarray, right: np.ndarray, precision: float) -> float | None:
+    """The lowest of the probabilities, at or above which this share is right."""
+    order = np.argsort(-probabilities, kind="stable")
+    ordered = probabilities[order].astype(np.float64)
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    ends = np.append(ordered[1:] < ordered[:-1], True)[: len(order)]  # rows of one probability are above it together
+    enough = np.flatnonzero(ends & (shares >= precision))
+    return math.floor(ordered[enough[-1]] * 10**DECIMALS) / 10**DECIMALS if len(enough) else None
