@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from small_project import params_with, report, run_stage, sentences
+from small_project import params_with, report, run_stages, sentences
 
 from {{ cookiecutter.package_name }}.common.io import EXTERNAL, size_of
 from {{ cookiecutter.package_name }}.common.manifest import (
@@ -80,9 +80,7 @@ def test_onnx_predicts_what_torch_predicts(trained: Path) -> None:
 def with_int8_drop(limit: float) -> Params:
     """The parameters of the small project with another limit."""
     params = params_with()
-    return params.model_copy(
-        update={"export_onnx": params.export_onnx.model_copy(update={"max_int8_drop": limit})}
-    )
+    return params.model_copy(update={"export_onnx": params.export_onnx.model_copy(update={"max_int8_drop": limit})})
 
 
 def test_the_parity_report_counts_what_differs() -> None:
@@ -134,9 +132,7 @@ def test_fp32_ships_alone_where_that_is_wanted(trained: Path, tmp_path: Path) ->
     project = shutil.copytree(trained, tmp_path / "project")
     text = (project / "params.yaml").read_text(encoding="utf-8")
     (project / "params.yaml").write_text(text.replace("int8: true", "int8: false"), encoding="utf-8")
-    for stage in ("check_model", "export_onnx", "evaluate"):
-        done = run_stage(project, stage)
-        assert done.returncode == 0, done.stderr
+    run_stages(project, "check_model", "export_onnx", "evaluate")
     assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
     measured = report(project, "metrics.json")
     assert list(measured) == ["onnx_fp32", "probe", "test_rows", "torch"]
