@@ -14,17 +14,43 @@ collect_ignore = ["grown", "opened"]  # they run in a grown project: test_bakes.
 # of groups are lost with pytest 9.2.
 SHARED = {
     "demo": "demo other_runtime interop plots",
-    "small": "environment service deploy experiments gpu_check mlflow release reuse search change_it",
+    "small": "environment service deploy experiments gpu_check mlflow release reuse search change_it monorepo",
 }
 GROUPS = {f"test_{module}.py": project for project, modules in SHARED.items() for module in modules.split()}
+
+
+# What takes longest begins first, so that in the end no process waits for one that has much left.
+FIRST = (
+    "small",
+    "demo",
+    "test_its_own_slow_tests_pass[lean]",
+    "test_sources.py",
+    "test_its_own_slow_tests_pass[larger]",
+    "test_remote.py",
+    "test_the_tests_that_it_does_not_hold_pass[sample-local-slow]",
+    "test_tasks.py",
+)
+
+
+def scope_of(nodeid: str) -> str:
+    """What one process does as a whole: the tests of a project or a module, or one test."""
+    path, _, test = nodeid.partition("::")
+    module = path.rpartition("/")[2]
+    return test if module == "test_bakes.py" else GROUPS.get(module, module)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests by when they are to begin."""
+    order = {scope: place for place, scope in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(FIRST)))
 
 
 class ByProject(LoadScopeScheduling):
     """Shares out tests between processes so that each project is made by one of them."""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0].rpartition("/")[2]
-        return nodeid if module == "test_bakes.py" else GROUPS.get(module, module)
+        return scope_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByProject:

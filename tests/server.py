@@ -77,6 +77,11 @@ class Server:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket="dvc", Prefix=f"{folder}/")
         return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
 
+    def contents(self, folder: str) -> dict[str, str]:
+        """The objects in a folder of the bucket, and the digests of their bytes."""
+        client = self.client()
+        return {key: client.head_object(Bucket="dvc", Key=key)["ETag"] for key in self.objects(folder)}
+
     def project(self, folder: Path, name: str) -> Project:
         """A new project that has this server as its remote, committed."""
         project = grow(folder, scope="team", dvc_remote=f"s3://dvc/{name}")

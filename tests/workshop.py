@@ -22,6 +22,7 @@ def environment(home: Path, project: Path | None = None) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",  # it may switch Git LFS on
         "DVC_NO_ANALYTICS": "1",
         "HF_HUB_OFFLINE": "1",
+        "PIP_NO_COMPILE": "no",  # as falsy is meant there: an import compiles what it needs, pip would compile all
         "OMP_WAIT_POLICY": "PASSIVE",  # two tests at once share the cores; a thread that waits gives its core away
         **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "LANG", "LC_"))},
         **directories,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from small_project import ROOT, STAGES, USER, run_python, sentences, write_base_model, write_params, write_table
+from small_project import STAGES, USER, run_stages, sentences, write_base_model, write_params, write_table
 
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -41,10 +41,9 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
     """The project after all six stages; read only.
 
-    They ran under a user name that the outs must not hold, and what they read of the parameters is in `.reads`.
+    They ran in one process, under a user name that the outs must not hold; what they read of the parameters is in
+    `.reads`. test_sameness.py compares them with stages that ran alone.
     """
     project = shutil.copytree(untrained, tmp_path_factory.mktemp("trained") / "project")
-    for stage in STAGES:
-        done = run_python(project, ROOT / "tests/record_reads.py", stage, USER=USER, LOGNAME=USER)
-        assert done.returncode == 0, done.stderr
+    run_stages(project, *STAGES, USER=USER, LOGNAME=USER)
     return project

@@ -1,4 +1,9 @@
-"""Run a stage and write to .reads/STAGE.json which leaves of params.yaml it read: python record_reads.py fine_tune."""
+"""Run stages in one process, and write to .reads/STAGE.json which leaves of params.yaml each of them read.
+
+    python record_reads.py export_onnx evaluate
+
+Loading torch and transformers takes longer than most stages of a small model, so tests that run several run them here.
+"""
 
 import json
 import sys
@@ -49,16 +54,19 @@ def note_all(values: dict[str, Any], prefix: str) -> None:
 
 
 def load_and_watch(path: Path = PARAMS) -> Params:
-    """The parameters; from now on every read is noted."""
+    """The parameters; from now on every read of them is noted, and of none before them."""
     params = load_params(path)
+    read.clear()
+    prefixes.clear()
     remember(params, "")
     Block.__getattribute__, Block.model_dump = get, dump  # type: ignore[method-assign]
     return params
 
 
 start.load_params = load_and_watch
-code = start.main()
-path = Path(".reads", f"{sys.argv[1]}.json")
-path.parent.mkdir(exist_ok=True)
-path.write_text(json.dumps(sorted(read)), encoding="utf-8")
-sys.exit(code)
+Path(".reads").mkdir(exist_ok=True)
+for stage in sys.argv[1:]:
+    sys.argv[1:] = [stage]
+    if code := start.main():
+        sys.exit(code)
+    Path(".reads", f"{stage}.json").write_text(json.dumps(sorted(read)), encoding="utf-8")

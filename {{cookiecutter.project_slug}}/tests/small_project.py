@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import torch
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel
 
 if TYPE_CHECKING:
     from {{ cookiecutter.package_name }}.config import Params
@@ -130,6 +128,9 @@ def write_table(path: Path, rows: list[tuple[str, str]]) -> None:
 
 def write_base_model(directory: Path) -> None:
     """Write a BERT of two small layers with seeded weights, and a tokenizer of the words above."""
+    import torch  # seconds, which most test modules do not need
+    from transformers import BertConfig, BertModel
+
     directory.mkdir(parents=True)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -213,6 +214,12 @@ def run_stage(
 ) -> subprocess.CompletedProcess[str]:
     """Run one stage in a project as DVC does; prefix: a command before it, such as `taskset -c 0`."""
     return run_python(project, "-m", PACKAGE, stage, prefix=prefix, **environment)
+
+
+def run_stages(project: Path, *stages: str, **environment: str) -> None:
+    """Run stages that must end well, all in one process."""
+    done = run_python(project, ROOT / "tests/record_reads.py", *stages, **environment)
+    assert done.returncode == 0, done.stderr
 
 
 def start_stage(project: Path, stage: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from small_project import params_with, report, run_stage, sentences
+from small_project import params_with, report, run_stages, sentences
 
 from {{ cookiecutter.package_name }}.common.io import EXTERNAL, size_of
 from {{ cookiecutter.package_name }}.common.manifest import (
@@ -168,9 +168,7 @@ def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_p
     text = (project / "params.yaml").read_text(encoding="utf-8").replace("int8: true", "int8: false")
     text = text.replace("min_precision: null", "min_precision: 0.99")
     (project / "params.yaml").write_text(text, encoding="utf-8")
-    for stage in ("check_model", "export_onnx", "evaluate"):
-        done = run_stage(project, stage)
-        assert done.returncode == 0, done.stderr
+    run_stages(project, "check_model", "export_onnx", "evaluate")
     assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
     measured = report(project, "metrics.json")
     assert list(measured) == ["onnx_fp32", "probe", "test_rows", "thresholds", "torch"]
