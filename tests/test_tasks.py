@@ -129,6 +129,17 @@ def test_a_text_graph_is_for_one_text_and_its_labels(project: Project) -> None:
         assert f"found:    task {task}\n" in done.stderr
 
 
+def test_the_page_shows_what_the_task_has(project: Project) -> None:
+    project.run("make", "look")
+    page = project.text("plots/look.html")
+    lines = {
+        "multi_label": ["A row for each label", "Looked for where every text has one label", "Most uncertain"],
+        "regression": ["Numbers have none", "Looked for where every text has one label", "Largest errors"],
+        "pair": ["Rows: the label", "training rows may have the wrong label", "Characters of a second text"],
+    }
+    assert [line for line in lines[task_of(project)] if line not in page] == []
+
+
 def test_the_answers_are_those_of_the_task(project: Project) -> None:
     task = task_of(project)
     warm, loud = "the warm tender story is moving", "a loud hollow plot and a stale film"

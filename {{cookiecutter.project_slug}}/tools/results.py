@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 
 from {{ cookiecutter.package_name }}.common.io import read_json, size_of
-from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import METRICS
-from tools.shared import against_probe, changed_stages, run, scores_in, shipped_in, stale_stages, table
+from tools.shared import against_probe, changed_stages, existing, run, scores_in, shipped_in, stale_stages, table
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -25,8 +24,7 @@ def main() -> int:
 
 def show() -> None:
     """Print one line for each model: scores on the test rows with their 95 % intervals, size, path."""
-    if not METRICS.exists():
-        raise UserError("there are no results", expected="every stage run", found=f"no {METRICS}", fix="dvc repro")
+    existing(METRICS)
     if changed := stale_stages(changed_stages()):
         print(f"STALE: the scores of an earlier run; changed since: {', '.join(changed)} (make repro)\n")
     metrics = read_json(METRICS)

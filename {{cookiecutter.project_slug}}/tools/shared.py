@@ -121,6 +121,13 @@ def _leaves(tree: Any) -> list[str]:
     return [leaf for branch in tree for leaf in _leaves(branch)] if isinstance(tree, list) else [str(tree)]
 
 
+def existing(path: Path) -> Path:
+    """The path of what a stage wrote. Raises UserError where there is nothing."""
+    if not path.exists():
+        raise UserError("there are no results", expected="every stage run", found=f"no {path}", fix="dvc repro")
+    return path
+
+
 def stale(found: str) -> UserError:
     """The message about results of another run than the last one."""
     expected = "every stage run since the last change"
