@@ -117,7 +117,7 @@ TEXTS_OF_GROUPS = st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["", *"
 
 
 @given(TEXTS_OF_GROUPS, st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_no_group_is_in_two_splits_and_no_text_either(rows: list[tuple[int, str]], data: st.DataObject) -> None:
     """A text of several groups goes with one of them; other rows move it only if they bring it another group."""
     fold = data.draw(st.sampled_from([None, Fold(index=0, of=4), Fold(index=2, of=4)]))
