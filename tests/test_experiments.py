@@ -182,15 +182,15 @@ def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
     record = json.loads(project.text(".tools/folds/record.json"))
     assert record["rows"] == [found.filter(fold=fold).height for fold in (0, 1)]
     for model in ("probe", "torch", "onnx_fp32", "onnx_int8"):
-        right = found.group_by("fold", maintain_order=True).agg((pl.col("label") == pl.col(model)).mean())[model]
+        is_right = pl.col("label") == pl.col(model)
+        right = found.group_by("fold", maintain_order=True).agg(is_right.mean().alias("right"))["right"]
         assert record["scores"][model]["accuracy"]["folds"] == pytest.approx(right.to_list(), abs=1e-6)
         assert f"  {model:<10} {right.mean():.4f} ± {right.std():.4f}" in shown
     counts = found.group_by("fold", "label").len()
     assert record["fewest_rows_of_a_label"]["rows"] == counts["len"].min()
 
-    # What has run to its end is not run again: there is nothing to train with.
-    shutil.rmtree(project.path / ".checkpoints")
+    shutil.rmtree(project.path / ".vectors")
     assert project.run("make", "--silent", "folds", "K=2") == shown
-    assert not (project.path / ".checkpoints").exists()
+    assert not (project.path / ".vectors").exists()  # what has run to its end is not run again
     refused = project.try_to("make", "folds", "K=1")
     assert "usage: make folds K=5" in refused.stderr

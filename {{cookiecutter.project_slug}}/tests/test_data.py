@@ -125,6 +125,7 @@ def test_no_group_is_in_two_splits_and_no_text_either(rows: list[tuple[int, str]
     found, later = grouped(rows, fold), grouped(chosen, fold)
     groups = {text: {group for of, group in rows if of == text} for text, _ in rows}
     assert found.keys() == groups.keys()
+    assert found == grouped(rows[::-1], fold)
     alone = {text: group for text, (group, *others) in groups.items() if not others}
     for group in "abcde":
         assert len({found[text] for text in alone if alone[text] == group}) <= 1
@@ -301,6 +302,10 @@ def test_rows_of_several_groups_or_none_are_counted(tmp_path: Path, monkeypatch:
     profile = prepared(tmp_path, monkeypatch, {"a.csv": pl.concat([table, again])}, group_column="group")
     assert profile["groups"] == {"rows_without_group": 2, "texts_in_several_groups": 3}
     assert profile["dropped"]["duplicates"] == 3
+    prepared(tmp_path, monkeypatch, {"a.csv": table})
+    by_text = numbers_in(tmp_path, "test")
+    prepared(tmp_path, monkeypatch, {"a.csv": table.with_columns(group=pl.lit(""))}, group_column="group")
+    assert numbers_in(tmp_path, "test") == by_text
 
 
 def test_rows_of_one_time_stay_together_and_a_repeated_text_has_its_latest(
