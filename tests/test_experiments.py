@@ -1,14 +1,17 @@
 """Experiments as the project's docs/experiments.md has them: a queued grid, the table, a branch, a record."""
 
 import csv
+import hashlib
 import io
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import polars as pl
 import psutil
 import pytest
 from workshop import Project
@@ -158,3 +161,36 @@ def test_an_experiment_that_was_stopped_or_killed_has_a_way_back(small: Project,
     project.run("git", "commit", "--quiet", "--allow-empty", "--message", "On no branch")
     refused = project.try_to("make", "release", "VERSION=1.0.0", "STAGE=staging")
     assert "this commit is on no branch" in refused.stderr
+
+
+def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    before = state(project)
+    vectors = {path: path.stat().st_mtime_ns for path in (project.path / ".vectors").rglob("*.float32")}
+    shown = project.run("make", "--silent", "folds", "K=2")
+    assert state(project) == before
+    assert {path: path.stat().st_mtime_ns for path in (project.path / ".vectors").rglob("*.float32")} == vectors != {}
+
+    found = pl.read_parquet(project.path / ".tools/folds/predictions.parquet")
+    rows = pl.concat(pl.read_parquet(path) for path in (project.path / "data/processed").glob("*.parquet"))
+    keys = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in rows["text"]]
+    labels = json.loads(project.text("data/processed/labels.json"))
+    expected = dict(zip(keys, (labels[index] for index in rows["label"]), strict=True))
+    assert dict(found.select("key", "label").iter_rows()) == expected
+    assert len(found) == len(expected)
+
+    record = json.loads(project.text(".tools/folds/record.json"))
+    assert record["rows"] == [found.filter(fold=fold).height for fold in (0, 1)]
+    for model in ("probe", "torch", "onnx_fp32", "onnx_int8"):
+        is_right = pl.col("label") == pl.col(model)
+        right = found.group_by("fold", maintain_order=True).agg(is_right.mean().alias("right"))["right"]
+        assert record["scores"][model]["accuracy"]["folds"] == pytest.approx(right.to_list(), abs=1e-6)
+        assert f"  {model:<10} {right.mean():.4f} ± {right.std():.4f}" in shown
+    counts = found.group_by("fold", "label").len()
+    assert record["fewest_rows_of_a_label"]["rows"] == counts["len"].min()
+
+    shutil.rmtree(project.path / ".vectors")
+    assert project.run("make", "--silent", "folds", "K=2") == shown
+    assert not (project.path / ".vectors").exists()  # what has run to its end is not run again
+    refused = project.try_to("make", "folds", "K=1")
+    assert "usage: make folds K=5" in refused.stderr

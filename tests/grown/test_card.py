@@ -110,9 +110,23 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         "- int8 and torch disagree on the label of 73 of 999 test rows.\n",
         "- The probabilities of int8 are off by 0.044 on average",
         "- 41 of 999 test rows nearly repeat a training row",
-        "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.keep | null |\n",
+        "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.fold | null |\n",
     ):
         assert line in text, line
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prepare__group_column": "who"}, " without text. Rows with the same `who` are in one split. Half"),
+        ({"prepare__fold": {"index": 1, "of": 5}}, " without text. The test rows are fold 1 of 5. Half"),
+        ({"prepare__time_column": "at"}, " without text. Split by `at`: test from 2024, validation from 2023.5. Half"),
+    ],
+)
+def test_the_card_says_what_split_the_rows(params_of: Any, changes: dict[str, Any], sentence: str) -> None:
+    reports = reports_of("single_label")
+    reports.profile["first_times"] = {"test": 2024, "validation": 2023.5}
+    assert sentence in card.model_card(params_of(**changes), reports)
 
 
 @pytest.mark.parametrize("task", card.SCORES)

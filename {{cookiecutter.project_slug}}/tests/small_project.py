@@ -61,6 +61,9 @@ prepare:
   split_seed: 42
   validation_fraction: 0.125
   test_fraction: 0.125
+  group_column: null
+  time_column: null
+  fold: null
 embeddings:
   probe_c: [0.01, 0.1, 1.0, 10.0]
   near_duplicate_cosine: 0.95

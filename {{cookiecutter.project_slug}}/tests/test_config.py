@@ -59,6 +59,18 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
         ("  label_column: ", "  label_column: text  # ", "prepare: Value error, text_column, second_text_column and"),
         ("  label_column: ", "  label_column: 5  # ", "prepare.label_column: Input should be a valid string"),
         ("  test_fraction: ", "  test_fraction: 0.9  # ", "prepare: Value error, validation_fraction + test_fraction"),
+        ("  fold: ", "  fold: {index: 5, of: 5}  # ", "prepare.fold: Value error, index must be less than of"),
+        ("  fold: ", "  fold: {index: 0, of: 1}  # ", "prepare.fold.of: Input should be greater than or equal to 2"),
+        (
+            "0.125\n  test_fraction: 0.125\n  group_column: null\n  time_column: null\n  fold: null",
+            "0.5\n  test_fraction: 0.125\n  group_column: null\n  time_column: null\n  fold: {index: 0, of: 2}",
+            "prepare: Value error, validation_fraction + 1 / fold.of",
+        ),
+        (
+            "  group_column: null\n  time_column: null",
+            "  group_column: who\n  time_column: when",
+            "prepare: Value error, time_column splits by time alone",
+        ),
     ],
 )
 def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str) -> None:

@@ -4,20 +4,28 @@ import json
 import random
 import tempfile
 import unicodedata
+from datetime import datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_project import WRITERS, params_with, sentences, write_table
 
+from {{ cookiecutter.package_name }}.config import Fold
 from {{ cookiecutter.package_name }}.data import splits
 from {{ cookiecutter.package_name }}.data.labels import sorted_names
+from {{ cookiecutter.package_name }}.data.rows import RowParser, time_of
+from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.stages import prepare
 from {{ cookiecutter.package_name }}.text import cleaning
 
 PREPARE = params_with(split_seed=7, validation_fraction=0.2, test_fraction=0.2).prepare
+NO_ROWS = splits.SortedRows(Path(), split_seed=7)
 REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
 REPLACED = REPAIRED | dict.fromkeys([*range(0x20), 0x7F], " ")
 
@@ -33,11 +41,11 @@ def keys(texts: list[str]) -> pl.Series:
 
 
 def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl.DataFrame:
-    """Rows as `splits.decide` takes them."""
+    """Rows as `splits.one_of_each` takes them."""
     with tempfile.TemporaryDirectory() as directory:
         rows = splits.SortedRows(Path(directory), split_seed=7)
         for (text, label), table in zip(pairs, tables or ["all"] * len(pairs), strict=True):
-            rows.add(table, [(text, None, label)])
+            rows.add(table, [(text, None, label, None)])
         return pl.concat(rows.ranges())
 
 
@@ -68,7 +76,8 @@ def test_every_character_is_cleaned() -> None:
 
 
 def splits_of(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    kept, _ = splits.decide(rows_of(pairs), PREPARE, {"all"})
+    kept, _ = splits.one_of_each(rows_of(pairs))
+    kept = splits.with_split(kept, splits.Rule(0.2, 0.4))
     return dict(zip(kept["text"], kept["split"], strict=True))
 
 
@@ -83,15 +92,62 @@ def test_other_rows_never_move_a_row(texts: list[str], data: st.DataObject) -> N
 
 
 def test_the_shares_are_those_asked_for() -> None:
-    shares = splits.split_of(keys([str(number) for number in range(20_000)]), 0.2, 0.1).value_counts(normalize=True)
-    found = dict(shares.iter_rows())
-    assert found == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.02)
+    positions = splits.positions_of(keys([str(number) for number in range(20_000)]))
+    for fold in (None, Fold(index=0, of=10), Fold(index=9, of=10)):
+        rule = splits.rule_of(PREPARE.model_copy(update={"test_fraction": 0.1, "fold": fold}), {"all"}, NO_ROWS)
+        found = dict(rule.split_of(positions).value_counts(normalize=True).iter_rows())
+        assert found == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.02)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1), st.integers(2, 12))
+def test_every_row_is_in_one_fold(positions: list[float], count: int) -> None:
+    edges = [number / count for number in range(count + 1)]
+    near = [float(np.nextafter(edge, side)) for edge in edges for side in (0.0, 1.0)]
+    drawn = np.array([*positions, *edges, *near])
+    rules = [splits.rule_of(with_fold(index, count), {"all"}, NO_ROWS) for index in range(count)]
+    found = np.array([rule.split_of(drawn).to_numpy() == "test" for rule in rules])
+    assert (found.sum(axis=0) == 1).all()
+
+
+def with_fold(index: int, count: int) -> Any:
+    return PREPARE.model_copy(update={"fold": Fold(index=index, of=count)})
+
+
+TEXTS_OF_GROUPS = st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["", *"abcde"])), min_size=1, max_size=30)
+
+
+@given(TEXTS_OF_GROUPS, st.data())
+@settings(max_examples=25)
+def test_no_group_is_in_two_splits_and_no_text_either(rows: list[tuple[int, str]], data: st.DataObject) -> None:
+    """A text of several groups goes with one of them; other rows move it only if they bring it another group."""
+    fold = data.draw(st.sampled_from([None, Fold(index=0, of=4), Fold(index=2, of=4)]))
+    chosen = data.draw(st.lists(st.sampled_from(rows), min_size=1, unique=True))
+    found, later = grouped(rows, fold), grouped(chosen, fold)
+    groups = {text: {group for of, group in rows if of == text} for text, _ in rows}
+    assert found.keys() == groups.keys()
+    assert found == grouped(rows[::-1], fold)
+    alone = {text: group for text, (group, *others) in groups.items() if not others}
+    for group in "abcde":
+        assert len({found[text] for text in alone if alone[text] == group}) <= 1
+    for text in groups.keys() - alone.keys():
+        assert found[text] in {grouped([(text, group)], fold)[text] for group in groups[text]}
+    assert all(later[text] == found[text] for text in alone.keys() & later.keys())
+
+
+def grouped(rows: list[tuple[int, str]], fold: Fold | None) -> dict[int, str]:
+    """The split of every text by its group, as `prepare` gives it."""
+    parser = RowParser(params_with(group_column="group", split_seed=7))
+    with tempfile.TemporaryDirectory() as directory:
+        ordered = splits.SortedRows(Path(directory), split_seed=7)
+        ordered.add("all", [row for text, group in rows if (row := parser.parse(str(text), "x", group))])
+        rule = splits.rule_of(PREPARE.model_copy(update={"fold": fold}), {"all"}, ordered)
+        kept = pl.concat(splits.with_split(splits.one_of_each(part)[0], rule) for part in ordered.ranges())
+    assert kept["text"].n_unique() == kept.height
+    return {int(text): split for text, split in kept.select("text", "split").iter_rows()}
 
 
 def test_repeated_and_contradicting_texts_are_dropped_and_counted() -> None:
-    kept, dropped = splits.decide(
-        rows_of([("x", "a"), ("y", "a"), ("x", "a"), ("y", "b"), ("z", "b")]), PREPARE, {"all"}
-    )
+    kept, dropped = splits.one_of_each(rows_of([("x", "a"), ("y", "a"), ("x", "a"), ("y", "b"), ("z", "b")]))
     assert sorted(kept["text"]) == ["x", "z"]
     assert dropped == {"in_another_split": 0, "contradicting_labels": 2, "duplicates": 1}
 
@@ -99,7 +155,8 @@ def test_repeated_and_contradicting_texts_are_dropped_and_counted() -> None:
 def test_a_text_in_two_tables_stays_where_it_is_held_out() -> None:
     pairs = [("x", "a"), ("x", "a"), ("y", "b"), ("z", "b")]
     tables = ["train", "test", "train", "validation"]
-    kept, dropped = splits.decide(rows_of(pairs, tables), PREPARE, set(tables))
+    kept, dropped = splits.one_of_each(rows_of(pairs, tables))
+    kept = splits.with_split(kept, splits.Rule(0.0, 0.0))
     assert dict(zip(kept["text"], kept["split"], strict=True)) == {"x": "test", "y": "train", "z": "validation"}
     assert dropped["in_another_split"] == 1
 
@@ -152,7 +209,7 @@ def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(splits, "CHARACTERS_PER_RANGE", 20)
     texts = [str(number % 70) for number in range(100)]
     rows = splits.SortedRows(tmp_path, split_seed=7)
-    rows.add("all", ((text, None, "a") for text in texts))
+    rows.add("all", ((text, None, "a", None) for text in texts))
     frames = list(rows.ranges())
     assert len(list(tmp_path.glob("run-*"))) == 10
     assert len(frames) > 3
@@ -189,3 +246,123 @@ def test_the_tables_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_two_pairs_with_the_same_letters_have_different_keys() -> None:
     pairs = pl.DataFrame({"text": ["a b", "a", ""], "second_text": ["c", "b c", "a b c"]})
     assert splits.keys_of(pairs, 7).n_unique() == 3
+
+
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, tables: dict[str, pl.DataFrame], **params: Any) -> dict:
+    """The profile of tables, by the name of their file; what each split holds is in the folder."""
+    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        WRITERS[Path(name).suffix](table, folder / "data/raw" / name)
+    monkeypatch.chdir(folder)
+    prepare.run(params_with(**params))
+    return json.loads((folder / "reports/data_profile.json").read_text(encoding="utf-8"))
+
+
+def numbers_in(folder: Path, split: str) -> list[int]:
+    """The numbers in the texts of a split."""
+    texts = pl.read_parquet(folder / f"data/processed/{split}.parquet")["text"]
+    return sorted(texts.str.slice(5).cast(pl.Int64))
+
+
+def numbered(count: int, **columns: list[Any]) -> pl.DataFrame:
+    """Rows with a text and a label, and further columns."""
+    return pl.DataFrame(
+        {"text": [f"text {n}" for n in range(count)], "label": ["old", "new"] * (count // 2), **columns}
+    )
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_groups_and_times_mean_the_same_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    start = datetime(2024, 1, 1)
+    days = [start + timedelta(days=n * 37 % 80) for n in range(80)]
+    table = numbered(80, day=days, patient=[n // 4 for n in range(80)])
+    name = f"table{suffix}"
+    profile = prepared(tmp_path, monkeypatch, {name: table}, time_column="day")
+    by_time = sorted(range(80), key=lambda n: n * 37 % 80)
+    assert numbers_in(tmp_path, "test") == sorted(by_time[70:])
+    assert numbers_in(tmp_path, "validation") == sorted(by_time[60:70])
+    assert profile["first_times"] == {"test": "2024-03-11T00:00:00+00:00", "validation": "2024-03-01T00:00:00+00:00"}
+    profile = prepared(tmp_path, monkeypatch, {name: table}, group_column="patient", split_seed=2)
+    salt = (2).to_bytes(16, "big")
+    drawn = {n: blake2b(str(n).encode(), digest_size=16, salt=salt).digest()[0] / 256 for n in range(20)}
+    held_out = {
+        "test": {n for n in drawn if drawn[n] < 1 / 8},
+        "validation": {n for n in drawn if 1 / 8 <= drawn[n] < 1 / 4},
+    }
+    for split, groups in held_out.items():
+        assert {n // 4 for n in numbers_in(tmp_path, split)} == groups
+        assert profile[split]["groups"] == len(groups) > 0
+
+
+def test_rows_of_several_groups_or_none_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, group=["", None, *(f"group {n}" for n in range(78))])
+    again = table.tail(3).with_columns(group=pl.lit("group 0"))
+    profile = prepared(tmp_path, monkeypatch, {"a.csv": pl.concat([table, again])}, group_column="group")
+    assert profile["groups"] == {"rows_without_group": 2, "texts_in_several_groups": 3}
+    assert profile["dropped"]["duplicates"] == 3
+    prepared(tmp_path, monkeypatch, {"a.csv": table})
+    by_text = numbers_in(tmp_path, "test")
+    prepared(tmp_path, monkeypatch, {"a.csv": table.with_columns(group=pl.lit(""))}, group_column="group")
+    assert numbers_in(tmp_path, "test") == by_text
+
+
+def test_rows_of_one_time_stay_together_and_a_repeated_text_has_its_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    years = [2000 + n // 10 for n in range(80)]
+    early = pl.DataFrame({"text": ["text 79"], "label": ["new"], "year": [1990]})
+    tables = {"a.jsonl": pl.concat([numbered(80, year=years), early])}
+    profile = prepared(tmp_path, monkeypatch, tables, time_column="year", test_fraction=0.05, validation_fraction=0.2)
+    assert numbers_in(tmp_path, "test") == list(range(70, 80))
+    assert numbers_in(tmp_path, "validation") == list(range(50, 70))
+    assert profile["first_times"] == {"test": 2007.0, "validation": 2005.0}
+
+
+def test_what_is_no_time_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, day=["2024-01-05"] * 40 + ["last week"] + ["2024-01-06"] * 39)
+    with pytest.raises(UserError, match=r"a.csv, line 42: expected an ISO 8601 date .* found 'last week'"):
+        prepared(tmp_path, monkeypatch, {"a.csv": table}, time_column="day")
+    table = numbered(80, day=["2024-01-05"] * 79 + ["2024"])
+    with pytest.raises(UserError, match="dates in 79 rows and numbers in 1 rows"):
+        prepared(tmp_path, monkeypatch, {"a.csv": table}, time_column="day")
+    with pytest.raises(UserError, match=r"80 rows cannot be read, not one can[\s\S]*set prepare.time_column"):
+        prepared(tmp_path, monkeypatch, {"a.csv": table}, time_column="text")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("1970-01-02", 86400.0),
+        ("1970-01-01T01:00:00+01:00", 0.0),
+        ("19700102T000000Z", 86400.0),
+        (" 12.5 ", 12.5),
+        (7, 7.0),
+    ],
+)
+def test_a_time_is_a_date_or_a_number(value: Any, number: float) -> None:
+    assert time_of(value)[0] == number
+
+
+@pytest.mark.parametrize("value", [None, "", "nan", True, [1], "12:30", float("inf"), "2024-02-30"])
+def test_anything_else_is_no_time(value: Any) -> None:
+    with pytest.raises(ValueError, match="expected an ISO 8601 date or time, or a number, found"):
+        time_of(value)
+
+
+def test_tables_with_splits_of_their_own_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, group=[f"g{n % 40}" for n in range(80)], year=list(range(80)))
+    train, test = table.filter(pl.col("year") % 40 >= 10), table.filter(pl.col("year") % 40 < 10)
+    prepared(tmp_path, monkeypatch, {"train.csv": train, "test.csv": test}, group_column="group")
+    assert numbers_in(tmp_path, "test") == test["year"].to_list()
+    assert len({n % 40 for n in numbers_in(tmp_path, "validation")}) * 2 == len(numbers_in(tmp_path, "validation"))
+    prepared(tmp_path, monkeypatch, {}, time_column="year")
+    assert numbers_in(tmp_path, "validation") == train["year"].to_list()[-8:]
+    with pytest.raises(UserError, match=r"prepare.fold cannot split [\s\S]* own for test in"):
+        prepared(tmp_path, monkeypatch, {}, fold={"index": 0, "of": 5})
+    with pytest.raises(UserError, match=r"every group in one split\n  found: .* in train and test"):
+        prepared(tmp_path, monkeypatch, {"train.csv": table[:40], "test.csv": test[10:]}, group_column="group")
+    prepared(tmp_path, monkeypatch, {"train.csv": train, "dev.csv": train.head(8)}, group_column=None)
+    with pytest.raises(UserError, match=r"prepare.time_column cannot split [\s\S]* validation in"):
+        prepared(tmp_path, monkeypatch, {}, time_column="year")

@@ -94,6 +94,19 @@ class Keep(Block):
     value: str
 
 
+class Fold(Block):
+    """One of several equal parts of the rows, by its index from 0."""
+
+    index: Annotated[int, Field(ge=0)]
+    of: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _there_is_such_a_fold(self) -> "Fold":
+        if self.index >= self.of:
+            raise ValueError("index must be less than of: the first fold has index 0")
+        return self
+
+
 class Prepare(Block):
     """Which columns to read, what to do with malformed rows, and how to split."""
 
@@ -107,11 +120,18 @@ class Prepare(Block):
     split_seed: Seed
     validation_fraction: Fraction
     test_fraction: Fraction
+    group_column: Name | None
+    time_column: Name | None
+    fold: Fold | None
 
     @model_validator(mode="after")
     def _the_values_fit_together(self) -> "Prepare":
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must be less than 1")
+        if self.fold and self.validation_fraction + 1 / self.fold.of >= 1:
+            raise ValueError("validation_fraction + 1 / fold.of must be less than 1")
+        if self.time_column and (self.group_column or self.fold):
+            raise ValueError("time_column splits by time alone: group_column and fold must be null")
         columns = [name for name in (self.text_column, self.second_text_column, self.label_column) if name]
         if len(set(columns)) < len(columns):
             raise ValueError("text_column, second_text_column and label_column must be different columns")

@@ -36,7 +36,7 @@ class LabelReader:
     def read(self, value: Any) -> str | None:
         """The label of a cell; None where there is none. Raises ValueError for what cannot be one."""
         if self.task == "regression":
-            return _number(value)
+            return number_in(value)
         if self.task != "multi_label":
             return self._name(value)
         parts = value.split(self.separator) if isinstance(value, str) else value
@@ -75,7 +75,8 @@ def _name_of(value: str | int | float | None) -> tuple[str | None, str | None]:
     return name or None, "trimmed_labels" if name and name != text else None
 
 
-def _number(value: Any) -> str | None:
+def number_in(value: Any) -> str | None:
+    """The shortest decimal number of a cell, None where it is empty. Raises ValueError for what is no finite number."""
     text = clean(value) if isinstance(value, str) else value
     if text is None or text == "":
         return None

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from .. import paths
@@ -22,15 +24,18 @@ FEW = 5  # test rows of a label: its F1 then moves by a fifth with each
 class SplitCounts:
     """The rows of one split and their labels, counted while they pass."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, grouped: bool) -> None:
         self.task = task
+        self.groups = [np.empty(0)] if grouped else None  # the position of each
         self.rows = 0
         self.per_label: Counter[str] = Counter()
         self.without_any_label = 0
 
     def add(self, part: pl.DataFrame) -> None:
-        """Count rows by the column `label`."""
+        """Count rows by the column `label`, and groups by `position`."""
         self.rows += part.height
+        if self.groups:
+            self.groups.append(part["position"].unique().to_numpy())
         if self.task != "regression":
             for label, count in part["label"].value_counts().iter_rows():
                 names = names_in(label, self.task)
@@ -43,6 +48,8 @@ class SplitCounts:
         table: the rows as they were written. names: what each label is called.
         """
         found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(table, pl.col("text").str.len_chars())}
+        if self.groups:
+            found["groups"] = len(np.unique(np.concatenate(self.groups)))
         if self.task == "pair":
             found["second_characters"] = _quantiles(table, pl.col("second_text").str.len_chars())
         if self.task == "regression":
@@ -100,6 +107,16 @@ def few_test_rows(profile: Mapping[str, Any]) -> dict[str, int]:
     """The labels with fewer than `FEW` test rows, and how many they have."""
     rows = profile["test"].get("per_label", {})
     return {label: rows.get(label, 0) for label in profile["train"].get("per_label", {}) if rows.get(label, 0) < FEW}
+
+
+def check_groups(counts: Mapping[str, SplitCounts]) -> None:
+    """Refuse groups that are in two splits, as the tables of the data may have them."""
+    groups = {split: np.concatenate(found.groups or [np.empty(0)]) for split, found in counts.items()}
+    shared = {f"{a} and {b}": len(np.intersect1d(groups[a], groups[b])) for a, b in combinations(groups, 2)}
+    if any(shared.values()):
+        found = ", ".join(f"{count} in {pair}" for pair, count in shared.items() if count)
+        fix = "put all rows into one table; or keep these splits: set prepare.group_column: null in params.yaml"
+        raise _refusal("groups are in tables of two splits", "every group in one split", found, fix)
 
 
 def check_targets(train: Mapping[str, Any]) -> None:

@@ -2,8 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any, TextIO
 
 from ..config import Params
@@ -13,10 +17,11 @@ from ..tables.csv_reader import HOLDS_ROWS, rewritten
 from ..tables.files import iconv
 from ..tables.rows import kind_of
 from ..text.cleaning import CONTROL, MANGLED, clean
-from .labels import LabelReader
-from .splits import Row
+from .labels import LabelReader, number_in
+from .splits import Row, position_of_group
 
 SHOWN = 5
+TIME = "expected an ISO 8601 date or time, or a number"
 
 
 class RowParser:
@@ -27,13 +32,21 @@ class RowParser:
         self.accepted = 0
         self.repaired = Counter({"mangled_characters": 0, "control_characters": 0})
         self.dropped = Counter({"without_text": 0, "without_label": 0})
+        self.without_group = 0
+        self.times: Counter[str] = Counter()  # what the time column holds: dates, numbers
+        self._position: Callable[[Any], float | None] | None = None
         self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
         self._keep = prepare.keep
         self._pair = params.task == "pair"
+        self._seed = prepare.split_seed
+        if prepare.group_column or prepare.time_column:
+            self._position = self._of_group if prepare.group_column else self._of_time
         columns = {
             "text_column": (prepare.text_column, str),
             "label_column": (prepare.label_column, str, int, float, *([list] if params.task == "multi_label" else [])),
             "second_text_column": (prepare.second_text_column, str),
+            "group_column": (prepare.group_column, str, int, float),
+            "time_column": (prepare.time_column, str, int, float, date),
             "keep.column": (prepare.keep.column if prepare.keep else None, object),
         }
         self.columns = [
@@ -54,12 +67,67 @@ class RowParser:
         if not cleaned or second == "" or target is None:
             self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
+        position = self._position(more[self._pair]) if self._position else None
         raw = f"{text}{more[0]}" if self._pair else text
         if raw != cleaned and not raw.isprintable():
             self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
             self.repaired["control_characters"] += bool(CONTROL.search(raw))
         self.accepted += 1
-        return cleaned, second, target
+        return cleaned, second, target, position
+
+    def _of_group(self, value: Any) -> float | None:
+        """The position of the rows of a group; None for a row without one."""
+        if isinstance(value, (list, dict)) or value != value:
+            raise ValueError(f"expected a group (text or a number), found {kind_of(value)}")
+        group = "" if value is None else clean(str(value))
+        self.without_group += not group
+        return position_of_group(group, self._seed) if group else None
+
+    def _of_time(self, value: Any) -> float:
+        """The position of a row of a time: the latest first."""
+        time, kind = time_of(value)
+        self.times[kind] += 1
+        return -time
+
+    def time_at(self, position: float) -> str | float:
+        """The time of a position, as the time column has it."""
+        return -position if self.times["numbers"] else datetime.fromtimestamp(-position, UTC).isoformat()
+
+    def check_times(self) -> None:
+        """Refuse a time column in which some rows have dates and some numbers: nothing orders them."""
+        if len(self.times) > 1:
+            raise UserError(
+                "the column of prepare.time_column holds two kinds of times",
+                expected="ISO 8601 dates or times in every row, or numbers in every row",
+                found=" and ".join(f"{kind} in {count} rows" for kind, count in sorted(self.times.items())),
+                fix="write them alike, or set prepare.time_column in params.yaml to another column",
+            )
+
+    def no_rows(self, path: Path) -> UserError:
+        """The error of a table that gives no rows."""
+        keep = self._keep
+        return UserError(
+            f"{path} gives no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
+            expected="rows with a text and a label",
+            found=", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.dropped.items()),
+            fix="add rows, or set prepare.text_column, label_column and keep in params.yaml",
+        )
+
+
+def time_of(value: Any) -> tuple[float, str]:
+    """The number in a cell, or the seconds since 1970 of its ISO 8601 date or time, in UTC where it names no zone.
+
+    Also which of both it is: numbers, dates. Raises ValueError for anything else.
+    """
+    text = value.isoformat() if isinstance(value, date) else value
+    with suppress(ValueError):
+        if number := number_in(text):
+            return float(number), "numbers"
+    with suppress(ValueError, TypeError):
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), "dates"
+    shown = repr(text[:40]) if isinstance(text, str) else kind_of(text)
+    raise ValueError(f"{TIME}, found {shown}")
 
 
 def _cleaned(value: Any) -> str:
@@ -68,6 +136,21 @@ def _cleaned(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, found {kind_of(value)}")
     return clean(value)
+
+
+def unlabelled(table: str, files: list[Path], params: Params, found: str) -> UserError:
+    """The error of a table that has no labels, as those of competitions."""
+    columns = f"--column {quote(params.prepare.text_column)}"
+    if params.prepare.second_text_column:
+        columns += f" --second-column {quote(params.prepare.second_text_column)}"
+    return UserError(
+        f"{files[0]} has no labels, so nothing can be measured on it",
+        expected=f"labels in the column {params.prepare.label_column!r}, as in the table of the training rows",
+        found=found,
+        fix=f"take it out: mv {' '.join(quote(str(path)) for path in files)} . (and of fetch.data, if DVC fetches it);"
+        f" {table} rows are then split off the others. Label it with the trained model:"
+        f" python -m {__name__.split('.')[0]}.predict {quote(files[0].name)} {columns}",
+    )
 
 
 class MalformedRows:
@@ -92,13 +175,15 @@ class MalformedRows:
         total = self.counts.total()
         lines = [f"\n    {path}, line {row.line}: {row.reason}" for path, row in self._first]
         more = f"\n    and {total - len(lines)} more" if total > len(lines) else ""
-        kinds = ("expected text", "expected a label", "expected a finite number")
+        kinds = ("expected text", "expected a label", "expected a finite number", TIME)
         none = not accepted and len(self.counts) == 1 and all(row.reason.startswith(kinds) for _, row in self._first)
+        in_time = all(row.reason.startswith(TIME) for _, row in self._first)
+        columns = "prepare.time_column" if in_time else "prepare.text_column, prepare.label_column and task"
         raise UserError(
             f"{total} row{'s' if total > 1 else ''} cannot be read{', not one can' if none else ''}",
             expected="a text and a label in every row, as task and prepare in params.yaml say",
             found="".join(lines) + more,
-            fix="set prepare.text_column, prepare.label_column and task in params.yaml to what the file holds"
+            fix=f"set {columns} in params.yaml to what the file holds"
             if none
             else f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: they are"
             " then kept apart in data/processed/quarantine.jsonl and counted",

@@ -1,25 +1,29 @@
 """Sort the rows by the keys of their texts; decide for each whether it is kept and to which split it goes.
 
-A text's key is a keyed hash of it. The key decides the split, so that adding, removing or reordering rows never moves
-another row, and it finds equal texts without comparing them. More rows than fit into memory are sorted in runs on disk.
+A text's key is a keyed hash of it, which finds equal texts without comparing them. A row's position decides its split:
+its key as a number in [0, 1), or that of its group, so that adding, removing or reordering rows never moves another
+row; or its time, negated. The lowest positions are held out. More rows than fit into memory are sorted in runs on disk.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from ..config import Prepare
-from ..paths import SPLITS
+from ..config import Fold, Prepare
+from ..errors import UserError
+from ..paths import RAW, SPLITS
 
 BYTES_PER_RUN = 2**25  # in memory, about
 BYTES_PER_ROW = 100  # beyond its text
 CHARACTERS_PER_RANGE = 2**23
-SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String}
+FIXED = pl.col("table").is_in(["validation", "test"])  # the split is that of the table
+SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64}
 
-Row = tuple[str, str | None, str]  # text, second text, label
+Row = tuple[str, str | None, str, float | None]  # text, second text, label; position, None for that of its text
 
 
 def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
@@ -29,14 +33,30 @@ def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
     """
     pairs = rows["second_text"].null_count() < rows.height
     texts = rows["text"] + "\0" + rows["second_text"] if pairs else rows["text"]
-    salt = split_seed.to_bytes(hashlib.blake2b.SALT_SIZE, "big")
-    salted = hashlib.blake2b(digest_size=16, salt=salt)
+    salted = salted_hash(split_seed)
     digests = []
     for text in texts.cast(pl.Binary).to_list():
         digest = salted.copy()  # faster than to salt a new one
         digest.update(text)
         digests.append(digest.digest())
     return pl.Series("key", digests, dtype=pl.Binary).bin.reinterpret(dtype=pl.UInt128, endianness="big")
+
+
+def salted_hash(split_seed: int) -> "hashlib.blake2b":
+    """A hash of 16 bytes that has seen the seed."""
+    return hashlib.blake2b(digest_size=16, salt=split_seed.to_bytes(hashlib.blake2b.SALT_SIZE, "big"))
+
+
+def positions_of(keys: pl.Series) -> np.ndarray:
+    """The positions of keys: their first 8 bytes, read as a number in [0, 1)."""
+    return (keys // 2**64).cast(pl.UInt64).to_numpy() / 2.0**64
+
+
+def position_of_group(group: str, split_seed: int) -> float:
+    """The position of all rows of a group, as that of a text."""
+    digest = salted_hash(split_seed)
+    digest.update(group.encode())
+    return int.from_bytes(digest.digest()[:8], "big") / 2.0**64
 
 
 class SortedRows:
@@ -65,11 +85,14 @@ class SortedRows:
         rows = pl.DataFrame(dict(zip(SCHEMA, zip(*taken, strict=True), strict=True)), schema=SCHEMA)
         self._characters += sum(int(rows[name].str.len_chars().sum()) for name in ("text", "second_text"))
         self._runs.append(self._directory / f"run-{len(self._runs)}.ipc")
-        run = _merged(rows.with_columns(keys_of(rows, self._split_seed), table=pl.lit(table), rows=1))
+        keys = keys_of(rows, self._split_seed)
+        position = pl.col("position").fill_null(pl.Series(positions_of(keys)))
+        rows = rows.with_columns(keys, table=pl.lit(table), rows=1, position=position, last_position=position)
+        run = _merged(rows)
         run.write_ipc(self._runs[-1], record_batch_size=4096)
 
     def ranges(self) -> Iterator[pl.DataFrame]:
-        """All rows by ascending key, with their count as `rows`; rows of one key are in one frame."""
+        """All rows by ascending key, those merged counted as `rows`; rows of one key are in one frame."""
         count = max(1, self._characters // CHARACTERS_PER_RANGE)
         bounds = pl.Series([part * 2**128 // count for part in range(1, count)], dtype=pl.UInt128)
         ends = []
@@ -85,36 +108,89 @@ class SortedRows:
 
 
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows by key, those with equal key, table and label as one."""
+    """The rows by key, those with equal key, table and label as one, at the lowest of their positions."""
     group = ["key", "table", "label"]
-    texts = pl.col("text", "second_text").first()
-    return rows.group_by(group).agg(texts, pl.col("rows").sum()).sort(group)
+    first = pl.col("text", "second_text").first()
+    positions = pl.col("position").min(), pl.col("last_position").max()
+    return rows.group_by(group).agg(first, pl.col("rows").sum(), *positions).sort(group)
 
 
-def split_of(keys: pl.Series, validation_fraction: float, test_fraction: float) -> pl.Series:
-    """The split of every key: its first 8 bytes, read as a number in [0, 1), against the fractions."""
-    position = (keys // 2**64).cast(pl.UInt64).to_numpy() / 2.0**64
-    held_out = [position < test_fraction, position < test_fraction + validation_fraction]
-    return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
+@dataclass(frozen=True)
+class Rule:
+    """Rows at positions below `test` are test, those at others below `validation` are validation.
+
+    With a fold, a position is counted from where the fold begins, in folds.
+    """
+
+    test: float
+    validation: float
+    fold: Fold | None = None
+
+    def split_of(self, positions: np.ndarray) -> pl.Series:
+        """The split of every position."""
+        if self.fold:  # the subtraction is exact, so every position is in exactly one fold
+            positions = (positions * self.fold.of - self.fold.index) % self.fold.of
+        held_out = [positions < self.test, positions < self.validation]
+        return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
+
+    def ends(self) -> dict[str, float]:
+        """The last position of each split that the rule cuts off."""
+        bounds = {"test": (-np.inf, self.test), "validation": (self.test, self.validation)}
+        return {split: float(np.nextafter(end, -np.inf)) for split, (start, end) in bounds.items() if start < end}
 
 
-def decide(rows: pl.DataFrame, params: Prepare, preset: set[str]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Keep one row of each text and give it a split.
+def rule_of(params: Prepare, preset: set[str], rows: SortedRows) -> Rule:
+    """The rule for rows whose table does not fix their split. preset: the splits that have a table of their own.
+
+    Raises UserError for a fold or times where the tables leave nothing to decide.
+    """
+    own = sorted(preset & {"validation", "test"})
+    if (params.fold and own) or (params.time_column and len(own) == 2):
+        key = "fold" if params.fold else "time_column"
+        raise UserError(
+            f"prepare.{key} cannot split rows that are split already",
+            expected="one table of all rows",
+            found=f"tables of their own for {' and '.join(own)} in {RAW}",
+            fix=f"set prepare.{key}: null in params.yaml, or put the rows of all tables into one",
+        )
+    validation = 0.0 if "validation" in preset else params.validation_fraction
+    test = 0.0 if "test" in preset else params.test_fraction
+    if params.time_column:
+        return rule_by_time(validation, test, rows)
+    if params.fold:
+        return Rule(1.0, 1.0 + validation * params.fold.of, params.fold)
+    return Rule(test, test + validation)
+
+
+def rule_by_time(validation: float, test: float, rows: SortedRows) -> Rule:
+    """The rule that holds out the shares of the rows that are kept, the latest. Rows of one time stay together."""
+    kept = (one_of_each(part)[0].filter(~FIXED)["position"] for part in rows.ranges())
+    positions = np.sort(np.concatenate([np.empty(0), *kept]))
+    bound, bounds = -np.inf, []
+    for share in (test, validation):
+        if count := round(share * len(positions)):
+            end = np.searchsorted(positions, bound) + count
+            bound = np.nextafter(positions[min(end, len(positions)) - 1], np.inf)
+        bounds.append(float(bound))
+    return Rule(*bounds)
+
+
+def one_of_each(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Keep one row of each text.
 
     rows: sorted by `key`, all rows of each; columns `table` (a split's name, or `all`), `label`, and `rows`, how many
-    equal rows it stands for. preset: the splits that have a table of their own. Returns the kept rows with their
-    `split`, in order, and how many rows were dropped for which reason. A text in several tables stays in the one that
-    is held out most; a text with two labels there is dropped.
+    equal rows it stands for. Returns the kept rows, in order, and how many rows were dropped for which reason. A text
+    in several tables stays in the one that is held out most; a text with two labels there is dropped.
     """
     rank = pl.col("table").replace_strict({"all": 0} | {name: rank for rank, name in enumerate(SPLITS)})
     held = rows.filter(rank == rank.max().over("key"))
     agreed = held.filter(pl.len().over("key") == 1)  # equal rows are one already, so two have two labels
     read, left, kept = (int(part["rows"].sum()) for part in (rows, held, agreed))
     dropped = {"in_another_split": read - left, "contradicting_labels": left - kept, "duplicates": kept - agreed.height}
-    drawn = split_of(
-        agreed["key"],
-        0.0 if "validation" in preset else params.validation_fraction,
-        0.0 if "test" in preset else params.test_fraction,
-    )
-    fixed = pl.col("table").is_in(["validation", "test"])
-    return agreed.with_columns(split=pl.when(fixed).then("table").otherwise(drawn)), dropped
+    return agreed, dropped
+
+
+def with_split(rows: pl.DataFrame, rule: Rule) -> pl.DataFrame:
+    """Rows with their `split`."""
+    drawn = rule.split_of(rows["position"].to_numpy())
+    return rows.with_columns(split=pl.when(FIXED).then("table").otherwise(drawn))

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
+from typing import Any
 
 import polars as pl
 
@@ -18,10 +18,9 @@ from .. import paths
 from ..common.io import new_directory, write_json
 from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
-from ..data.profile import SHOWN, SplitCounts, check_learnable, check_targets, few_test_rows
-from ..data.rows import MalformedRows, RowParser
-from ..data.splits import Row, SortedRows, decide
-from ..errors import UserError
+from ..data.profile import SHOWN, SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
+from ..data.rows import MalformedRows, RowParser, unlabelled
+from ..data.splits import Row, SortedRows, one_of_each, rule_of, with_split
 from ..tables import MalformedRow, read_rows
 from ..tables.discovery import find_tables
 from ..tables.files import has_byte_order_mark
@@ -39,8 +38,9 @@ def run(params: Params) -> None:
         scratch.mkdir()
         rows = SortedRows(scratch, params.prepare.split_seed)
         kept = params.prepare.malformed_rows == "quarantine"
-        profile = read_all(tables, params, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
-        counts, dropped = divide(rows, params, set(tables), scratch)
+        parser = RowParser(params)
+        profile = read_all(tables, params, parser, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
+        counts, dropped, about = divide(rows, params, parser, set(tables), scratch)
         check_learnable(counts, params.task)
         labels = sorted_names(set().union(*(found.per_label for found in counts.values())))
         names = renamed(labels, params.prepare.label_names)
@@ -56,12 +56,13 @@ def run(params: Params) -> None:
         profile["few_test_rows"] = few
         shown = ", ".join(f"{label!r} {rows}" for label, rows in list(few.items())[:SHOWN])
         print(f"{len(few)} of {len(names)} labels have too few test rows to judge by: {shown}", file=sys.stderr)
-    write_json(paths.DATA_PROFILE, profile)
+    write_json(paths.DATA_PROFILE, profile | about)
 
 
-def read_all(tables: dict[str, list[Path]], params: Params, rows: SortedRows, quarantine: Path) -> dict:
+def read_all(
+    tables: dict[str, list[Path]], params: Params, parser: RowParser, rows: SortedRows, quarantine: Path
+) -> dict:
     """Sort the rows of all tables, and keep the malformed ones apart; the counts of the data profile."""
-    parser = RowParser(params)
     marked = 0
     with quarantine.open("w", encoding="utf-8", newline="\n") as file:
         malformed = MalformedRows(file)
@@ -78,10 +79,11 @@ def read_all(tables: dict[str, list[Path]], params: Params, rows: SortedRows, qu
             if parser.accepted + malformed.counts.total() == before:
                 if table in HELD_OUT and parser.dropped["without_label"] > without:
                     raise unlabelled(table, files, params, "no label in any row")
-                raise no_rows(files, params, parser)
+                raise parser.no_rows(files[0])
             marked += sum(has_byte_order_mark(path) for path in files)
     if params.prepare.malformed_rows == "fail":
         malformed.refuse(parser.accepted)
+    parser.check_times()
     return {
         "read": parser.accepted + parser.dropped.total() + malformed.counts.total(),
         "quarantined": dict(malformed.counts),
@@ -99,46 +101,29 @@ def well_formed(path: Path, parser: RowParser, malformed: MalformedRows) -> Iter
             yield row
 
 
-def unlabelled(table: str, files: list[Path], params: Params, found: str) -> UserError:
-    """The error of a table that has no labels, as those of competitions."""
-    columns = f"--column {quote(params.prepare.text_column)}"
-    if params.prepare.second_text_column:
-        columns += f" --second-column {quote(params.prepare.second_text_column)}"
-    return UserError(
-        f"{files[0]} has no labels, so nothing can be measured on it",
-        expected=f"labels in the column {params.prepare.label_column!r}, as in the table of the training rows",
-        found=found,
-        fix=f"take it out: mv {' '.join(quote(str(path)) for path in files)} . (and of fetch.data, if DVC fetches it);"
-        f" {table} rows are then split off the others. Label it with the trained model:"
-        f" python -m {__name__.split('.')[0]}.predict {quote(files[0].name)} {columns}",
-    )
-
-
-def no_rows(files: list[Path], params: Params, parser: RowParser) -> UserError:
-    """The error of a table that gives no rows."""
-    keep = params.prepare.keep
-    return UserError(
-        f"{files[0]} gives no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
-        expected="rows with a text and a label",
-        found=", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in parser.dropped.items()),
-        fix="add rows, or set prepare.text_column, label_column and keep in params.yaml",
-    )
-
-
 def divide(
-    rows: SortedRows, params: Params, preset: set[str], scratch: Path
-) -> tuple[dict[str, SplitCounts], Counter[str]]:
-    """Decide over every row, range by range; what was counted of each split, and the rows dropped for each reason."""
-    counts = {split: SplitCounts(params.task) for split in paths.SPLITS}
+    rows: SortedRows, params: Params, parser: RowParser, preset: set[str], scratch: Path
+) -> tuple[dict[str, SplitCounts], Counter[str], dict[str, Any]]:
+    """Decide over every row, range by range; what was counted: by split, of dropped rows, and of groups or times."""
+    grouped = params.prepare.group_column is not None
+    counts = {split: SplitCounts(params.task, grouped=grouped) for split in paths.SPLITS}
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
+    rule, several = rule_of(params.prepare, preset, rows), 0
     columns = ["text", "second_text", "label"] if params.task == "pair" else ["text", "label"]
     for number, part in enumerate(rows.ranges()):
-        kept, reasons = decide(part, params.prepare, preset)
+        kept, reasons = one_of_each(part)
         dropped.update(reasons)
-        for (split,), found in kept.partition_by("split", as_dict=True, maintain_order=True).items():
+        several += int((kept["position"] != kept["last_position"]).sum())
+        for (split,), found in with_split(kept, rule).partition_by("split", as_dict=True, maintain_order=True).items():
             counts[split].add(found)
             found.select(columns).write_ipc(scratch / f"{split}-{number:06}.ipc")
-    return counts, dropped
+    about: dict[str, Any] = {}
+    if grouped:
+        check_groups(counts)
+        about["groups"] = {"rows_without_group": parser.without_group, "texts_in_several_groups": several}
+    if params.prepare.time_column:
+        about["first_times"] = {split: parser.time_at(end) for split, end in rule.ends().items()}
+    return counts, dropped, about
 
 
 def write_split(parts: list[Path], path: Path, labels: list[str], task: str) -> None:

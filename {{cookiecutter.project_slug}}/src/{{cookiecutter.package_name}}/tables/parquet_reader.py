@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from itertools import repeat
 from pathlib import Path
 from shlex import quote
@@ -29,7 +30,7 @@ for start in range(0, table.select(pl.len()).collect().item(), int(size)):
     table.select(columns).slice(start, int(size)).collect()
 """
 
-_WORDS = {str: "text", int: "whole numbers", float: "numbers", list: "lists"}
+_WORDS = {str: "text", int: "whole numbers", float: "numbers", list: "lists", date: "dates"}
 
 Row = TypeVar("Row")
 
