@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 130, "lines": 13_530, "src": 7460, "tests": 3240},
-    "team": {"files": 178, "lines": 19_480},
-    "production": {"files": 241, "lines": 24_720},
+    "lean": {"files": 129, "lines": 13_530, "src": 7930, "tests": 2710},
+    "team": {"files": 188, "lines": 21_340},
+    "production": {"files": 251, "lines": 26_580},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
