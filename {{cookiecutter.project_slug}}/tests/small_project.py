@@ -221,7 +221,7 @@ def run_stage(
 
 def run_stages(project: Path, *stages: str, **environment: str) -> None:
     """Run stages that must end well, all in one process."""
-    done = run_python(project, ROOT / "tests/record_reads.py", *stages, **environment)
+    done = run_python(project, ROOT / "tests/record_reads.py", *stages, prefix=(), **environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -20,12 +20,19 @@ from {{ cookiecutter.package_name }}.common.manifest import (
     verified_manifest,
     write_manifest,
 )
-from {{ cookiecutter.package_name }}.common.tasks import LABELS, Unit, values_of
+from {{ cookiecutter.package_name }}.common.tasks import (
+    LABELS,
+    Unit,
+    values_of,
+)
 from {{ cookiecutter.package_name }}.config import Params, Task
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.evaluation import metrics
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
-from {{ cookiecutter.package_name }}.export.thresholds import lowest, thresholds
+from {{ cookiecutter.package_name }}.export.thresholds import (
+    lowest,
+    thresholds,
+)
 from {{ cookiecutter.package_name }}.inference import classifier as inference
 from {{ cookiecutter.package_name }}.inference import outputs
 from {{ cookiecutter.package_name }}.modeling import classifier, forward
