@@ -92,10 +92,10 @@ def test_the_gate_lets_the_model_pass_and_tells_the_job(team: Project, tmp_path:
     """As the workflow calls it, in a pull request: the base in the environment, the summary's file on the line."""
     summary = tmp_path / "summary.md"
     team.run("sh", "-c", 'make gate SUMMARY="$GITHUB_STEP_SUMMARY"', BASE="HEAD", GITHUB_STEP_SUMMARY=str(summary))
-    assert summary.read_text(encoding="utf-8").endswith("\n8 passed, 0 failed, 0 not checked\n")
+    assert summary.read_text(encoding="utf-8").endswith("\n13 passed, 0 failed, 0 not checked\n")
     clone = Project(tmp_path / "clone", tmp_path / "home")
     team.run("git", "clone", "--quiet", str(team.path), str(clone.path))
-    assert "4 passed, 0 failed, 4 not checked" in clone.run("make", "gate")
+    assert "8 passed, 0 failed, 5 not checked" in clone.run("make", "gate")
 
 
 def test_a_second_run_does_nothing(demo: Project) -> None:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from workshop import Project, bake, environment
+from workshop import SMALL_GATE, Project, bake, environment
 
 KEY = "id AKIA" + "A1B2C3D4E5F6G7H8\n"
 
@@ -122,7 +122,7 @@ def test_what_reads_commits_and_clones_works_in_the_folder(outer: Project, small
     shutil.rmtree(ml.path / "data/raw")
     ml.take_run_of(small)
     assert "Running stage" not in ml.run("make", "repro")
-    ml.set_params("gate.yaml", max_latency_ratio=100.0, max_calibration_error=0.5)
+    ml.set_params("gate.yaml", **SMALL_GATE)
     ml.commit("Let a small model pass")
     (outer.path / "elsewhere").write_text("not committed", encoding="utf-8")
     ml.run("make", "lint")

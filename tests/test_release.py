@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 from server import Server
-from workshop import Project
+from workshop import SMALL_GATE, Project
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
         project.run("dvc", "remote", "modify", "storage", setting, value)
     server.let_in(project)
     # A model as small as this may be slower in int8, and is not well calibrated.
-    project.set_params("gate.yaml", max_latency_ratio=100.0, max_calibration_error=0.5)
+    project.set_params("gate.yaml", **SMALL_GATE)
     project.commit("Move to a bucket")
     project.run("make", "signing-key", "KEY=../signing.key")
     sign(project)

@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from test_plots import BROWSER
-from workshop import Project, grow
+from workshop import SMALL_GATE, Project, grow
 
 pytestmark = pytest.mark.slow
 
 APPROVED = "APPROVED_BY=Grace Example <grace@example.com>"
-NEW_GATE = {"max_latency_ratio": 100.0, "max_calibration_error": 0.5}  # as in test_release.py
 
 
 @dataclass
@@ -148,7 +147,7 @@ def test_the_documentation_shows_without_a_network(served: Served, tmp_path: Pat
 
 def test_a_release_is_put_in_front_of_it_and_taken_back_without_a_restart(served: Served) -> None:
     project = served.project
-    project.set_params("gate.yaml", **NEW_GATE)
+    project.set_params("gate.yaml", **SMALL_GATE)
     project.commit("Another gate")
     project.run("make", "push")
     project.run("make", "release", "VERSION=1.0.0", "STAGE=staging")

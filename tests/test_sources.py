@@ -83,6 +83,7 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     write_csv(project.path / "data/raw/test.csv", rows[:400])
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__label_column="category", text__max_length=16, fine_tune__batch_size=128)
+    project.set_params(fine_tune__epochs=1)
     project.run("make", "repro")
     metrics = metrics_of(project)
     assert metrics["test_rows"] == 400
