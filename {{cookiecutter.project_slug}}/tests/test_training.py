@@ -453,6 +453,6 @@ def test_the_temperature_undoes_a_factor(task: Task) -> None:
         targets = (draw.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.float32)
     else:
         targets = (logits + draw.gumbel(size=logits.shape)).argmax(axis=1)
-    assert temperature.temperature(task, logits, targets) == pytest.approx(1, abs=0.03)
+    assert temperature.temperature(task, logits, targets) == 1  # the best is 1.00 ± 0.01, and no better than chance
     assert temperature.temperature(task, 3 * logits, targets) == pytest.approx(3, abs=0.09)
     assert temperature.temperature("regression", logits[:, :1], logits[:, 0]) == 1
