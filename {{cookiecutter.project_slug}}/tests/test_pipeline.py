@@ -15,7 +15,7 @@ PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8")
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 LAUNCHED = {"embeddings", "fine_tune"}
 # Declared but not read by every task or at every run.
-SOMETIMES = {"prepare.label_separator"}
+SOMETIMES = {"prepare.label_separator", "export_onnx.min_precision"}
 
 
 def outs_of(stage: dict[str, Any]) -> list[str]:
