@@ -29,7 +29,7 @@ def outer(tmp_path_factory: pytest.TempPathFactory) -> Project:
     outer.run("git", "init", "--quiet", "--initial-branch=main")
     outer.commit("Begin")
     outer.run("pre-commit", "install")
-    answers = {"project_slug": "ml", "scope": "team", "data_source": "files"}
+    answers = {"project_slug": "ml", "package_name": "review_sentiment", "scope": "team", "data_source": "files"}
     done = bake(outer.path, env=environment(folder / "home"), **answers)
     assert done.returncode == 0, done.stderr
     assert "git init" not in done.stdout

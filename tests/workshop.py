@@ -10,7 +10,7 @@ TEMPLATE = Path(__file__).parent.parent
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 TOOLS = Path(sys.executable).parent
 # What the small models of the tests hold: they are not faster in int8, and have few test rows that resemble the others.
-SMALL_GATE = {"max_latency_ratio": 100.0, "max_calibration_error": 0.5, "min_test_rows": 10, "max_near_repeats": 0.99}
+SMALL_GATE = {"max_latency_ratio": 100.0, "max_calibration_error": 0.5, "min_test_rows": 10, "max_near_repeats": 1.0}
 WHO = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in
        {"NAME": "Test", "EMAIL": "test@example.com"}.items()}  # fmt: skip
 
