@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 from small_project import params_with
 from torch.nn.parallel import DistributedDataParallel
@@ -398,10 +399,11 @@ def test_the_best_epoch_is_kept_and_of_equals_that_of_the_lower_loss(base_model:
     kept = []
     for score, of_loss in [(0.5, 0.9), (0.7, 0.8), (0.7, 0.9), (0.7, 0.6), (0.6, 0.1)]:
         before = progress.best
-        checkpoints.keep_best(tmp_path, progress, score, of_loss, model)
+        checkpoints.keep_best(tmp_path, progress, score, of_loss, model, torch.tensor([score]))
         kept.append(progress.best != before)
     assert kept == [True, True, False, True, False]
     assert progress.best == (0.7, -0.6)
+    assert load_file(tmp_path / checkpoints.BEST)[checkpoints.LOGITS] == torch.tensor([0.7])
 
 
 @pytest.mark.parametrize(

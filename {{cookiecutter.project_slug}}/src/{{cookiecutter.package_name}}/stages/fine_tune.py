@@ -23,7 +23,7 @@ from ..modeling.probe import load_probe
 from ..text.token_store import open_store
 from ..training import checkpoints
 from ..training.batches import Rows
-from ..training.loop import CURVE, logits_of, train
+from ..training.loop import CURVE, train
 from ..training.memory import spare_memory
 from ..training.temperature import temperature
 
@@ -41,15 +41,15 @@ def run(params: Params) -> None:
     model = initial_model(params, rows.unit)
     whole = trim(model, params.compute, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
-    model.load_state_dict(load_file(directory / checkpoints.BEST), strict=False)
-    logits = logits_of(model, validation, params)
-    if logits is None:
+    if not distributed.on_rank_0():
         return
+    best = load_file(directory / checkpoints.BEST)
+    logits = best.pop(checkpoints.LOGITS).numpy()
     scaling = temperature(params.task, logits, validation.targets(np.arange(len(validation))))
     del model  # one at a time in memory
     with new_directory(paths.FINE_TUNED) as new:
         model = initial_model(params, rows.unit)
-        model.load_state_dict(whole(load_file(directory / checkpoints.BEST)), strict=False)
+        model.load_state_dict(whole(best), strict=False)
         if params.fine_tune.lora:
             merge_adapters(model.encoder)
         head = [weights.detach().numpy() / scaling for weights in (model.head.weight, model.head.bias)]

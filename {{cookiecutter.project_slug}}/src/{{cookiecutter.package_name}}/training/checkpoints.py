@@ -16,6 +16,7 @@ torch.serialization.set_crc32_options(False)  # checksums take most of the time
 KEPT = 2
 SHARE_OF_TIME = 0.05
 BEST = "best.safetensors"
+LOGITS = "validation_logits"  # in it, those of its weights
 
 
 @dataclass
@@ -69,12 +70,13 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
     return Progress(**whole["progress"])
 
 
-def keep_best(directory: Path, progress: Progress, score: float, loss: float, model: nn.Module) -> None:
-    """Keep the weights when their validation score is the best so far, or equal to it and the loss lower."""
+def keep_best(directory: Path, progress: Progress, score: float, loss: float, model: nn.Module, logits: Tensor) -> None:
+    """Keep weights and logits when their validation score is the best so far, or equal to it and the loss lower."""
     if progress.best is not None and (score, -loss) <= progress.best:
         return
     beside = directory / "best.partial"
-    save_file({name: weights.clone() for name, weights in trained(model).items()}, beside, metadata={"format": "pt"})
+    weights = {name: weights.clone() for name, weights in trained(model).items()}
+    save_file(weights | {LOGITS: logits}, beside, metadata={"format": "pt"})
     beside.replace(directory / BEST)
     progress.best = (score, -loss)
 

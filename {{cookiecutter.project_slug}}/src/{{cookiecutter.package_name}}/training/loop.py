@@ -196,12 +196,12 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
     logits = logits_of(model, validation, params)
     if logits is None:
         return
-    targets = validation.targets(np.arange(len(validation)))
-    loss = LOSSES[params.task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
+    targets, rows = validation.targets(np.arange(len(validation))), torch.from_numpy(logits)
+    loss = LOSSES[params.task](rows, torch.from_numpy(targets)).item()
     found = scores(params.task, targets, values_of(params.task, logits))
     shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the one that chooses is the last column
     progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
-    checkpoints.keep_best(directory, progress, found[params.score], loss, model)
+    checkpoints.keep_best(directory, progress, found[params.score], loss, model, rows)
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
     write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
 
