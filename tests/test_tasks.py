@@ -93,7 +93,8 @@ def test_the_reports_are_those_of_the_task(project: Project) -> None:
     card = project.text("reports/model_card.md")
     assert {"multi_label": "micro-F1", "regression": "R²", "pair": "second_text"}[task] in card
     shown = project.run("make", "--silent", "results").splitlines()
-    assert [line[:17].strip() for line in shown[3:]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
+    assert [line[:17].strip() for line in shown[3:7]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
+    assert " the probe" in shown[-1]
     project.run("dvc", "plots", "show")
     assert project.run("dvc", "status", "--quiet") == ""
 
