@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 129, "lines": 13_530, "src": 7930, "tests": 2710},
-    "team": {"files": 188, "lines": 21_340},
-    "production": {"files": 251, "lines": 26_580},
+    "lean": {"files": 129, "lines": 13_560, "src": 7940, "tests": 2730},
+    "team": {"files": 188, "lines": 21_440},
+    "production": {"files": 251, "lines": 26_720},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
@@ -158,7 +158,7 @@ def test_a_lean_project_grows_into_a_larger_one_by_a_merge(tmp_path: Path) -> No
     project.commit("Begin")
     edits = {
         "README.md": ("# Mail Sorter\n", "# Mail Sorter\n\nOurs since spring.\n"),
-        "params.yaml": ("  epochs: 1\n", "  epochs: 7\n"),
+        "params.yaml": ("  batch_size: 32\n", "  batch_size: 7\n"),
         "src/mail_sorter/text/cleaning.py": ('"""', '# Ours.\n"""'),
     }
     for name, (old, new) in edits.items():

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -27,6 +28,8 @@ from small_project import (
 from transformers import AutoModel
 
 from {{ cookiecutter.package_name }} import paths
+from {{ cookiecutter.package_name }}.common.manifest import MANIFEST
+from {{ cookiecutter.package_name }}.modeling.probe import Probe, load_probe, save_probe
 from {{ cookiecutter.package_name }}.training.loop import CURVE
 
 pytestmark = pytest.mark.slow
@@ -128,6 +131,13 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint_after_an_edit_
     assert not (killed / ".checkpoints").exists()
 
 
+def forget_probe(directory: Path) -> None:
+    """Put a probe there that knows nothing, so that training has something to gain."""
+    known = load_probe(directory)
+    (directory / MANIFEST).unlink()
+    save_probe(Probe(np.zeros_like(known.weight), np.zeros_like(known.bias)), 1.0, directory)
+
+
 def test_a_killed_training_of_adapters_ends_with_the_same_bytes(
     trained: Path, base_model: Path, tmp_path: Path
 ) -> None:
@@ -136,12 +146,12 @@ def test_a_killed_training_of_adapters_ends_with_the_same_bytes(
         "trainable_layers": 1,
         "gradient_checkpointing": True,
         "accumulation": 3,
-        "learning_rate": 0.01,
     }
     changes = {f"fine_tune__{key}": value for key, value in reduced.items()}
     unbroken, killed = (before_fine_tune(trained, tmp_path / name) for name in ("unbroken", "killed"))
     for project in (unbroken, killed):
         write_params(project / "params.yaml", base_model, **changes)
+        forget_probe(project / paths.PROBE)
     assert run_stage(unbroken, "fine_tune").returncode == 0
     kill_when(killed, lambda: max(checkpoints_of(killed), default=0) >= 15)
     last = checkpoints_of(killed)[-1]

@@ -458,3 +458,5 @@ def test_the_temperature_undoes_a_factor(task: Task) -> None:
     assert temperature.temperature(task, logits, targets) == 1  # the best is 1.00 ± 0.01, and no better than chance
     assert temperature.temperature(task, 3 * logits, targets) == pytest.approx(3, abs=0.09)
     assert temperature.temperature("regression", logits[:, :1], logits[:, 0]) == 1
+    right = (logits > 0).astype(np.float32) if task == "multi_label" else logits.argmax(axis=1)
+    assert temperature.temperature(task, logits, right) == 1  # the lower, the better

@@ -20,7 +20,8 @@ DECIMALS = 4  # a rounded one has the same bits wherever the logits have
 def temperature(task: Task, logits: np.ndarray, targets: np.ndarray) -> float:
     """The temperature of the lowest loss on these rows (validation), between 0.1 and 10.
 
-    It is 1 for numbers, and where the loss falls by less than one standard error of its fall: that may be chance.
+    It is 1 for numbers; where the loss falls by less than one standard error of its fall, which may be chance; and
+    where it falls without end, because all rows are right.
     """
     if task == "regression":
         return 1.0
@@ -31,6 +32,8 @@ def temperature(task: Task, logits: np.ndarray, targets: np.ndarray) -> float:
         method="bounded",
     )
     best = round(math.exp(found.x), DECIMALS)
+    if best < 1.01 * LOWEST:
+        return 1.0
     gains = plain - row_losses(task, logits, targets, best)
     return best if gains.mean() > gains.std() / math.sqrt(len(gains)) else 1.0
 
