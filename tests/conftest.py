@@ -42,7 +42,7 @@ def scope_of(nodeid: str) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by when they are to begin."""
-    order = {scope: place for place, scope in enumerate(FIRST)}
+    order = {scope: index for index, scope in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(FIRST)))
 
 

@@ -10,6 +10,7 @@ from review_sentiment.config import Task, load_params
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import card, robustness
 from small_project import write_params
+from tools.results import verdict
 
 MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
 
@@ -159,3 +160,11 @@ def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, mo
     template.write_text(text + "{" + "% if %}", encoding="utf-8")
     with pytest.raises(UserError, match=r"the model card cannot be written(.|\n)*TemplateSyntaxError"):
         card.model_card(params_of(), reports_of("single_label"))
+
+
+@pytest.mark.parametrize(
+    ("gain", "p", "words"),
+    [(0.1, 1e-9, "better than the probe (p < 0.0001)"), (0.1, 0.3, "No gain"), (-0.1, 0.01, "WORSE")],
+)
+def test_the_results_say_what_the_probe_is_worth(gain: float, p: float, words: str) -> None:
+    assert words in verdict(gain, p)

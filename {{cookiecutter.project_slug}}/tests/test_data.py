@@ -19,6 +19,7 @@ from small_project import WRITERS, params_with, sentences, write_table
 from {{ cookiecutter.package_name }}.config import Fold
 from {{ cookiecutter.package_name }}.data import splits
 from {{ cookiecutter.package_name }}.data.labels import sorted_names
+from {{ cookiecutter.package_name }}.data.profile import few_test_rows
 from {{ cookiecutter.package_name }}.data.rows import RowParser, time_of
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.stages import prepare
@@ -366,3 +367,9 @@ def test_tables_with_splits_of_their_own_keep_them(tmp_path: Path, monkeypatch: 
     prepared(tmp_path, monkeypatch, {"train.csv": train, "dev.csv": train.head(8)}, group_column=None)
     with pytest.raises(UserError, match=r"prepare.time_column cannot split [\s\S]* validation in"):
         prepared(tmp_path, monkeypatch, {}, time_column="year")
+
+
+def test_labels_with_few_test_rows_are_found() -> None:
+    found = {"train": {"per_label": {"a": 90, "b": 40, "c": 9}}, "test": {"per_label": {"a": 5, "b": 4}}}
+    assert few_test_rows(found) == {"b": 4, "c": 0}
+    assert few_test_rows({"train": {"target": {}}, "test": {"target": {}}}) == {}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
-from small_project import params_with
+from small_project import before_fine_tune, params_with, run_stage, write_params
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig, AutoModel, get_linear_schedule_with_warmup
 from transformers.trainer_pt_utils import get_parameter_names
@@ -31,6 +31,8 @@ from {{ cookiecutter.package_name }}.config import (
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.kernels import accelerate
 from {{ cookiecutter.package_name }}.modeling import adapters, classifier
+from {{ cookiecutter.package_name }}.modeling.fine_tuned import HEAD
+from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import token_store, tokenization
 from {{ cookiecutter.package_name }}.training import (
     batches,
@@ -421,6 +423,26 @@ def test_patience_ends_training(patience: int | None, scores: list[float], over:
     curve = [{"step": 10 * n, "validation_accuracy": score} for n, score in enumerate(scores)]
     assert loop.is_over(checkpoints.Progress(10 * len(curve) - 10, [*curve, {"step": 45}]), plan, params) is over
     assert loop.is_over(checkpoints.Progress(plan.steps, curve[:1]), plan, params)
+
+
+@pytest.mark.slow
+def test_training_that_only_harms_ends_with_the_probe(trained: Path, base_model: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    write_params(project / "params.yaml", base_model, fine_tune__learning_rate=0.3, fine_tune__patience=1)
+    assert run_stage(project, "fine_tune").returncode == 0
+    curve = pl.read_csv(project / paths.TRAINING_CURVE).drop_nulls("validation_accuracy")
+    assert curve["step"][0] == 0
+    assert curve["validation_accuracy"][0] > max(curve["validation_accuracy"][1:])
+    before, after = (load_file(project / at / "model.safetensors") for at in (paths.BASE_MODEL, paths.FINE_TUNED))
+    assert all(torch.equal(before[name], weights) for name, weights in after.items())
+    head = load_file(project / paths.FINE_TUNED / HEAD)["linear.weight"]
+    assert head.numpy() == pytest.approx(load_probe(project / paths.PROBE).weight)
+
+
+def test_a_weight_of_an_unknown_label_is_refused() -> None:
+    rows = SimpleNamespace(labels=["bad", "good"])
+    with pytest.raises(UserError, match=r"expected: bad, good\n +found: +great"):
+        loss.training_loss(cast("batches.Rows", rows), params_of(class_weights={"great": 2.0}), torch.device("cpu"))
 
 
 def test_balanced_labels_weigh_alike_in_sum_and_a_row_1_on_average() -> None:

@@ -5,7 +5,17 @@ from pathlib import Path
 
 from {{ cookiecutter.package_name }}.common.io import read_json, size_of
 from {{ cookiecutter.package_name }}.paths import METRICS
-from tools.shared import against_probe, changed_stages, existing, run, scores_in, shipped_in, stale_stages, table
+from tools.shared import (
+    against_probe,
+    changed_stages,
+    existing,
+    p_value,
+    run,
+    scores_in,
+    shipped_in,
+    stale_stages,
+    table,
+)
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -42,10 +52,10 @@ def show() -> None:
 def verdict(gain: float, p: float) -> str:
     """What the shipped model is worth beside the probe, which takes seconds to train."""
     if p >= SHOWN_BELOW:
-        return f"No gain over the probe is shown (p = {p:.2f}): bring more rows, train longer, or use the probe."
+        return f"No gain over the probe is shown ({p_value(p)}): bring more rows, train longer, or use the probe."
     if gain < 0:
-        return f"WORSE than the probe (p = {p:.4f}): lower fine_tune.learning_rate."
-    return f"The shipped model is better than the probe (p = {p:.4f})."
+        return f"WORSE than the probe ({p_value(p)}): lower fine_tune.learning_rate."
+    return f"The shipped model is better than the probe ({p_value(p)})."
 
 
 def with_interval(values: dict[str, float], score: str) -> str:

@@ -168,6 +168,11 @@ def against_probe(found: dict[str, float]) -> tuple[float, float]:
     return found["gain_over_probe"], next(value for name, value in found.items() if name.endswith("_p_against_probe"))
 
 
+def p_value(p: float) -> str:
+    """A p-value of the reports, which hold six digits of it."""
+    return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
+
+
 def scores_in(metrics: Iterable[str]) -> list[str]:
     """The names of the scores that have an interval."""
     return [name.removesuffix("_low") for name in metrics if name.endswith("_low")]
