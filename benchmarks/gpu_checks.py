@@ -20,6 +20,7 @@ from pairs import CHECKPOINTS, SPLITS
 OUTS = ("embeddings", "models/probe", "models/fine_tuned", "reports")
 ROWS_ON_CPU = 200
 COSINE = {"fp32": 0.99999, "bf16": 0.999}  # at least, of a vector with the one that a CPU computes in fp32
+LORA = {"rank": 8, "alpha": 16, "dropout": 0.1}
 LOSS = 0.1  # at most, between the training losses of two runs that differ in rounding
 
 Digests = dict[str, str]
@@ -52,6 +53,7 @@ def checks(bench: Bench, encoder: Path) -> list[Check]:
         runs = {
             precision: {
                 "again": start(trained_again, whole, f"again-{precision}", precision),
+                "lora": start(trained_again, whole, f"lora-{precision}", precision, fine_tune__lora=LORA),
                 "first": start(trained, whole, f"first-{precision}", precision),
                 "plain": start(trained, whole, f"plain-{precision}", precision, compute__kernels="plain"),
                 "half": start(embedded, half, f"half-{precision}", precision),
@@ -66,10 +68,11 @@ def checks(bench: Bench, encoder: Path) -> list[Check]:
 def compared(precision: str, runs: dict[str, Future], on_cpu: Future) -> list[Check]:
     """What the runs in one precision show."""
     first, again, plain, half, plain_half = (runs[name] for name in ("first", "again", "plain", "half", "plain half"))
-    cosine = COSINE[precision]
+    cosine, lora = COSINE[precision], runs["lora"]
     comparisons: dict[str, Callable[[], str]] = {
         "both stages run again: same bytes": lambda: same(first.result()[1], again.result()["unbroken"]),
         "fine_tune killed and run again: same bytes": lambda: same(first.result()[1], again.result()["resumed"]),
+        "LoRA, killed and run again: same bytes": lambda: same(lora.result()["unbroken"], lora.result()["resumed"]),
         "half of the rows: same vectors, bit by bit": lambda: same_vectors(first.result()[0], half.result()),
         "the same with kernels: plain": lambda: same_vectors(plain.result()[0], plain_half.result()),
         "vectors near those of the CPU in fp32": lambda: near(first.result()[0], on_cpu.result(), cosine),
