@@ -8,6 +8,7 @@ SCRIPTS = {
     "growth": "scaling.py",
     "kernels": "kernels.py",
     "large": "large.py",
+    "monitoring": "monitoring.py",
     "neighbours": "neighbours.py",
     "predict": "pipeline.py",
     "prepare": "preparing.py",
@@ -20,7 +21,7 @@ embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
-service explanations
+service explanations monitoring
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 # What the items write, in the order of the table.
@@ -29,6 +30,6 @@ embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
-service explanations
+service explanations monitoring
 growth-prepare growth-embeddings growth-predict whole
 """.split()
