@@ -64,6 +64,7 @@ prepare:
   group_column: null
   time_column: null
   fold: null
+  additions: null
 embeddings:
   probe_c: [0.01, 0.1, 1.0, 10.0]
   near_duplicate_cosine: 0.95

@@ -5,7 +5,7 @@ import random
 import tempfile
 import unicodedata
 from datetime import datetime, timedelta
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +307,41 @@ def test_rows_of_several_groups_or_none_are_counted(tmp_path: Path, monkeypatch:
     by_text = numbers_in(tmp_path, "test")
     prepared(tmp_path, monkeypatch, {"a.csv": table.with_columns(group=pl.lit(""))}, group_column="group")
     assert numbers_in(tmp_path, "test") == by_text
+
+
+@pytest.mark.parametrize(
+    ("columns", "params"),
+    [
+        ({}, {}),
+        ({"group": [f"group {n // 2}" for n in range(80)]}, {"group_column": "group"}),
+        ({"year": list(range(80))}, {"time_column": "year", "test_fraction": 0.05}),
+        ({"source": ["kept"] * 80}, {"keep": {"column": "source", "value": "kept"}}),
+    ],
+)
+def test_additions_are_training_rows_and_move_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], params: dict[str, Any]
+) -> None:
+    tables = {"a.csv": numbered(80, **columns)}
+    prepared(tmp_path, monkeypatch, tables, **params)
+    before = {split: numbers_in(tmp_path, split) for split in ("train", "validation", "test")}
+    held_out = [before["test"][0], before["validation"][0]]
+    more = numbered(300).tail(220).head(200)
+    again = pl.DataFrame({"text": [f"text {n}" for n in [*held_out, before["train"][0]]], "label": ["new"] * 3})
+    WRITERS[".jsonl"](pl.concat([more, again]), tmp_path / "more.jsonl")
+    additions = {"file": "more.jsonl", "sha256": sha256((tmp_path / "more.jsonl").read_bytes()).hexdigest()}
+    profile = prepared(tmp_path, monkeypatch, tables, **params, additions=additions)
+    assert numbers_in(tmp_path, "train") == sorted([*before["train"], *range(80, 280)])
+    assert {split: numbers_in(tmp_path, split) for split in ("validation", "test")} == {
+        split: before[split] for split in ("validation", "test")
+    }
+    assert profile["additions"] == {"rows": 200}
+    assert profile["dropped"]["in_another_split"] == 3
+    (tmp_path / "more.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"more.jsonl is not the table that prepare.additions names"):
+        prepared(tmp_path, monkeypatch, tables, **params, additions=additions)
+    empty = additions | {"sha256": sha256(b"").hexdigest()}
+    assert prepared(tmp_path, monkeypatch, tables, **params, additions=empty)["additions"] == {"rows": 0}
+    assert numbers_in(tmp_path, "train") == before["train"]
 
 
 def test_rows_of_one_time_stay_together_and_a_repeated_text_has_its_latest(

@@ -107,6 +107,13 @@ class Fold(Block):
         return self
 
 
+class Additions(Block):
+    """A further table, all of whose rows are training rows."""
+
+    file: Name
+    sha256: Sha256
+
+
 class Prepare(Block):
     """Which columns to read, what to do with malformed rows, and how to split."""
 
@@ -123,6 +130,7 @@ class Prepare(Block):
     group_column: Name | None
     time_column: Name | None
     fold: Fold | None
+    additions: Additions | None
 
     @model_validator(mode="after")
     def _the_values_fit_together(self) -> "Prepare":

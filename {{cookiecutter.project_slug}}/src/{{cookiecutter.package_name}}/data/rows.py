@@ -18,7 +18,7 @@ from ..tables.files import iconv
 from ..tables.rows import kind_of
 from ..text.cleaning import CONTROL, MANGLED, clean
 from .labels import LabelReader, number_in
-from .splits import Row, position_of_group
+from .splits import ADDITIONS, Row, position_of_group
 
 SHOWN = 5
 TIME = "expected an ISO 8601 date or time, or a number"
@@ -61,19 +61,31 @@ class RowParser:
             given = more[-1] if isinstance(more[-1], str) else json.dumps(more[-1], default=str)
             if given != self._keep.value:
                 return None
+        return self.parse_addition(text, label, *more, position_of=self._position)
+
+    def parse_addition(
+        self, text: Any, label: Any, *more: Any, position_of: Callable[[Any], float | None] | None = None
+    ) -> Row | None:
+        """The same of a row of additions, which have texts and labels alone."""
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
         target = self._labels.read(label)
         if not cleaned or second == "" or target is None:
             self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
-        position = self._position(more[self._pair]) if self._position else None
+        position = position_of(more[self._pair]) if position_of else None
         raw = f"{text}{more[0]}" if self._pair else text
         if raw != cleaned and not raw.isprintable():
             self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
             self.repaired["control_characters"] += bool(CONTROL.search(raw))
         self.accepted += 1
         return cleaned, second, target, position
+
+    def reader_of(self, table: str) -> tuple[list[Column], Callable[..., Row | None]]:
+        """The columns to read of a table, and what parses their values."""
+        if table == ADDITIONS:
+            return self.columns[: 2 + self._pair], self.parse_addition
+        return self.columns, self.parse
 
     def _of_group(self, value: Any) -> float | None:
         """The position of the rows of a group; None for a row without one."""

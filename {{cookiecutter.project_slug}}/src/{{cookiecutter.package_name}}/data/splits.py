@@ -20,7 +20,8 @@ from ..paths import RAW, SPLITS
 BYTES_PER_RUN = 2**25  # in memory, about
 BYTES_PER_ROW = 100  # beyond its text
 CHARACTERS_PER_RANGE = 2**23
-FIXED = pl.col("table").is_in(["validation", "test"])  # the split is that of the table
+ADDITIONS = "additions"  # the name of the table of prepare.additions
+FIXED = pl.col("table").is_in(["validation", "test", ADDITIONS])  # the table decides the split
 SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64}
 
 Row = tuple[str, str | None, str, float | None]  # text, second text, label; position, None for that of its text
@@ -178,11 +179,12 @@ def rule_by_time(validation: float, test: float, rows: SortedRows) -> Rule:
 def one_of_each(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keep one row of each text.
 
-    rows: sorted by `key`, all rows of each; columns `table` (a split's name, or `all`), `label`, and `rows`, how many
-    equal rows it stands for. Returns the kept rows, in order, and how many rows were dropped for which reason. A text
-    in several tables stays in the one that is held out most; a text with two labels there is dropped.
+    rows: sorted by `key`, all rows of each; columns `table` (a split's name, `all`, `additions`), `label`, and `rows`,
+    how many equal rows it stands for. Returns the kept rows, in order, and how many rows were dropped for which reason.
+    A text in several tables stays in the one that is held out most, and no text of another table in the additions; a
+    text with two labels there is dropped.
     """
-    rank = pl.col("table").replace_strict({"all": 0} | {name: rank for rank, name in enumerate(SPLITS)})
+    rank = pl.col("table").replace_strict({ADDITIONS: -1, "all": 0} | {name: rank for rank, name in enumerate(SPLITS)})
     held = rows.filter(rank == rank.max().over("key"))
     agreed = held.filter(pl.len().over("key") == 1)  # equal rows are one already, so two have two labels
     read, left, kept = (int(part["rows"].sum()) for part in (rows, held, agreed))
@@ -193,4 +195,4 @@ def one_of_each(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
 def with_split(rows: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     """Rows with their `split`."""
     drawn = rule.split_of(rows["position"].to_numpy())
-    return rows.with_columns(split=pl.when(FIXED).then("table").otherwise(drawn))
+    return rows.with_columns(split=pl.when(FIXED).then(pl.col("table").replace(ADDITIONS, "train")).otherwise(drawn))

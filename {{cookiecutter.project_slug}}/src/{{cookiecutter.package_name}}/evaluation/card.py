@@ -112,7 +112,7 @@ def front_matter(params: Params, reports: Reports) -> ModelCardData:
 
 def parameters(params: Params, trained: dict[str, Any]) -> dict[str, str]:
     """The parameters that decided the model: those of its manifest, and which rows it was trained on."""
-    split = {"split_seed", "validation_fraction", "test_fraction", "group_column", "time_column", "fold"}
+    split = {"split_seed", "validation_fraction", "test_fraction", "group_column", "time_column", "fold", "additions"}
     rows = params.prepare.model_dump(include={"keep", *split})
     return dict(sorted(dotted({**trained, "prepare": rows}).items()))
 

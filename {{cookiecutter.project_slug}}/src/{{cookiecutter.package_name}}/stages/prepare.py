@@ -5,6 +5,7 @@ they were; and the order of the input decides nothing.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -15,12 +16,13 @@ from typing import Any
 import polars as pl
 
 from .. import paths
-from ..common.io import new_directory, write_json
-from ..config import Params
+from ..common.io import new_directory, sha256_of, write_json
+from ..config import Additions, Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
 from ..data.profile import SHOWN, SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
 from ..data.rows import MalformedRows, RowParser, unlabelled
-from ..data.splits import Row, SortedRows, one_of_each, rule_of, with_split
+from ..data.splits import ADDITIONS, Row, SortedRows, one_of_each, rule_of, with_split
+from ..errors import UserError
 from ..tables import MalformedRow, read_rows
 from ..tables.discovery import find_tables
 from ..tables.files import has_byte_order_mark
@@ -32,7 +34,7 @@ HELD_OUT = ("validation", "test")
 
 def run(params: Params) -> None:
     """Write `data/processed` (a table for each split, the labels, the malformed rows) and the data profile."""
-    tables = find_tables(paths.RAW)
+    tables = find_tables(paths.RAW) | table_of(params.prepare.additions)
     with new_directory(paths.PROCESSED) as new:
         scratch = new / "scratch"
         scratch.mkdir()
@@ -59,6 +61,19 @@ def run(params: Params) -> None:
     write_json(paths.DATA_PROFILE, profile | about)
 
 
+def table_of(additions: Additions | None) -> dict[str, list[Path]]:
+    """The table of further training rows, where there is one. Raises UserError for another than params.yaml names."""
+    if additions is None:
+        return {}
+    path = Path(additions.file)
+    found = sha256_of(path) if path.exists() else "no such file"
+    if found != additions.sha256:
+        fix = f"dvc checkout {shlex.quote(additions.file)}, or set prepare.additions.sha256 to that of the new file"
+        problem = f"{path} is not the table that prepare.additions names"
+        raise UserError(problem, expected=f"sha256 {additions.sha256}", found=found, fix=fix)
+    return {ADDITIONS: [path]}
+
+
 def read_all(
     tables: dict[str, list[Path]], params: Params, parser: RowParser, rows: SortedRows, quarantine: Path
 ) -> dict:
@@ -66,17 +81,18 @@ def read_all(
     marked = 0
     with quarantine.open("w", encoding="utf-8", newline="\n") as file:
         malformed = MalformedRows(file)
-        for table in (name for name in ("all", *paths.SPLITS) if name in tables):  # what has labels is read first
+        # What has labels is read first.
+        for table in (name for name in ("all", *paths.SPLITS, ADDITIONS) if name in tables):
             files = tables[table]
             before = parser.accepted + malformed.counts.total()
             without = parser.dropped["without_label"]
             try:
-                rows.add(table, (row for path in files for row in well_formed(path, parser, malformed)))
+                rows.add(table, (row for path in files for row in well_formed(path, table, parser, malformed)))
             except MissingColumnError as error:
                 if table in HELD_OUT and error.column.name == params.prepare.label_column:
                     raise unlabelled(table, files, params, f"no column {error.column.name!r}") from None
                 raise
-            if parser.accepted + malformed.counts.total() == before:
+            if parser.accepted + malformed.counts.total() == before and table != ADDITIONS:
                 if table in HELD_OUT and parser.dropped["without_label"] > without:
                     raise unlabelled(table, files, params, "no label in any row")
                 raise parser.no_rows(files[0])
@@ -92,9 +108,9 @@ def read_all(
     }
 
 
-def well_formed(path: Path, parser: RowParser, malformed: MalformedRows) -> Iterator[Row]:
-    """The clean rows of a file; the others go to `malformed`."""
-    for row in read_rows(path, parser.columns, parser.parse):
+def well_formed(path: Path, table: str, parser: RowParser, malformed: MalformedRows) -> Iterator[Row]:
+    """The clean rows of a file of a table; the others go to `malformed`."""
+    for row in read_rows(path, *parser.reader_of(table)):
         if isinstance(row, MalformedRow):
             malformed.add(path, row)
         else:
@@ -108,12 +124,13 @@ def divide(
     grouped = params.prepare.group_column is not None
     counts = {split: SplitCounts(params.task, grouped=grouped) for split in paths.SPLITS}
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
-    rule, several = rule_of(params.prepare, preset, rows), 0
+    rule, several, added = rule_of(params.prepare, preset, rows), 0, 0
     columns = ["text", "second_text", "label"] if params.task == "pair" else ["text", "label"]
     for number, part in enumerate(rows.ranges()):
         kept, reasons = one_of_each(part)
         dropped.update(reasons)
         several += int((kept["position"] != kept["last_position"]).sum())
+        added += int((kept["table"] == ADDITIONS).sum())
         for (split,), found in with_split(kept, rule).partition_by("split", as_dict=True, maintain_order=True).items():
             counts[split].add(found)
             found.select(columns).write_ipc(scratch / f"{split}-{number:06}.ipc")
@@ -123,6 +140,8 @@ def divide(
         about["groups"] = {"rows_without_group": parser.without_group, "texts_in_several_groups": several}
     if params.prepare.time_column:
         about["first_times"] = {split: parser.time_at(end) for split, end in rule.ends().items()}
+    if params.prepare.additions:
+        about["additions"] = {"rows": added}
     return counts, dropped, about
 
 
