@@ -173,7 +173,7 @@ def copied(project: Path, target: Path, changes: dict[str, Any] | None = None) -
         if (project / part).exists():
             shutil.copytree(project / part, target / part, copy_function=os.link)
     values = YAML().load((project / "params.yaml").read_text(encoding="utf-8"))
-    for key, value in ({"compute.threads": THREADS} | (changes or {})).items():
+    for key, value in ({"compute.threads": THREADS, "fine_tune.min_steps": 1} | (changes or {})).items():
         *blocks, last = key.split(".")
         block = values
         for name in blocks:

@@ -71,6 +71,7 @@ embeddings:
 fine_tune:
   learning_rate: 0.001
   epochs: 2
+  min_steps: 1
   patience: null
   batch_size: 32
   class_weights: null

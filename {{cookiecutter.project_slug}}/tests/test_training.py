@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -118,13 +119,13 @@ def test_numbers_are_trained_in_a_unit_of_their_own(store: token_store.TokenStor
     assert unit_of([1, 2, 3], "single_label") == LABELS
 
 
-def test_the_order_of_the_rows_follows_from_seed_and_epoch() -> None:
+def test_the_order_of_the_rows_follows_from_seed_and_pass() -> None:
     lengths = np.arange(1000) % 37
-    first = batches.order_of(lengths, 32, seed=42, epoch=0).tolist()
-    assert batches.order_of(lengths, 32, seed=42, epoch=0).tolist() == first
+    first = batches.order_of(lengths, 32, seed=42, number=0).tolist()
+    assert batches.order_of(lengths, 32, seed=42, number=0).tolist() == first
     assert sorted(first) == list(range(1000))
-    assert batches.order_of(lengths, 32, seed=42, epoch=1).tolist() != first
-    assert batches.order_of(lengths, 32, seed=43, epoch=0).tolist() != first
+    assert batches.order_of(lengths, 32, seed=42, number=1).tolist() != first
+    assert batches.order_of(lengths, 32, seed=43, number=0).tolist() != first
     spread = [np.ptp(lengths[first[start : start + 32]]) for start in range(0, 1000, 32)]
     assert np.median(spread) < 3
 
@@ -388,12 +389,31 @@ def test_a_loss_that_is_nan_or_infinite_stops_training(loss: float) -> None:
 
 @pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])
 def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epochs: int) -> None:
-    plan = loop.Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1)), rows=epoch)
+    plan = loop.Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1, min_steps=1)), rows=epoch)
     stops = [step for step in range(1, plan.steps + 1) if plan.stops_at(step)]
     lengths = np.diff([0, *stops])
     assert lengths.max() - lengths.min() <= 1
     assert {n * epoch for n in range(1, epochs + 1)} <= set(stops)  # every epoch ends with a point
     assert len(stops) >= min(24, plan.steps)
+
+
+@pytest.mark.parametrize(("rows", "epochs", "plan"), [
+    (20, 3, (1, 67, 201)), (300, 3, (10, 70, 210)), (6402, 1, (201, 201, 201)), (6402, 3, (201, 201, 603)),
+])  # fmt: skip
+def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: int, plan: tuple[int, ...]) -> None:
+    params = params_of(epochs=epochs, batch_size=32, min_steps=200)
+    made = loop.Plan.of(params.fine_tune, rows)
+    assert (made.once, made.epoch, made.steps) == plan
+    lengths = np.full(rows, 5)
+    taken = SimpleNamespace(sequences=SimpleNamespace(lengths=lambda: lengths), batch=list)
+    given = list(loop.batches_from(0, made, cast(batches.Rows, taken), params))
+    assert len(given) == made.steps
+    batched = [own for own, _ in given]
+    passes = [list(chain(*batched[n : n + made.once])) for n in range(0, made.steps, made.once)]
+    assert all(sorted(one) == list(range(rows)) for one in passes)
+    assert made.steps == made.once or passes[0] != passes[1]
+    later = list(loop.batches_from(made.steps - 3, made, cast(batches.Rows, taken), params))
+    assert later == given[-3:]
 
 
 def test_the_best_epoch_is_kept_and_of_equals_that_of_the_lower_loss(base_model: Path, tmp_path: Path) -> None:

@@ -169,6 +169,7 @@ class FineTune(Block):
 
     learning_rate: Positive
     epochs: Count
+    min_steps: Count
     patience: Count | None
     batch_size: Count
     class_weights: Literal["balanced"] | Annotated[dict[Name, Positive], Field(min_length=1)] | None

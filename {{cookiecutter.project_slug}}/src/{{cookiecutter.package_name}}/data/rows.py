@@ -14,11 +14,12 @@ from ..config import Params
 from ..errors import UserError
 from ..tables import Column, MalformedRow
 from ..tables.csv_reader import HOLDS_ROWS, rewritten
+from ..tables.discovery import ADDITIONS
 from ..tables.files import iconv
 from ..tables.rows import kind_of
 from ..text.cleaning import CONTROL, MANGLED, clean
 from .labels import LabelReader, number_in
-from .splits import ADDITIONS, Row, position_of_group
+from .splits import Row, position_of_group
 
 SHOWN = 5
 TIME = "expected an ISO 8601 date or time, or a number"

@@ -16,11 +16,11 @@ import polars as pl
 from ..config import Fold, Prepare
 from ..errors import UserError
 from ..paths import RAW, SPLITS
+from ..tables.discovery import ADDITIONS
 
 BYTES_PER_RUN = 2**25  # in memory, about
 BYTES_PER_ROW = 100  # beyond its text
 CHARACTERS_PER_RANGE = 2**23
-ADDITIONS = "additions"  # the name of the table of prepare.additions
 FIXED = pl.col("table").is_in(["validation", "test", ADDITIONS])  # the table decides the split
 SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64}
 

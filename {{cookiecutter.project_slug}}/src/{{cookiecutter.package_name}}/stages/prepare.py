@@ -5,7 +5,6 @@ they were; and the order of the input decides nothing.
 """
 
 import os
-import shlex
 import shutil
 import sys
 from collections import Counter
@@ -16,15 +15,14 @@ from typing import Any
 import polars as pl
 
 from .. import paths
-from ..common.io import new_directory, sha256_of, write_json
-from ..config import Additions, Params
+from ..common.io import new_directory, write_json
+from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
 from ..data.profile import SHOWN, SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
 from ..data.rows import MalformedRows, RowParser, unlabelled
-from ..data.splits import ADDITIONS, Row, SortedRows, one_of_each, rule_of, with_split
-from ..errors import UserError
+from ..data.splits import Row, SortedRows, one_of_each, rule_of, with_split
 from ..tables import MalformedRow, read_rows
-from ..tables.discovery import find_tables
+from ..tables.discovery import ADDITIONS, additional_table, find_tables
 from ..tables.files import has_byte_order_mark
 from ..tables.rows import MissingColumnError
 
@@ -34,7 +32,7 @@ HELD_OUT = ("validation", "test")
 
 def run(params: Params) -> None:
     """Write `data/processed` (a table for each split, the labels, the malformed rows) and the data profile."""
-    tables = find_tables(paths.RAW) | table_of(params.prepare.additions)
+    tables = find_tables(paths.RAW) | additional_table(params.prepare.additions)
     with new_directory(paths.PROCESSED) as new:
         scratch = new / "scratch"
         scratch.mkdir()
@@ -59,19 +57,6 @@ def run(params: Params) -> None:
         shown = ", ".join(f"{label!r} {rows}" for label, rows in list(few.items())[:SHOWN])
         print(f"{len(few)} of {len(names)} labels have too few test rows to judge by: {shown}", file=sys.stderr)
     write_json(paths.DATA_PROFILE, profile | about)
-
-
-def table_of(additions: Additions | None) -> dict[str, list[Path]]:
-    """The table of further training rows, where there is one. Raises UserError for another than params.yaml names."""
-    if additions is None:
-        return {}
-    path = Path(additions.file)
-    found = sha256_of(path) if path.exists() else "no such file"
-    if found != additions.sha256:
-        fix = f"dvc checkout {shlex.quote(additions.file)}, or set prepare.additions.sha256 to that of the new file"
-        problem = f"{path} is not the table that prepare.additions names"
-        raise UserError(problem, expected=f"sha256 {additions.sha256}", found=found, fix=fix)
-    return {ADDITIONS: [path]}
 
 
 def read_all(

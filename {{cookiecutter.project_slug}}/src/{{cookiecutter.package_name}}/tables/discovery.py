@@ -11,10 +11,13 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ..common.io import sha256_of
+from ..config import Additions
 from ..errors import UserError
 from .files import READ, how_to_read, plain_name
 from .rows import listed
 
+ADDITIONS = "additions"  # the name of the table of prepare.additions
 # What systems and editors leave in folders; .gitignore and .dvcignore hold the same list.
 LITTER = (
     *(".DS_Store", "._*", ".~lock.*#", "*.sw[op]", "*~", "~$*", "Thumbs.db", "desktop.ini"),
@@ -52,6 +55,19 @@ def find_tables(directory: Path) -> dict[str, list[Path]]:
     if others:
         logging.getLogger(__name__).warning("%s: not read: %s", directory, _names(others, directory))
     return by_split
+
+
+def additional_table(additions: Additions | None) -> dict[str, list[Path]]:
+    """The table of further training rows, where there is one. Raises UserError for another than params.yaml names."""
+    if additions is None:
+        return {}
+    path = Path(additions.file)
+    found = sha256_of(path) if path.exists() else "no such file"
+    if found != additions.sha256:
+        fix = f"dvc checkout {shlex.quote(additions.file)}, or set prepare.additions.sha256 to that of the new file"
+        problem = f"{path} is not the table that prepare.additions names"
+        raise UserError(problem, expected=f"sha256 {additions.sha256}", found=found, fix=fix)
+    return {ADDITIONS: [path]}
 
 
 def _files_in(directory: Path) -> tuple[list[Path], list[Path]]:

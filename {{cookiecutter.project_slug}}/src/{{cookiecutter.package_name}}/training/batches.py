@@ -42,12 +42,13 @@ class Rows:
         return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(self.targets(rows))
 
 
-def order_of(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+def order_of(lengths: np.ndarray, batch_size: int, seed: int, number: int) -> np.ndarray:
     """The row indices in a shuffled order of batches; the rows of a batch are of similar length, to pad little.
 
-    It follows from seed and epoch alone: the same on every rank, and after a kill.
+    number: of the pass over the rows, from 0. The order follows from it and the seed alone: the same on every rank, and
+    after a kill.
     """
-    generator = np.random.default_rng([seed, epoch])
+    generator = np.random.default_rng([seed, number])
     shuffled = generator.permutation(len(lengths))
     together = batch_size * BATCHES_SORTED_TOGETHER
     parts = [shuffled[start : start + together] for start in range(0, len(shuffled), together)]

@@ -40,11 +40,12 @@ RankBatch = tuple[tuple[Tensor, Tensor, Tensor], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of an epoch, steps in all, and windows of an epoch: each ends with a point of the curve.
+    """Steps of a pass over the rows, of an epoch (some passes), and in all; and windows of an epoch.
 
-    The windows of an epoch have equally many steps, or one more.
+    Each window ends with a point of the curve. The windows of an epoch have equally many steps, or one more.
     """
 
+    once: int
     epoch: int
     steps: int
     windows: int
@@ -52,8 +53,9 @@ class Plan:
     @classmethod
     def of(cls, settings: FineTune, rows: int) -> "Plan":
         """The plan for so many rows."""
-        epoch = math.ceil(rows / settings.batch_size)
-        return cls(epoch, settings.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / settings.epochs)))
+        once = math.ceil(rows / settings.batch_size)
+        epoch = once * max(1, math.ceil(settings.min_steps / settings.epochs / once))
+        return cls(once, epoch, settings.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / settings.epochs)))
 
     def stops_at(self, step: int) -> bool:
         """Whether a window ends after so many steps."""
@@ -117,9 +119,9 @@ def begin(
 def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[RankBatch]:
     """This rank's rows of the batch of this step and of all later ones; at least one row, whose weight is then 0."""
     size, ranks = params.fine_tune.batch_size, distributed.world_size()
-    for epoch in range(step // plan.epoch, params.fine_tune.epochs):
-        order = order_of(rows.sequences.lengths(), size, params.seed, epoch)
-        done = max(0, step - epoch * plan.epoch)
+    for number in range(step // plan.once, plan.steps // plan.once):
+        order = order_of(rows.sequences.lengths(), size, params.seed, number)
+        done = max(0, step - number * plan.once)
         for start in range(done * size, len(order), size):
             batch = order[start : start + size]
             own = batch[distributed.rank() :: ranks]
