@@ -64,7 +64,8 @@ def additional_table(additions: Additions | None) -> dict[str, list[Path]]:
     path = Path(additions.file)
     found = sha256_of(path) if path.exists() else "no such file"
     if found != additions.sha256:
-        fix = f"dvc checkout {shlex.quote(additions.file)}, or set prepare.additions.sha256 to that of the new file"
+        old = f"dvc checkout --force {shlex.quote(additions.file)}"
+        fix = f"set prepare.additions.sha256 in params.yaml to that of the new file, or take the old one: {old}"
         problem = f"{path} is not the table that prepare.additions names"
         raise UserError(problem, expected=f"sha256 {additions.sha256}", found=found, fix=fix)
     return {ADDITIONS: [path]}
