@@ -64,8 +64,8 @@ def mistakes(answers: dict[str, str]) -> Iterator[tuple[str, str]]:
         yield "project_slug", "review-sentiment (lower-case letters, digits, - and _ between them)"
     elif re.sub("[-_]+", "-", slug) in locked_packages():
         yield "project_slug", f"{slug}-classifier (pip would put this project in place of the package {slug})"
-    if bad("package_name", r"[a-z_][a-z0-9_]*") or keyword.iskeyword(package) or keyword.issoftkeyword(package):
-        yield "package_name", "review_sentiment (a Python identifier in lower case, no keyword)"
+    if bad("package_name", r"[a-z_][a-z0-9_]{0,39}") or keyword.iskeyword(package) or keyword.issoftkeyword(package):
+        yield "package_name", "review_sentiment (a Python identifier in lower case, no keyword, of at most 40 letters)"
     elif owner := owner_of(package):
         yield "package_name", f"{package}_classifier (a module of {owner} has this name: one hides the other)"
     if bad("author_email", rf"{ATOM}(\.{ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"):

@@ -33,6 +33,7 @@ REFUSED = [
     ("package_name", "1st", "review_sentiment"),
     ("package_name", "class", "review_sentiment"),
     ("package_name", "match", "review_sentiment"),
+    ("package_name", "p" * 41, "at most 40 letters"),
     ("package_name", "torch", "torch_classifier (a module of a package that the project installs has"),
     ("package_name", "json", "json_classifier (a module of Python's standard library has this name"),
     ("package_name", "small_project", "a module of the project itself"),
@@ -74,6 +75,15 @@ def test_a_bad_answer_is_refused(tmp_path: Path, question: str, answer: str, goo
     assert f"error: {question}: found {answer!r}, expected something like" in message
     assert good in message
     assert not (tmp_path / "outside").exists()
+
+
+def test_the_package_of_a_long_name_has_a_part_of_it(tmp_path: Path) -> None:
+    done = bake(
+        tmp_path, env=environment(tmp_path), project_name="Which of our many teams answers a letter of a customer"
+    )
+    assert done.returncode == 0, done.stderr
+    [package] = (tmp_path / "which-of-our-many-teams-answers-a-letter-of-a-customer/src").iterdir()
+    assert package.name == "which_of_our_many_teams_answers_a_letter"
 
 
 @pytest.mark.parametrize("name", ["Test", "Identify", "Rich", "Regex", "Celery", "Test Data", "Platform"])

@@ -48,7 +48,7 @@ BAKES = {
         "base_model": "FacebookAI/roberta-base",
         "project_slug": "a",
         "tracking": "mlflow",
-        "package_name": "a_package_with_a_name_that_is_about_as_long_as_anybody_would_want_to_type",
+        "package_name": "a_package_with_the_longest_name_possible",
     },
 }
 

@@ -15,30 +15,17 @@ from onnx import numpy_helper
 from small_project import params_with, report, run_stages, sentences
 
 from {{ cookiecutter.package_name }}.common.io import EXTERNAL, size_of
-from {{ cookiecutter.package_name }}.common.manifest import (
-    MANIFEST,
-    verified_manifest,
-    write_manifest,
-)
-from {{ cookiecutter.package_name }}.common.tasks import (
-    LABELS,
-    Unit,
-    values_of,
-)
+from {{ cookiecutter.package_name }}.common.manifest import MANIFEST, verified_manifest, write_manifest
+from {{ cookiecutter.package_name }}.common.tasks import LABELS, Unit, values_of
 from {{ cookiecutter.package_name }}.config import Params, Task
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.evaluation import metrics
 from {{ cookiecutter.package_name }}.export import graph, parity, quantization
-from {{ cookiecutter.package_name }}.export.thresholds import (
-    lowest,
-    thresholds,
-)
+from {{ cookiecutter.package_name }}.export.thresholds import lowest, thresholds
 from {{ cookiecutter.package_name }}.inference import classifier as inference
 from {{ cookiecutter.package_name }}.inference import outputs
 from {{ cookiecutter.package_name }}.modeling import classifier, forward
-from {{ cookiecutter.package_name }}.modeling.fine_tuned import (
-    load_fine_tuned,
-)
+from {{ cookiecutter.package_name }}.modeling.fine_tuned import load_fine_tuned
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 

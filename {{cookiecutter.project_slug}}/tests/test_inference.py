@@ -12,10 +12,7 @@ import polars as pl
 import pytest
 from small_project import PACKAGE, WRITERS, run_python, sentences
 
-from {{ cookiecutter.package_name }}.inference.classifier import (
-    WINDOW,
-    OnnxClassifier,
-)
+from {{ cookiecutter.package_name }}.inference.classifier import WINDOW, OnnxClassifier
 
 pytestmark = pytest.mark.slow
 TEXTS = ["a warm funny film", "映画はとても", 'dull, and "stale"\nand tired', "a moving story \U0001f600"]

@@ -10,11 +10,7 @@ from transformers import AutoModel
 
 from {{ cookiecutter.package_name }}.common.tasks import values_of
 from {{ cookiecutter.package_name }}.config import Task, Text
-from {{ cookiecutter.package_name }}.modeling import (
-    classifier,
-    forward,
-    vectors,
-)
+from {{ cookiecutter.package_name }}.modeling import classifier, forward, vectors
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
 from {{ cookiecutter.package_name }}.modeling.scores import scores
 from {{ cookiecutter.package_name }}.text import tokenization

@@ -29,11 +29,7 @@ from transformers import AutoModel
 
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.common.manifest import MANIFEST
-from {{ cookiecutter.package_name }}.modeling.probe import (
-    Probe,
-    load_probe,
-    save_probe,
-)
+from {{ cookiecutter.package_name }}.modeling.probe import Probe, load_probe, save_probe
 from {{ cookiecutter.package_name }}.training.loop import CURVE
 
 pytestmark = pytest.mark.slow

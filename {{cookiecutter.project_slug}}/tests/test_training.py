@@ -22,27 +22,14 @@ from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.common import distributed
 from {{ cookiecutter.package_name }}.common.io import write_json
 from {{ cookiecutter.package_name }}.common.tasks import LABELS, unit_of
-from {{ cookiecutter.package_name }}.config import (
-    FineTune,
-    Lora,
-    Params,
-    Task,
-    Text,
-)
+from {{ cookiecutter.package_name }}.config import FineTune, Lora, Params, Task, Text
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.kernels import accelerate
 from {{ cookiecutter.package_name }}.modeling import adapters, classifier
 from {{ cookiecutter.package_name }}.modeling.fine_tuned import HEAD
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import token_store, tokenization
-from {{ cookiecutter.package_name }}.training import (
-    batches,
-    checkpoints,
-    loop,
-    loss,
-    memory,
-    temperature,
-)
+from {{ cookiecutter.package_name }}.training import batches, checkpoints, loop, loss, memory, temperature
 
 TEXT = Text(max_length=16, pooling="mean", prefix="")
 LORA = Lora(rank=4, alpha=8, dropout=0.1)

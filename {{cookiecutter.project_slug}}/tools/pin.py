@@ -17,14 +17,8 @@ from ruamel.yaml.comments import CommentedMap
 from {{ cookiecutter.package_name }}.common.io import read_json, sha256_of
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.paths import PARAMS
-from {{ cookiecutter.package_name }}.sources.addresses import (
-    download,
-    files_below,
-)
-from {{ cookiecutter.package_name }}.sources.base_model import (
-    CONFIG,
-    TOKENIZER,
-)
+from {{ cookiecutter.package_name }}.sources.addresses import download, files_below
+from {{ cookiecutter.package_name }}.sources.base_model import CONFIG, TOKENIZER
 from {{ cookiecutter.package_name }}.sources.hub import pinned
 from tools.shared import edited, run
 
