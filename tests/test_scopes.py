@@ -23,7 +23,7 @@ README = TEMPLATE / "README.md"
 ABOUT = {
     "lean": "one person, one model (the default) | pipeline, prediction, results, experiments, plots, tests, CI",
     "team": "a model that others rely on | + evidence, audited remotes, environments, releases, supply chain",
-    "production": "a model that strangers call | + the service: keys, limits, guards, routing, metrics; drift, decay, feedback, labels to ask for",
+    "production": "a model that strangers call | + the service: keys, limits, guards, routing; drift, decay, feedback",
 }
 
 
