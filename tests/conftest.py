@@ -14,7 +14,8 @@ collect_ignore = ["grown", "opened"]  # they run in a grown project: test_bakes.
 # of groups are lost with pytest 9.2.
 SHARED = {
     "demo": "demo other_runtime interop plots",
-    "small": "environment service deploy experiments gpu_check mlflow release reuse search change_it monorepo look",
+    "small": "environment service retrain deploy experiments gpu_check mlflow release reuse search change_it monorepo"
+    " look",
 }
 GROUPS = {f"test_{module}.py": project for project, modules in SHARED.items() for module in modules.split()}
 
