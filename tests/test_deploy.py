@@ -172,7 +172,7 @@ class Deployment:
         replicas = ",".join(f"127.0.0.1:{port}" for port in self.replicas)
         self.start("watch", "python", "-m", "tools.service.watch", "--replicas", replicas, "--prometheus",
                    ports["prometheus"], "--alertmanager", ports["alertmanager"])  # fmt: skip
-        wait(lambda: self.ready() == [True, True], 30)
+        wait(lambda: self.ready() == [True, True])
         wait(lambda: self.ask("GET", "/healthz")[0] == 200)
 
     def shorten(self) -> None:
@@ -327,7 +327,7 @@ def fetch(address: str) -> bytes:
         return answer.read()
 
 
-def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something to become true; what cannot be asked yet is not true yet."""
     end = time.monotonic() + seconds
     while True:
