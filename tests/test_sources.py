@@ -36,7 +36,7 @@ def test_three_labels_in_german_with_odd_column_names(tmp_path: Path) -> None:
     write_csv(project.path / "data/raw/meine Tabelle.csv", rows)
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__text_column="Nachricht", prepare__label_column="Herkunft (Teil)")
-    project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=2, fine_tune__min_steps=1)
+    project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=2)
     project.run("make", "repro")
     assert json.loads(project.text("data/processed/labels.json")) == ["Anmeldung", "Kern", "Verwaltung"]
     profile = json.loads(project.text("reports/data_profile.json"))
@@ -83,7 +83,7 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     write_csv(project.path / "data/raw/test.csv", rows[:400])
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__label_column="category", text__max_length=16, fine_tune__batch_size=128)
-    project.set_params(fine_tune__epochs=1, fine_tune__min_steps=1)
+    project.set_params(fine_tune__epochs=1)
     project.run("make", "repro")
     metrics = metrics_of(project)
     assert metrics["test_rows"] == 400
@@ -109,7 +109,7 @@ def from_hub(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Project:
     project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     text = project.text("params.yaml").replace("owner/name@main", "acme/reviews@main/data")
     (project.path / "params.yaml").write_text(text, encoding="utf-8")
-    project.set_params(text__max_length=64, export_onnx__max_int8_drop=0.5, fine_tune__min_steps=1)
+    project.set_params(text__max_length=64, export_onnx__max_int8_drop=0.5)
     refused = project.try_to("make", "repro")
     assert refused.returncode != 0
     assert "is not pinned" in refused.stderr
