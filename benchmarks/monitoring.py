@@ -42,7 +42,7 @@ def main() -> None:
         drift, estimates, decay = found.drift(), found.estimates(), found.decay()
         keep(
             "monitoring",
-            peer="none: the bars are of the issue",
+            peer="itself",
             compared=f"{drift[1]}; {estimates[1]}; {decay[1]}",
             measures=[*drift[0], *estimates[0], *decay[0]],
             machine=machine("onnxruntime"),

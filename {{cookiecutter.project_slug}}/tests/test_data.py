@@ -334,13 +334,13 @@ def test_additions_are_training_rows_and_move_no_other(
     assert {split: numbers_in(tmp_path, split) for split in ("validation", "test")} == {
         split: before[split] for split in ("validation", "test")
     }
-    assert profile["additions"] == {"rows": 200}
+    assert profile["additions"] == {"read": 203, "rows": 200}
     assert profile["dropped"]["in_another_split"] == 3
     (tmp_path / "more.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"more.jsonl is not the table that prepare.additions names"):
         prepared(tmp_path, monkeypatch, tables, **params, additions=additions)
     empty = additions | {"sha256": sha256(b"").hexdigest()}
-    assert prepared(tmp_path, monkeypatch, tables, **params, additions=empty)["additions"] == {"rows": 0}
+    assert prepared(tmp_path, monkeypatch, tables, **params, additions=empty)["additions"] == {"read": 0, "rows": 0}
     assert numbers_in(tmp_path, "train") == before["train"]
 
 

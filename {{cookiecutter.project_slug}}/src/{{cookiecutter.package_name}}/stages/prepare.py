@@ -109,13 +109,15 @@ def divide(
     grouped = params.prepare.group_column is not None
     counts = {split: SplitCounts(params.task, grouped=grouped) for split in paths.SPLITS}
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
-    rule, several, added = rule_of(params.prepare, preset, rows), 0, 0
+    rule, several = rule_of(params.prepare, preset, rows), 0
+    added = Counter(read=0, rows=0)
     columns = ["text", "second_text", "label"] if params.task == "pair" else ["text", "label"]
     for number, part in enumerate(rows.ranges()):
+        added["read"] += int(part.filter(pl.col("table") == ADDITIONS)["rows"].sum())
         kept, reasons = one_of_each(part)
         dropped.update(reasons)
         several += int((kept["position"] != kept["last_position"]).sum())
-        added += int((kept["table"] == ADDITIONS).sum())
+        added["rows"] += int((kept["table"] == ADDITIONS).sum())
         for (split,), found in with_split(kept, rule).partition_by("split", as_dict=True, maintain_order=True).items():
             counts[split].add(found)
             found.select(columns).write_ipc(scratch / f"{split}-{number:06}.ipc")
@@ -126,7 +128,7 @@ def divide(
     if params.prepare.time_column:
         about["first_times"] = {split: parser.time_at(end) for split, end in rule.ends().items()}
     if params.prepare.additions:
-        about["additions"] = {"rows": added}
+        about["additions"] = dict(added)
     return counts, dropped, about
 
 
