@@ -531,6 +531,14 @@ def test_the_server_listens_on_this_machine_alone(server: Server) -> None:
     assert server.state["ports"] == ports
 
 
+@pytest.mark.parametrize(("free", "is_enough"), [(2_600_000_000, False), (2_800_000_000, True)])
+def test_a_disk_too_full_for_the_server_is_refused_before_it_starts(server: Server, free: int, is_enough: bool) -> None:
+    code = f"from tools.remotes.s3 import check_space; check_space(total=270_000_000_000, free={free})"
+    done = server.home.try_to("python", "-c", code)
+    assert (done.returncode == 0) is is_enough
+    assert ("too full" in done.stderr) is not is_enough
+
+
 def test_no_key_reaches_git(server: Server) -> None:
     assert server.state["secret"] in server.home.text(".dvc/config.local")
     server.home.run("git", "add", "--all")
