@@ -9,6 +9,7 @@ SCRIPTS = {
     "kernels": "kernels.py",
     "large": "large.py",
     "monitoring": "monitoring.py",
+    "promotion": "promotion.py",
     "neighbours": "neighbours.py",
     "predict": "pipeline.py",
     "prepare": "preparing.py",
@@ -21,7 +22,7 @@ embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
-service explanations monitoring
+service explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 # What the items write, in the order of the table.
@@ -30,6 +31,6 @@ embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
-service explanations monitoring
+service explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()

@@ -261,8 +261,9 @@ class Load:
         self.key = key
         self.bodies = bodies
         self.ended = threading.Event()
-        self.answers: list[tuple[float, int, Any]] = []  # when, status, answer
+        self.answers: list[tuple[float, float, int, Any]] = []  # asked when, answered when, status, answer
         self.failed: list[str] = []
+        self.asked = [0] * clients
         self.threads = [threading.Thread(target=self.client, args=[number]) for number in range(clients)]
 
     def client(self, number: int) -> None:
@@ -273,15 +274,22 @@ class Load:
         for body in itertools.islice(itertools.cycle(self.bodies), number, None):
             if self.ended.is_set():
                 break
+            asked = time.monotonic()
+            self.asked[number] += 1
             try:
                 connection.request("POST", "/v1/predict", json.dumps(body), {"Authorization": f"Bearer {self.key}"})
                 answer = connection.getresponse()
-                content = json.loads(answer.read())
-                self.answers.append((time.monotonic(), answer.status, content | {"asked": body["texts"][0]}))
+                content = json.loads(answer.read()) | {"text": body["texts"][0]}
+                self.answers.append((asked, time.monotonic(), answer.status, content))
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.failed.append(repr(error))
                 connection.close()
         connection.close()
+
+    def go_on(self) -> None:
+        """Wait until every client has its answer and asked anew."""
+        before = list(self.asked)
+        wait(lambda: all(now > then + 2 for now, then in zip(self.asked, before, strict=True)))
 
     def __enter__(self) -> "Load":
         for thread in self.threads:
@@ -394,7 +402,7 @@ def answers_come_in_one_piece(deployment: Deployment) -> None:
 
 def changes_under_load(deployment: Deployment) -> str:
     """SIGKILL, a swap of the model and back, another key, other settings, SIGTERM: every answer is right."""
-    swapped: list[float] = []
+    swaps: list[tuple[float, float]] = []  # when each began and was done
     with Load(deployment, deployment.key("me"), 6, [{"texts": [text]} for text in TEXTS]) as load:
         time.sleep(1)
         deployment.running["one"].kill()
@@ -402,11 +410,12 @@ def changes_under_load(deployment: Deployment) -> str:
         deployment.start_replica("one")
         wait(lambda: deployment.ready() == [True, True])
         for release in ("v1.1.0", "v1.0.0"):
+            began = time.monotonic()
             deployment.after_reload(lambda release=release: deployment.answer_with(release))
-            swapped.append(time.monotonic())
-            time.sleep(0.5)
+            swaps.append((began, time.monotonic()))
+            load.go_on()
         old, load.key = load.key, deployment.key("me")
-        time.sleep(0.5)
+        load.go_on()
         deployment.project.run("python", "-m", "tools.service.api_key", "me", "--revoke")
         deployment.settings(guard_out__confidence=0.01)
         deployment.running["two"].send_signal(signal.SIGTERM)
@@ -416,19 +425,20 @@ def changes_under_load(deployment: Deployment) -> str:
         time.sleep(0.5)
     assert deployment.ask("POST", "/v1/predict", {"texts": ["a film"]}, old)[0] == 401
     assert load.failed == []
-    statuses = Counter(status for _, status, _ in load.answers)
+    statuses = Counter(status for _, _, status, _ in load.answers)
     print(f"{len(load.answers)} answers")
     assert statuses == {200: len(load.answers)}
     assert len(load.answers) > 200
     labels: dict[tuple[str, str], set[str]] = {}
-    for _, _, answer in load.answers:
-        labels.setdefault((answer["model"], answer["asked"]), set()).add(answer["predictions"][0]["label"])
+    for *_, answer in load.answers:
+        labels.setdefault((answer["model"], answer["text"]), set()).add(answer["predictions"][0]["label"])
     assert {model for model, _ in labels} == {"1.0.0", "1.1.0"}
     assert all(len(given) == 1 for given in labels.values())
     assert all(labels["1.0.0", text] != labels.get(("1.1.0", text), set()) for _, text in labels)
-    between = [answer["model"] for at, _, answer in load.answers if swapped[0] + 0.2 < at < swapped[0] + 0.5]
+    (_, first), (second_began, second) = swaps
+    between = [answer["model"] for asked, at, _, answer in load.answers if first < asked and at < second_began]
     assert set(between) == {"1.1.0"}
-    assert {answer["model"] for at, _, answer in load.answers if at > swapped[1] + 0.2} == {"1.0.0"}
+    assert {answer["model"] for asked, _, _, answer in load.answers if asked > second} == {"1.0.0"}
     return load.key
 
 
@@ -489,7 +499,7 @@ def alerts_arrive(deployment: Deployment, key: str) -> None:
     begin = time.monotonic()
     with Load(deployment, key, 6, [{"texts": [f"{text} {n}"]} for text in TEXTS for n in range(40)]) as load:
         wait(lambda: "/page: ErrorBudgetBurnsFast" in deployment.received)
-    assert {status for _, status, _ in load.answers} == {504}
+    assert {status for _, _, status, _ in load.answers} == {504}
     print(f"ErrorBudgetBurnsFast after {time.monotonic() - begin:.1f} s")
     deployment.settings(model__seconds=10)
     begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""`make retrain` on the small project: labels of predictions become training rows on a branch that the gate judges."""
+"""From labels to the next champion on the small project: a branch that the gate judges, shadow, canary, release."""
 
 import json
 import runpy
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 # Predictions and their feedback go through the chain of the service, without HTTP.
 SERVE = """
-import json, sys, time
+import json, sys, threading, time
 from pathlib import Path
 from review_sentiment.service.engine import Engine
 from review_sentiment.service.exchange import Exchange
@@ -23,26 +23,47 @@ def ask(route, body):
     assert exchange.refusal is None, exchange.refusal
     return exchange.answer()
 for text, label in rows:
-    said = {"response_id": ask("predict", {"texts": [text]})["response_id"], "label": label}
-    ask("feedback", said)
+    answer = ask("predict", {"texts": [text]})
+    if label:
+        ask("feedback", {"response_id": answer["response_id"], "label": label})
+engine.close()
+[thread.join() for thread in threading.enumerate() if thread.name == "shadow"]
 """
+
+APPROVED = "APPROVED_BY=Ada Lovelace <ada@example.com>"
+PROMOTION = {"promotion__shares": "[0.5]", "promotion__responses": 10, "promotion__must_be_better": "false"}
 
 
 @pytest.fixture(scope="module")
 def labelled(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A production project whose service predicted twenty texts and heard their labels."""
+    """A production project whose released model predicted twenty texts and heard their labels."""
     project = grow(tmp_path_factory.mktemp("retrain"), scope="production", data_source="files")
     project.commit("Begin")
     project.take_run_of(small)
     project.set_params("gate.yaml", **SMALL_GATE)
-    project.set_params("monitoring.yaml", feedback__trusted_keys="[me]")
+    project.set_params("monitoring.yaml", feedback__trusted_keys="[me]", **PROMOTION)
     project.commit("Settings")
+    release(project, "1.0.0")
+    project.run("make", "release", "VERSION=1.0.0", "STAGE=production", APPROVED)
+    project.run("make", "deploy", "STAGE=production")
     made = project.try_to("make", "--silent", "api-key", "NAME=me", "SCOPES=predict,feedback")
-    rows = runpy.run_path(str(project.path / "tests/small_project.py"))["sentences"](20, seed=99)
-    (project.path / "rows.json").write_text(json.dumps(rows))
-    project.run("python", "-c", SERVE, made.stdout.splitlines()[-1])
-    (project.path / "rows.json").unlink()
+    project.env["KEY_OF_ME"] = made.stdout.splitlines()[-1]
+    serve(project, 99)
     return project
+
+
+def release(project: Project, version: str) -> None:
+    project.run("make", "push")
+    project.run("make", "release", f"VERSION={version}", "STAGE=staging")
+
+
+def serve(project: Project, seed: int, *, labels: bool = True) -> None:
+    """Predict twenty texts, and say which labels are right."""
+    rows = runpy.run_path(str(project.path / "tests/small_project.py"))["sentences"](20, seed=seed)
+    file = project.path / "rows.json"
+    file.write_text(json.dumps([(text, label if labels else None) for text, label in rows]))
+    project.run("python", "-c", SERVE, project.env["KEY_OF_ME"])
+    file.unlink()
 
 
 def held_out(project: Project) -> list[bytes]:
@@ -80,3 +101,31 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     assert "| regression set |" in summary.partition("## Gate")[2]
 
     assert labelled.run("make", "retrain", "ANYWAY=1").endswith("not retrained: 0 new labels\n")
+
+
+def test_the_new_release_becomes_the_champion_step_by_step(labelled: Project) -> None:
+    branch = labelled.run("git", "branch", "--show-current").strip()
+    labelled.run("git", "switch", "main")
+    labelled.run("git", "merge", "--ff-only", branch)
+    assert "make deploy STAGE=staging" in labelled.try_to("make", "promote").stderr
+    release(labelled, "1.1.0")
+    labelled.run("make", "deploy", "STAGE=staging")
+    assert "1.1.0 answers as a shadow of 1.0.0" in labelled.run("make", "promote")
+    assert "it waits for 10 more responses" in labelled.run("make", "promote")
+    serve(labelled, 100, labels=False)
+    printed = labelled.run("make", "promote")
+    assert "of 20 texts that both answered" in printed
+    assert "it is a canary now, with 50% of the requests" in printed
+    serve(labelled, 101, labels=False)
+    serve(labelled, 102, labels=False)
+    refused = labelled.try_to("make", "promote")
+    assert "production needs an approval" in refused.stderr
+    labelled.run("make", "promote", APPROVED)
+    link = labelled.path / ".service/releases/production"
+    assert link.readlink().name.startswith("v1.1.0-")
+    assert "canary: null" in labelled.text("service.yaml")
+    assigned = labelled.run("make", "--silent", "releases").partition("approved by")[2].splitlines()[1]
+    assert assigned.split()[:3] == ["production", "v1.1.0", "Ada"]
+    serve(labelled, 103, labels=False)
+    last = max((labelled.path / ".service/responses").glob("*.jsonl")).read_text().splitlines()[-1]
+    assert json.loads(last)["model"]["version"] == "1.1.0"

@@ -16,6 +16,7 @@ from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
 SAMPLES = 2000
+LARGE = 10.0  # logits; a head on few rows that are easy to tell apart reaches 300
 HARD_TEXTS = (
     "",
     " ",
@@ -56,13 +57,15 @@ def differences(
 
 
 def scale_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
-    """What a difference of logits is divided by before it is compared with the limit: 1, but for numbers their unit.
+    """What a difference of logits is divided by before it is compared with the limit.
 
-    Numbers far from 0 have few bits left behind the point: four of their last ones are within the limit.
+    1, and in proportion for logits above LARGE: float32 rounds them more coarsely. For numbers it is their unit, and
+    four of their last bits are within the limit, as numbers far from 0 have few left behind the point.
     """
+    largest = float(np.abs(expected).max())
     if unit == LABELS:
-        return 1.0
-    return unit.scale + 4 * float(np.spacing(np.abs(expected).max())) / limit
+        return max(1.0, largest / LARGE)
+    return unit.scale + 4 * float(np.spacing(np.float32(largest))) / limit
 
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
