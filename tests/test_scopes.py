@@ -13,7 +13,7 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 129, "lines": 13_690, "src": 7990, "tests": 2780},
+    "lean": {"files": 129, "lines": 13_690, "src": 7995, "tests": 2785},
     "team": {"files": 189, "lines": 21_660},
     "production": {"files": 285, "lines": 31_370},
 }

@@ -111,7 +111,7 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         "- int8 and torch disagree on the label of 73 of 999 test rows.\n",
         "- The probabilities of int8 are off by 0.044 on average",
         "- 41 of 999 test rows nearly repeat a training row",
-        "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.fold | null |\n",
+        "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.additions | null |\n| prepare.fold |",
     ):
         assert line in text, line
 
