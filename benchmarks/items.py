@@ -9,10 +9,11 @@ SCRIPTS = {
     "kernels": "kernels.py",
     "large": "large.py",
     "monitoring": "monitoring.py",
-    "promotion": "promotion.py",
     "neighbours": "neighbours.py",
+    "overload": "overload.py",
     "predict": "pipeline.py",
     "prepare": "preparing.py",
+    "promotion": "promotion.py",
     "service": "service.py",
     "start": "start.py",
     "whole": "whole.py",
@@ -22,7 +23,7 @@ embeddings-short embeddings-long embeddings-again
 fine-tune-epoch fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
-service explanations monitoring promotion
+service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 # What the items write, in the order of the table.
@@ -31,6 +32,6 @@ embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
 kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
-service explanations monitoring promotion
+service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
