@@ -57,15 +57,21 @@ def differences(
 
 
 def scale_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
-    """What a difference of logits is divided by before it is compared with the limit.
+    """What a difference of logits is divided by before it is compared with the limit: 1, but for numbers their unit.
 
-    1, and in proportion for logits above LARGE: float32 rounds them more coarsely. For numbers it is their unit, and
-    four of their last bits are within the limit, as numbers far from 0 have few left behind the point.
+    Numbers far from 0 have few bits left behind the point: four of their last ones are within the limit.
     """
-    largest = float(np.abs(expected).max())
     if unit == LABELS:
-        return max(1.0, largest / LARGE)
-    return unit.scale + 4 * float(np.spacing(np.float32(largest))) / limit
+        return 1.0
+    return unit.scale + 4 * float(np.spacing(np.abs(expected).max())) / limit
+
+
+def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
+    """The limit itself, and in proportion for labels whose logits are larger than LARGE: float32 rounds them coarsely.
+
+    They are as large as the median of the rows' largest ones.
+    """
+    return limit * max(1.0, float(np.median(np.abs(expected).max(axis=1))) / LARGE) if unit == LABELS else limit
 
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
@@ -75,7 +81,7 @@ def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence
         worst = wrong[np.argsort(-distance[wrong])][:5]
         raise UserError(
             "the ONNX model is not the torch model",
-            expected=f"the same label and logits within {limit} on every row, in batches of {BATCH_SIZES}",
+            expected=f"the same label and logits within {limit:.2g} on every row, in batches of {BATCH_SIZES}",
             found=f"{len(wrong)} of {len(texts)} rows differ; the worst:"
             + "".join(f"\n    row {row} by {distance[row]:.2g}: {str(texts[row])[:60]!r}" for row in worst),
             fix="change export_onnx.fused or export_onnx.opset, or raise export_onnx.max_logit_difference",
