@@ -4,7 +4,7 @@
 
 Slow clients: 1,000 connections, half of which stop within the header and half within the body, a byte every few
 seconds; beside them a few healthy clients, whose p99 is set beside that without slow ones. Timeouts: clients send more
-than can be predicted in time, all at once; each must be told so soon after its deadline, when its core is free again.
+than can be predicted in time, all at once; each must be refused soon after its deadline, and its core be free again.
 """
 
 import json
