@@ -27,13 +27,13 @@ def main() -> None:
     with item("promotion"):
         watch = Watch()
         sys.path.insert(0, str(project / "src"))
-        comparison = import_module(f"{package_of(project)}.monitoring.comparison")
+        evidence = import_module(f"{package_of(project)}.monitoring.evidence")
         better = (1 + GAIN / DIFFER) / 2  # the chance that of one model alone right it is the candidate
         fixed = ((Z[0] / 2 + Z[1] * np.sqrt(better * (1 - better))) / (better - 0.5)) ** 2
-        shadow = measures("shadow", lambda rng, gain, rows: paired(comparison, rng, gain, rows), fixed)
+        shadow = measures("shadow", lambda rng, gain, rows: paired(evidence, rng, gain, rows), fixed)
         spread = sum(chance * (1 - chance) for chance in (ACCURACY, ACCURACY + GAIN))
         both = 2 * (sum(Z) / GAIN) ** 2 * spread
-        canary = measures("canary", lambda rng, gain, rows: two_arms(comparison, rng, gain, rows), both)
+        canary = measures("canary", lambda rng, gain, rows: two_arms(evidence, rng, gain, rows), both)
         keep(
             "promotion",
             peer="fixed test",
@@ -61,15 +61,15 @@ def measures(name: str, simulated: Callable[[Any, float, int], Any], fixed: floa
     ], f"median {middle:.2f}, 90 % from {low:.2f} to {high:.2f} times the fixed test's labels"
 
 
-def paired(comparison: Any, rng: np.random.Generator, gain: float, rows: int) -> Any:
+def paired(evidence: Any, rng: np.random.Generator, gain: float, rows: int) -> Any:
     """Evidence of texts of which one model alone is right."""
-    return comparison.paired(rng.random(rows) < (1 + gain / DIFFER) / 2)
+    return evidence.paired(rng.random(rows) < (1 + gain / DIFFER) / 2)
 
 
-def two_arms(comparison: Any, rng: np.random.Generator, gain: float, rows: int) -> Any:
+def two_arms(evidence: Any, rng: np.random.Generator, gain: float, rows: int) -> Any:
     """Evidence of a canary that answers half of the requests."""
     by_candidate = rng.random(rows) < 0.5
-    return comparison.two_arms(by_candidate, rng.random(rows) < ACCURACY + gain * by_candidate)
+    return evidence.two_arms(by_candidate, rng.random(rows) < ACCURACY + gain * by_candidate)
 
 
 if __name__ == "__main__":

@@ -56,22 +56,16 @@ def differences(
     return distance, relabelled, by_size[-1]
 
 
-def scale_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
-    """What a difference of logits is divided by before it is compared with the limit: 1, but for numbers their unit.
-
-    Numbers far from 0 have few bits left behind the point: four of their last ones are within the limit.
-    """
-    if unit == LABELS:
-        return 1.0
-    return unit.scale + 4 * float(np.spacing(np.abs(expected).max())) / limit
-
-
 def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
-    """The limit itself, and in proportion for labels whose logits are larger than LARGE: float32 rounds them coarsely.
+    """By how much logits may differ: float32 has few bits left for those that are large.
 
-    They are as large as the median of the rows' largest ones.
+    For labels the limit itself, and in proportion where the median of the rows' largest logits is above LARGE. For
+    numbers a share of their unit, and four of the last bits of the largest one.
     """
-    return limit * max(1.0, float(np.median(np.abs(expected).max(axis=1))) / LARGE) if unit == LABELS else limit
+    largest = np.abs(expected).max(axis=1)
+    if unit == LABELS:
+        return limit * max(1.0, float(np.median(largest)) / LARGE)
+    return limit * unit.scale + 4 * float(np.spacing(largest.max()))
 
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:

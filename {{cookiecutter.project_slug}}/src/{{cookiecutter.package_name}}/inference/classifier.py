@@ -64,11 +64,12 @@ class OnnxClassifier:
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
         """The predictions of each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
-        return self._values_of(encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix))
+        return self.values_of_ids(encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix))
 
-    def _values_of(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    def values_of_ids(self, ids: Sequence[Sequence[int]], options: RunOptions | None = None) -> np.ndarray:
+        """The same from the token ids of each text, as `encode` gives them."""
         outputs = output_size(self.task, len(self.labels))
-        return values_of(self.task, run_sorted(self.session, sequences, outputs, self.batch_tokens))
+        return values_of(self.task, run_sorted(self.session, ids, outputs, self.batch_tokens, options))
 
     def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
         """The answer to each text or pair of texts, in order, as they come; `outputs.py` says how it looks.
@@ -83,7 +84,7 @@ class OnnxClassifier:
                 except ValueError as error:
                     raise ValueError(f"text {index}: {error}") from None
             sequences, coverage = self.encode([cleaned(text) for _, text in window])
-            for (_, text), row, covered in zip(window, self._values_of(sequences), coverage, strict=True):
+            for (_, text), row, covered in zip(window, self.values_of_ids(sequences), coverage, strict=True):
                 yield self.answers.of(text, row, covered)
 
 

@@ -14,7 +14,7 @@ from ..common.manifest import verified_manifest, write_manifest
 from ..common.tasks import Unit, targets_of, unit_of, values_of
 from ..config import Params
 from ..export import graph
-from ..export.parity import differences, hard_texts, limit_of, report, require_parity, scale_of
+from ..export.parity import differences, hard_texts, limit_of, report, require_parity
 from ..export.quantization import quantize
 from ..export.thresholds import thresholds
 from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
@@ -64,10 +64,8 @@ def check(
     """
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
-    limit = params.export_onnx.max_logit_difference
-    trained_in = unit(params)
-    distance = distance / scale_of(trained_in, expected, limit)
-    require_parity(distance, relabelled, texts, limit_of(trained_in, expected, limit))
+    limit = limit_of(unit(params), expected, params.export_onnx.max_logit_difference)
+    require_parity(distance, relabelled, texts, limit)
     real, outputs = sequences[: len(targets)], expected.shape[1]
     logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}
     if params.export_onnx.int8:
