@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", ".pre-commit-config.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 129, "lines": 13_700, "src": 8005, "tests": 2785},
-    "team": {"files": 189, "lines": 21_670},
-    "production": {"files": 285, "lines": 31_540},
+    "lean": {"files": 129, "lines": 13_690, "src": 7995, "tests": 2785},
+    "team": {"files": 189, "lines": 21_660},
+    "production": {"files": 286, "lines": 31_640},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
