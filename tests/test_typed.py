@@ -9,7 +9,7 @@ COMMANDS = {
     "predict": ("TEXT", "-m review_sentiment.predict --text {}"),
     "reproduce": ("AGAINST", "-m tools.reproduce --against {}"),
     "plots": ("AGAINST", "-m tools.plots {}"),
-    "exp": ("SET", "-m tools.experiments --name n --set {}"),
+    "exp": ("SET", "-m tools.evidence.experiments --name n --set {}"),
     "push": ("REMOTE", "-m tools.remotes.transfer push --remote {}"),
     "compare": ("A", "-m tools.evidence.compare {} main"),
     "gate": ("BASE", "-m tools.evidence.gate --base {}"),

@@ -9,10 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 from small_project import (
     PACKAGE,
     ROOT,
@@ -25,11 +22,8 @@ from small_project import (
     start_stage,
     write_params,
 )
-from transformers import AutoModel
 
 from {{ cookiecutter.package_name }} import paths
-from {{ cookiecutter.package_name }}.common.manifest import MANIFEST
-from {{ cookiecutter.package_name }}.modeling.probe import Probe, load_probe, save_probe
 from {{ cookiecutter.package_name }}.training.loop import CURVE
 
 pytestmark = pytest.mark.slow
@@ -129,40 +123,6 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint_after_an_edit_
     assert f"going on from step {last}" in done.stderr
     assert bytes_of(killed) == bytes_of(trained)
     assert not (killed / ".checkpoints").exists()
-
-
-def forget_probe(directory: Path) -> None:
-    """Put a probe there that knows nothing, so that training has something to gain."""
-    known = load_probe(directory)
-    (directory / MANIFEST).unlink()
-    save_probe(Probe(np.zeros_like(known.weight), np.zeros_like(known.bias)), 1.0, directory)
-
-
-def test_a_killed_training_of_adapters_ends_with_the_same_bytes(
-    trained: Path, base_model: Path, tmp_path: Path
-) -> None:
-    reduced = {
-        "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
-        "trainable_layers": 1,
-        "gradient_checkpointing": True,
-        "accumulation": 3,
-    }
-    changes = {f"fine_tune__{key}": value for key, value in reduced.items()}
-    unbroken, killed = (before_fine_tune(trained, tmp_path / name) for name in ("unbroken", "killed"))
-    for project in (unbroken, killed):
-        write_params(project / "params.yaml", base_model, **changes)
-        forget_probe(project / paths.PROBE)
-    assert run_stage(unbroken, "fine_tune").returncode == 0
-    kill_when(killed, lambda: max(checkpoints_of(killed), default=0) >= 15)
-    last = checkpoints_of(killed)[-1]
-    assert f"going on from step {last}" in run_stage(killed, "fine_tune").stderr
-    assert bytes_of(killed) == bytes_of(unbroken)
-    _, notes = AutoModel.from_pretrained(killed / paths.FINE_TUNED, output_loading_info=True)
-    assert not notes["missing_keys"]
-    assert not notes["unexpected_keys"]
-    before, after = (load_file(killed / at / "model.safetensors") for at in (paths.BASE_MODEL, paths.FINE_TUNED))
-    changed = {name for name in after if not torch.equal(before[name], after[name])}
-    assert {name.partition(".layer.1.")[0] for name in changed} == {"encoder"}
 
 
 def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, project: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from {{ cookiecutter.package_name }}.errors import UserError, run_command
 
 run = run_command
 PRIVATE = Path(".tools")  # what tools keep in this checkout; neither Git nor DVC looks into it
-WORKER = Path(".dvc/tmp/exps/run/workspace/workspace.json")  # DVC's own note of who runs an experiment here
 ABSENT = {"deleted", "not in cache"}  # as DVC calls what is not here
 
 
@@ -54,42 +52,6 @@ def clone(into: Path) -> Path:
     project = into / folder_in_git()
     project.mkdir(parents=True, exist_ok=True)
     return project
-
-
-def see_no_experiment_left() -> None:
-    """Refuse a checkout that an experiment of DVC left when it was killed: a commit without branch, and its changes."""
-    began_at = git("rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_HEAD", may_fail=True)
-    is_on_branch = git("symbolic-ref", "--quiet", "HEAD", may_fail=True)
-    if not began_at or is_on_branch or began_at != git("rev-parse", "HEAD"):
-        return
-    if not git("diff", "--cached", "--name-only") or _is_running():  # DVC stages what the experiment changes
-        return
-    branch = git("rev-parse", "--abbrev-ref", "@{-1}", may_fail=True).strip() or "BRANCH"
-    raise UserError(
-        "an experiment was killed and left this checkout on no branch, with its changes",
-        expected="the branch that it began from",
-        found=f"HEAD detached at {git('rev-parse', '--short', 'HEAD').strip()}",
-        fix=f"git stash && git switch {branch} && dvc checkout; then git stash drop, if no change in it is yours",
-    )
-
-
-def _is_running() -> bool:
-    """Whether DVC still runs an experiment in this workspace."""
-    try:
-        os.kill(json.loads(WORKER.read_text(encoding="utf-8"))["pid"], 0)
-    except OSError:  # no note, no such process, or one of somebody else under the same number
-        return False
-    return True
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process group: politely, so that DVC tidies up, and for certain."""
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def dvc_json(*command: str) -> Any:
@@ -176,11 +138,3 @@ def p_value(p: float) -> str:
 def scores_in(metrics: Iterable[str]) -> list[str]:
     """The names of the scores that have an interval."""
     return [name.removesuffix("_low") for name in metrics if name.endswith("_low")]
-
-
-def flat(tree: dict[str, Any], start: str = "") -> dict[str, Any]:
-    """The leaves of a tree, by their dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
-    return found

@@ -1,0 +1,128 @@
+"""Splits by group, by time, and with additions, in every format."""
+
+from datetime import datetime, timedelta
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from review_sentiment.data.rows import time_of
+from review_sentiment.errors import UserError
+from small_project import WRITERS
+from test_data import numbered, numbers_in, prepared
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_groups_and_times_mean_the_same_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    start = datetime(2024, 1, 1)
+    days = [start + timedelta(days=n * 37 % 80) for n in range(80)]
+    table = numbered(80, day=days, patient=[n // 4 for n in range(80)])
+    name = f"table{suffix}"
+    profile = prepared(tmp_path, monkeypatch, {name: table}, time_column="day")
+    by_time = sorted(range(80), key=lambda n: n * 37 % 80)
+    assert numbers_in(tmp_path, "test") == sorted(by_time[70:])
+    assert numbers_in(tmp_path, "validation") == sorted(by_time[60:70])
+    assert profile["first_times"] == {"test": "2024-03-11T00:00:00+00:00", "validation": "2024-03-01T00:00:00+00:00"}
+    profile = prepared(tmp_path, monkeypatch, {name: table}, group_column="patient", split_seed=2)
+    salt = (2).to_bytes(16, "big")
+    drawn = {n: blake2b(str(n).encode(), digest_size=16, salt=salt).digest()[0] / 256 for n in range(20)}
+    held_out = {
+        "test": {n for n in drawn if drawn[n] < 1 / 8},
+        "validation": {n for n in drawn if 1 / 8 <= drawn[n] < 1 / 4},
+    }
+    for split, groups in held_out.items():
+        assert {n // 4 for n in numbers_in(tmp_path, split)} == groups
+        assert profile[split]["groups"] == len(groups) > 0
+
+
+def test_rows_of_several_groups_or_none_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, group=["", None, *(f"group {n}" for n in range(78))])
+    again = table.tail(3).with_columns(group=pl.lit("group 0"))
+    profile = prepared(tmp_path, monkeypatch, {"a.csv": pl.concat([table, again])}, group_column="group")
+    assert profile["groups"] == {"rows_without_group": 2, "texts_in_several_groups": 3}
+    assert profile["dropped"]["duplicates"] == 3
+    prepared(tmp_path, monkeypatch, {"a.csv": table})
+    by_text = numbers_in(tmp_path, "test")
+    prepared(tmp_path, monkeypatch, {"a.csv": table.with_columns(group=pl.lit(""))}, group_column="group")
+    assert numbers_in(tmp_path, "test") == by_text
+
+
+@pytest.mark.parametrize(
+    ("columns", "params"),
+    [
+        ({}, {}),
+        ({"group": [f"group {n // 2}" for n in range(80)]}, {"group_column": "group"}),
+        ({"year": list(range(80))}, {"time_column": "year", "test_fraction": 0.05}),
+        ({"source": ["kept"] * 80}, {"keep": {"column": "source", "value": "kept"}}),
+    ],
+)
+def test_additions_are_training_rows_and_move_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], params: dict[str, Any]
+) -> None:
+    tables = {"a.csv": numbered(80, **columns)}
+    prepared(tmp_path, monkeypatch, tables, **params)
+    before = {split: numbers_in(tmp_path, split) for split in ("train", "validation", "test")}
+    held_out = [before["test"][0], before["validation"][0]]
+    more = numbered(300).tail(220).head(200)
+    again = pl.DataFrame({"text": [f"text {n}" for n in [*held_out, before["train"][0]]], "label": ["new"] * 3})
+    WRITERS[".jsonl"](pl.concat([more, again]), tmp_path / "more.jsonl")
+    additions = {"file": "more.jsonl", "sha256": sha256((tmp_path / "more.jsonl").read_bytes()).hexdigest()}
+    profile = prepared(tmp_path, monkeypatch, tables, **params, additions=additions)
+    assert numbers_in(tmp_path, "train") == sorted([*before["train"], *range(80, 280)])
+    assert {split: numbers_in(tmp_path, split) for split in ("validation", "test")} == {
+        split: before[split] for split in ("validation", "test")
+    }
+    assert profile["additions"] == {"read": 203, "rows": 200}
+    assert profile["dropped"]["in_another_split"] == 3
+    (tmp_path / "more.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"more.jsonl is not the table that prepare.additions names"):
+        prepared(tmp_path, monkeypatch, tables, **params, additions=additions)
+    empty = additions | {"sha256": sha256(b"").hexdigest()}
+    assert prepared(tmp_path, monkeypatch, tables, **params, additions=empty)["additions"] == {"read": 0, "rows": 0}
+    assert numbers_in(tmp_path, "train") == before["train"]
+
+
+def test_rows_of_one_time_stay_together_and_a_repeated_text_has_its_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    years = [2000 + n // 10 for n in range(80)]
+    early = pl.DataFrame({"text": ["text 79"], "label": ["new"], "year": [1990]})
+    tables = {"a.jsonl": pl.concat([numbered(80, year=years), early])}
+    profile = prepared(tmp_path, monkeypatch, tables, time_column="year", test_fraction=0.05, validation_fraction=0.2)
+    assert numbers_in(tmp_path, "test") == list(range(70, 80))
+    assert numbers_in(tmp_path, "validation") == list(range(50, 70))
+    assert profile["first_times"] == {"test": 2007.0, "validation": 2005.0}
+
+
+def test_what_is_no_time_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, day=["2024-01-05"] * 40 + ["last week"] + ["2024-01-06"] * 39)
+    with pytest.raises(UserError, match=r"a.csv, line 42: expected an ISO 8601 date .* found 'last week'"):
+        prepared(tmp_path, monkeypatch, {"a.csv": table}, time_column="day")
+    table = numbered(80, day=["2024-01-05"] * 79 + ["2024"])
+    with pytest.raises(UserError, match="dates in 79 rows and numbers in 1 rows"):
+        prepared(tmp_path, monkeypatch, {"a.csv": table}, time_column="day")
+    with pytest.raises(UserError, match=r"80 rows cannot be read, not one can[\s\S]*set prepare.time_column"):
+        prepared(tmp_path, monkeypatch, {"a.csv": table}, time_column="text")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("1970-01-02", 86400.0),
+        ("1970-01-01T01:00:00+01:00", 0.0),
+        ("19700102T000000Z", 86400.0),
+        (" 12.5 ", 12.5),
+        (7, 7.0),
+    ],
+)
+def test_a_time_is_a_date_or_a_number(value: Any, number: float) -> None:
+    assert time_of(value)[0] == number
+
+
+@pytest.mark.parametrize("value", [None, "", "nan", True, [1], "12:30", float("inf"), "2024-02-30"])
+def test_anything_else_is_no_time(value: Any) -> None:
+    with pytest.raises(ValueError, match="expected an ISO 8601 date or time, or a number, found"):
+        time_of(value)
