@@ -1,0 +1,48 @@
+"""A student as the project's docs/student.md has it: made from the fine-tuned model, then through the pipeline."""
+
+import json
+
+import pytest
+from ruamel.yaml import YAML
+from workshop import Project
+
+pytestmark = pytest.mark.slow
+
+
+def out_of(project: Project) -> dict[str, str]:
+    """What DVC knows of the student."""
+    return YAML(typ="safe").load(project.text("models/student.dvc"))["outs"][0]
+
+
+def test_a_student_goes_through_the_pipeline(small: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    project = small.copy(tmp_path_factory.mktemp("student"))
+    refused = project.try_to("make", "student", "LAYERS=9")
+    assert "expected: LAYERS from 1 to 1" in refused.stderr
+    assert not (project.path / "models/student").exists()
+
+    held_out = project.run(
+        "python", "-c", "import polars; print(polars.read_parquet('data/processed/test.parquet')['text'][0])"
+    )
+    (project.path / "more.csv").write_text(f"text\n{held_out}a film that nobody has labelled\n", encoding="utf-8")
+    printed = project.run("make", "student", "LAYERS=1", "TEXTS=more.csv")
+    made = out_of(project)
+    assert "1 layers" in made["desc"]
+    assert made["desc"] in printed
+    project.run("make", "student", "LAYERS=1", "TEXTS=more.csv")
+    assert out_of(project) == made  # every byte again
+
+    teacher = json.loads(project.text("reports/metrics.json"))
+    size = (project.path / "models/onnx/onnx/model.onnx").stat().st_size
+    params = project.text("params.yaml")
+    start = params.index("  model:\n    into: models/base")
+    end = params.index("\nprepare:")
+    digests = "".join(f"      {name}: null\n" for name in ("config.json", "model.safetensors", "tokenizer.json"))
+    block = f"  model:\n    into: models/base\n    uri: models/student\n    sha256:\n{digests}"
+    (project.path / "params.yaml").write_text(params[:start] + block + params[end:], encoding="utf-8")
+    project.run("make", "pin", "repro")
+    student = json.loads(project.text("reports/metrics.json"))
+    assert student["onnx_fp32"]["accuracy"] > 0.9 * teacher["onnx_fp32"]["accuracy"]
+    assert (project.path / "models/onnx/onnx/model.onnx").stat().st_size < size
+    assert json.loads(project.text("models/base/config.json"))["num_hidden_layers"] == 1
+    project.commit("A student")
+    assert "shipped on the same" in project.run("make", "compare", "A=HEAD^", "B=HEAD")
