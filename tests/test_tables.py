@@ -1,7 +1,8 @@
 """Every table that users bring by mistake, prepared by a grown project: a message that helps, or counted repairs."""
 
+import atexit
 import csv
-import importlib.util
+import importlib
 import json
 import os
 import re
@@ -9,8 +10,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -62,7 +65,7 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def nothing_was_written(folder: Path) -> bool:
-    left = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.name != "raw")
+    left = sorted(path.relative_to(folder).as_posix() for path in folder.glob("[!.]*/*") if path.name != "raw")
     return left == ["data/processed", "reports/data_profile.json"] and all(
         path.read_text(encoding="utf-8") == "as before"
         for path in [*folder.glob("data/processed/*"), folder / "reports/data_profile.json"]
@@ -84,7 +87,7 @@ def prepared(grown: SimpleNamespace, folder: Path, **changes: object) -> dict:
     return json.loads((folder / "reports/data_profile.json").read_text(encoding="utf-8"))
 
 
-# A command or a parameter in a fix. Git LFS has no server here.
+# A command or a parameter in a fix.
 COMMAND = re.compile(r"""\b((?:python|iconv|tr|mv|jq|gzip|bzip2|xz|zstd|unzip|pip) (?:'[^']*'|"[^"]*"|[^'";(])+)""")
 PARAMETER = re.compile(r"set prepare\.(\w+)(?: in params\.yaml to |: )('[^']*'|quarantine)")
 
@@ -92,7 +95,7 @@ PARAMETER = re.compile(r"set prepare\.(\w+)(?: in params\.yaml to |: )('[^']*'|q
 def typed(message: str) -> list[str | dict[str, object]]:
     """The ways out that a message offers, as commands or parameters."""
     fix = message.partition("\n  fix:")[2]
-    commands = [command.strip().removeprefix("pip install fastexcel && ") for command in COMMAND.findall(fix)]
+    commands = [command.strip() for command in COMMAND.findall(fix)]
     commands = [command for command in commands if "review_sentiment.predict" not in command]
     return [*commands, *({key: value.strip("'")} for key, value in PARAMETER.findall(fix))]
 
@@ -126,10 +129,12 @@ def test_every_table_has_its_outcome(
     PRINTED.append(message)
     assert len(message) < 2000
     assert "\u200b" not in message
-    for fix in typed(message) if case.outcome.fixed else []:
+    kept = {}
+    for fix in typed(message) + ([case.outcome.edit] if case.outcome.edit else []):
         shutil.rmtree(folder / "data/raw")
         put(folder, case.files)
-        assert leads_to(grown, folder, fix, case.params) in case.outcome.fixed, f"{fix}\n{message}"
+        kept[str(fix)] = leads_to(grown, folder, fix, case.params)
+    assert {*kept.values()} == {*case.outcome.fixed}, f"{kept}\n{message}"
 
 
 def test_the_guide_names_what_is_printed(grown: SimpleNamespace) -> None:
@@ -146,22 +151,39 @@ def test_the_guide_names_what_is_printed(grown: SimpleNamespace) -> None:
 
 def leads_to(grown: SimpleNamespace, folder: Path, fix: str | dict[str, object], params: dict[str, object]) -> int:
     """How many rows are kept after a fix; 0 where another message comes."""
-    if isinstance(fix, str):
-        if "read_excel" in fix and not importlib.util.find_spec("fastexcel"):
-            pytest.skip("fastexcel is not installed")
-        for part in fix.split(" && "):
-            words = shlex.split(part)
-            if words[:2] == ["python", "-c"] and len(words) == 3:  # as the command does, without its start
-                exec(words[2], {})
-                continue
+    changes: dict[str, object] = {}
+    for part in fix.split(" && ") if isinstance(fix, str) else []:
+        words = shlex.split(part)
+        if words[:2] == ["pip", "install"]:
+            install(*words[2:])
+        elif words[:2] == ["python", "-c"] and len(words) == 3:  # as the command does, without its start
+            exec(words[2], {})
+        else:
             done = subprocess.run(part, shell=True, cwd=folder, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stderr) == (0, ""), fix
-        fix = {}
+    for name, value in fix.items() if isinstance(fix, dict) else []:
+        if value is None:
+            (folder / "data/raw" / name).unlink()
+        elif isinstance(value, bytes):
+            put(folder, {name: value})
+        else:
+            changes[name] = value
     try:
-        return kept_of(prepared(grown, folder, **params | fix))
+        return kept_of(prepared(grown, folder, **params | changes))
     except grown.errors.UserError as error:
         print(error)
         return 0
+
+
+@cache
+def install(*packages: str) -> None:
+    """Install packages where only these tests find them."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, *packages]
+    if subprocess.run(command, check=False).returncode:
+        pytest.skip(f"{packages} cannot be installed here")
+    sys.path.append(folder)
 
 
 def kept_of(profile: dict) -> int:
@@ -222,6 +244,19 @@ def test_a_full_disk_is_reported(grown: SimpleNamespace, folder: Path) -> None:
     assert done.stderr.startswith("error: the disk is full")
     assert "Traceback" not in done.stderr
     assert done.stdout == "left: raw\n"
+
+
+@pytest.mark.skipif(not shutil.which("git-lfs"), reason="git-lfs is not installed (apt-get install git-lfs)")
+def test_git_lfs_pull_gives_the_table(grown: SimpleNamespace, folder: Path) -> None:
+    put(folder, {"a.csv": GOOD})
+    made = f"""git init --quiet --bare .store && git init --quiet --initial-branch=main
+    git remote add origin file://{folder}/.store && git lfs install --local && git lfs track data/raw/a.csv
+    git add .gitattributes data/raw && git commit --quiet --message Begin && git push --quiet origin main
+    rm -r .git/lfs data/raw && GIT_LFS_SKIP_SMUDGE=1 git checkout --quiet data/raw"""
+    subprocess.run(made, shell=True, cwd=folder, env=grown.project.env, check=True)
+    fix = refusal(grown, folder).partition("\n  fix:")[2].partition(",")[0]
+    subprocess.run(fix, shell=True, cwd=folder, env=grown.project.env, check=True)
+    assert kept_of(prepared(grown, folder)) == 60
 
 
 VALID = {".csv": GOOD, ".tsv": GOOD.replace(b",", b"\t"), ".jsonl": JSON, ".parquet": PARQUET}

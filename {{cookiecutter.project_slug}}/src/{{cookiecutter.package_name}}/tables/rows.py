@@ -48,12 +48,13 @@ class MissingColumnError(UserError):
     def __init__(self, column: Column, names: Sequence[str], source: Path | str) -> None:
         near = _nearest(column.name, names)
         others = [name for name in names if name != near]
-        fix = f"set {column.named_by} to {near!r}" if near else f"set {column.named_by} to one of these"
         super().__init__(
             f"{source} has no column {column.name!r}",
             expected=f"the column that {column.named_by} names",
             found=f"the columns {listed([near, *others] if near else others)}",
-            fix=fix if near else f"{fix}; where the names are missing, write them into a first line",
+            fix=f"set {column.named_by} to {near!r}"
+            if near
+            else f"set {column.named_by} to one of these, or add it; where all names are missing, add a first line",
         )
         self.column = column
 
