@@ -852,6 +852,10 @@ NAMES = {
     "a table and its shards": refused(
         {"train.csv": GOOD} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "others: mv data/raw/train.csv ."
     ),
+    "shards and another form": refused(
+        {"train.jsonl": JSON} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "mv data/raw/train.jsonl ."
+    ),
+    "shards in two spellings": accepted({"Train-00001-of-00002.csv": GOOD, "train-00000-of-00002.csv": GOOD}, 60),
     "a shard of two makings": refused(
         {"train-00000-of-00001-a.csv": GOOD, "train-00000-of-00001-b.csv": GOOD}, "others: mv data/raw/train-00000-of"
     ),

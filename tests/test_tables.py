@@ -104,7 +104,8 @@ def test_there_are_enough() -> None:
     assert len(CASES) >= 180
 
 
-PRINTED: list[str] = []  # by the cases below
+REFUSALS: list[str] = []  # of the cases below
+LOGGED: list[str] = []
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -122,11 +123,11 @@ def test_every_table_has_its_outcome(
         has_its_rows(prepared(grown, folder, **case.params), case.outcome)
         assert [word for word in case.outcome.logged if word not in caplog.text] == [], caplog.text
         assert bool(case.outcome.logged) == bool(caplog.records)
-        PRINTED.append(caplog.text)
+        LOGGED.append(caplog.text)
         return
     message = refusal(grown, folder, **case.params)
     assert [word for word in case.outcome.words if word not in message] == [], message
-    PRINTED.append(message)
+    REFUSALS.append(message)
     assert len(message) < 2000
     assert "\u200b" not in message
     kept = {}
@@ -137,16 +138,17 @@ def test_every_table_has_its_outcome(
     assert {*kept.values()} == {*case.outcome.fixed}, f"{kept}\n{message}"
 
 
-def test_the_guide_names_what_is_printed(grown: SimpleNamespace) -> None:
-    if len(PRINTED) < len(CASES):
+def test_the_guide_names_all_that_is_printed_and_nothing_else(grown: SimpleNamespace) -> None:
+    if len(REFUSALS + LOGGED) < len(CASES):
         pytest.skip("needs all cases of the test before it")
     section = grown.project.text("docs/troubleshooting.md").partition("## Reading data")[2].partition("\n## ")[0]
-    cells = [line.split(" | ")[0] for line in section.splitlines()]
-    symptoms = [symptom for cell in cells for symptom in re.findall("`([^`]+)`", cell)]
+    symptoms = [one for line in section.splitlines() for one in re.findall("`([^`]+)`", line.split(" | ")[0])]
     assert len(symptoms) > 20
-    printed = "\n".join(PRINTED)
-    patterns = {symptom: ".+".join(map(re.escape, symptom.strip("… ").split("…"))) for symptom in symptoms}
-    assert [symptom for symptom, pattern in patterns.items() if not re.search(pattern, printed)] == []
+    patterns = [re.compile(".*".join(map(re.escape, symptom.strip("… ").split("…")))) for symptom in symptoms]
+    printed = [message.partition("\n  fix:")[0] for message in REFUSALS] + LOGGED
+    assert [one.pattern for one in patterns if not any(map(one.search, printed))] == []
+    heads = {re.sub(r"\S*data/raw\S*", "FILE", message.partition("\n")[0]) for message in REFUSALS}
+    assert sorted(head for head in heads if not any(one.search(head) for one in patterns)) == []
 
 
 def leads_to(grown: SimpleNamespace, folder: Path, fix: str | dict[str, object], params: dict[str, object]) -> int:
@@ -259,6 +261,7 @@ def test_git_lfs_pull_gives_the_table(grown: SimpleNamespace, folder: Path) -> N
     assert kept_of(prepared(grown, folder)) == 60
 
 
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))  # `make fuzz` tries more
 VALID = {".csv": GOOD, ".tsv": GOOD.replace(b",", b"\t"), ".jsonl": JSON, ".parquet": PARQUET}
 # What tables are made of, so that a change hits more than letters.
 PIECES = [
@@ -306,10 +309,7 @@ def both(text: object, label: object) -> tuple[str, object]:
 
 @pytest.mark.parametrize("suffix", VALID)
 def test_whatever_bytes_a_file_holds_it_is_read_or_refused(grown: SimpleNamespace, tmp_path: Path, suffix: str) -> None:
-    """FUZZ_EXAMPLES=15000 tries about two minutes."""
-    examples = int(os.environ.get("FUZZ_EXAMPLES", "100"))
-    if suffix == ".parquet":
-        examples = max(5, examples // 60)  # each starts a process
+    examples = max(5, EXAMPLES // 60) if suffix == ".parquet" else EXAMPLES  # each of Parquet starts a process
     columns = [grown.tables.Column(name, name) for name in ("text", "label")]
     path = tmp_path / f"table{suffix}"
 
@@ -335,7 +335,6 @@ def test_whatever_bytes_a_file_holds_it_is_read_or_refused(grown: SimpleNamespac
     read()
 
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 FUZZ = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=EXAMPLES)
 WORDS = st.lists(st.sampled_from(['"', '""', "'", "she said", " ", "it", ",", ";", ", ", "é"]), min_size=1, max_size=6)
 TEXT = WORDS.map("".join).filter(lambda text: text.strip())

@@ -110,15 +110,14 @@ def _form_of(path: Path, directory: Path) -> tuple[str, ...]:
 
 def _require_one_table(files: list[Path], directory: Path) -> None:
     """Refuse files that are not one table: of several forms, or shards of which some are missing or too many."""
-    found = {path: _SHARD.search(plain_name(path).stem) for path in files}
+    forms = [_form_of(path, directory) for path in files]
+    alike = {path.name.lower(): path for path, form in zip(files, forms, strict=True) if form == forms[0]}
+    found = {path: _SHARD.search(plain_name(path).stem) for path in alike.values()}
     shards = {(int(shard["number"]), int(shard["count"])): path for path, shard in found.items() if shard}
-    names = {path.name.lower() for path in files}
-    one_form = len({_form_of(path, directory) for path in files}) == 1 and len(names) == len(files)
-    if not one_form or [*shards] != [(number, len(files)) for number in range(len(shards) and len(files))]:
-        count = min((count for _, count in shards), default=0)
-        whole = [shards.get((number, count)) for number in range(count)]
-        kept = files[:1] if not one_form else whole if all(whole) else files
-        rest = [path for path in files if path not in kept]
+    count = min((count for _, count in shards), default=0)
+    kept = [shards.get((number, count)) for number in range(count)] or [*found]
+    if {*kept} != {*files}:
+        rest = [path for path in files if path not in kept] if all(kept) else []
         raise UserError(
             f"the files of one table in {directory} do not belong together",
             expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
