@@ -754,6 +754,9 @@ HEADERS = {
     "a typing error in Parquet": refused(
         {"a.parquet": written(COLUMNS.rename({"text": "texts"}))}, "text_column in params.yaml to 'texts'"
     ),
+    "a typing error, and tabs": refused(
+        {"a.csv": GOOD.replace(b"text,label", b"texts\t\t,label")}, "text_column in params.yaml to 'texts\\t\\t'"
+    ),
     "3,000 columns": refused(
         {"a.csv": csv_of([(*row, *[0] * 2998) for row in ROWS[:30]], ",".join(f"c{n}" for n in range(3000)))},
         "c0, c1, ",
@@ -844,7 +847,10 @@ NAMES = {
     "two forms of one table": refused(
         {"train.csv": GOOD, "train.csv.gz": gzip.compress(GOOD)}, "do not belong together"
     ),
-    "two configurations": refused({"a/train/0.csv": GOOD, "b/train/0.csv": GOOD}, "a/train/0.csv, b/train/0.csv"),
+    "three configurations": refused(
+        {f"{name}/train/0.csv": GOOD for name in "abc"}, "a/train/0.csv, b/train/0.csv", "mv data/raw/b data/raw/c ."
+    ),
+    "only a test folder": refused({"test/0.csv": GOOD}, "mv data/raw/test/0.csv data/raw/table.csv"),
     "names that differ in case": refused({"train_1.csv": GOOD, "Train_1.csv": GOOD}, "do not belong together"),
     "one shard too many": refused(
         {f"train-0000{n}-of-00001.csv": GOOD for n in (0, 1)}, "take out the others: mv data/raw/train-00001-of-00001"
