@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import struct
 import unicodedata
 import zipfile
 from collections.abc import Callable, Sequence
@@ -38,12 +39,12 @@ def parquet_of(rows: Sequence[tuple[object, object]], **schema: Any) -> bytes:
 
 
 GOOD = csv_of(ROWS)
+HELD = csv_of([(f"held {text}", label) for text, label in ROWS[:20]])
 JSON = jsonl_of(ROWS)
 PARQUET = parquet_of(ROWS)
 ARRAY = b"[" + JSON.strip().replace(b"\n", b",\n") + b"]"
 TAB = GOOD.replace(b",", b"\t")
 NEXT = (0,)  # the fix of a file leads to another message, with the next fix
-BOTH_WAYS = (60, 62)  # of two fixes the one gives 60 rows, the other 62
 
 
 def excel() -> bytes:
@@ -82,15 +83,30 @@ def zipped(name: str, content: bytes) -> bytes:
     return file.getvalue()
 
 
+def zstandard(content: bytes) -> bytes:
+    """A frame of one block that is stored as it is."""
+    return (
+        b"\x28\xb5\x2f\xfd\xa0"
+        + struct.pack("<I", len(content))
+        + struct.pack("<I", len(content) << 3 | 1)[:3]
+        + content
+    )
+
+
 EXCEL = excel()
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A message with all of these words, and nothing written; and the rows kept after each fix that can be typed."""
+    """A message with all of these words, and nothing written; and the rows kept after what its fix says was done.
+
+    Commands and parameters in the message are typed as they are printed. edit: what the user does where the fix is in
+    words: files of data/raw as they are then, None for one that is taken out, and parameters.
+    """
 
     words: tuple[str, ...]
     fixed: tuple[int, ...]
+    edit: dict[str, object] | None
 
 
 @dataclass(frozen=True)
@@ -111,9 +127,15 @@ class Case:
     params: dict[str, object] = field(default_factory=dict)
 
 
-def refused(files: dict[str, bytes], *words: str, fixed: tuple[int, ...] = (60,), **params: object) -> Case:
-    """A case that ends with a message; each command or parameter in it leads to one of these numbers of rows."""
-    return Case(files, Refused(words, fixed), params)
+def refused(
+    files: dict[str, bytes],
+    *words: str,
+    fixed: tuple[int, ...] = (60,),
+    edit: dict[str, object] | None = None,
+    **params: object,
+) -> Case:
+    """A case that ends with a message; its fixes lead to these numbers of rows."""
+    return Case(files, Refused(words, fixed, edit), params)
 
 
 def accepted(files: dict[str, bytes], rows: int, counts: dict[str, object] | None = None, **params: object) -> Case:
@@ -199,11 +221,17 @@ ENCODINGS = {
     ),
 }
 DELIMITED = {
-    "empty file": refused({"a.csv": b""}, "a.csv is empty", "a header"),
-    "header only": refused({"a.csv": b"text,label\n"}, "a.csv gives no rows"),
-    "header only in one of two": refused({"train.csv": GOOD, "test.csv": b"text,label\n"}, "test.csv gives no rows"),
+    "empty file": refused({"a.csv": b""}, "a.csv is empty", "a header", edit={"a.csv": GOOD}),
+    "header only": refused({"a.csv": b"text,label\n"}, "a.csv gives no rows", edit={"a.csv": GOOD}),
+    "header only in one of two": refused(
+        {"train.csv": GOOD, "test.csv": b"text,label\n"}, "test.csv gives no rows", fixed=(80,), edit={"test.csv": HELD}
+    ),
     "a cell too few": refused(
-        {"a.csv": GOOD + b"alone\n"}, "a.csv, line 62: expected 2 columns, found 1", "quarantine"
+        {"a.csv": GOOD + b"alone\n"},
+        "a.csv, line 62: expected 2 columns, found 1",
+        "quarantine",
+        fixed=(60, 61),
+        edit={"a.csv": GOOD + b"alone,good\n"},
     ),
     "a cell too many": refused({"a.csv": GOOD + b"a,b,c\n"}, "line 62: expected 2 columns, found 3"),
     "seven malformed rows": refused({"a.csv": GOOD + b"alone\n" * 7}, "7 rows cannot be read", "line 66", "and 2 more"),
@@ -220,7 +248,9 @@ DELIMITED = {
     "a quote inside quotes": refused(
         {"a.csv": GOOD + b'"a "b" c",good\n'}, "line 62: expected a row of CSV", "expected after"
     ),
-    "an unclosed quote in the header": refused({"a.csv": b'"text,label\n' + GOOD}, "no header can be read", "line 1"),
+    "an unclosed quote in the header": refused(
+        {"a.csv": b'"text,label\n' + GOOD}, "no header can be read", "line 1", edit={"a.csv": GOOD}
+    ),
     "semicolons": reported({"a.csv": GOOD.replace(b",", b";")}, 60, "separated by ';'"),
     "tabs in CSV": reported({"a.csv": GOOD.replace(b",", b"\t")}, 60, "separated by '\\t'"),
     "commas in TSV": reported({"a.tsv": GOOD}, 60, "separated by ','"),
@@ -237,6 +267,7 @@ DELIMITED = {
         {"a.csv": GOOD.replace(b",", b";").replace(b"text;", b"review;", 1)},
         "no column 'text'",
         "the columns review, label",
+        edit={"text_column": "review"},
     ),
     "semicolons in shards of two kinds": reported(
         {"a-00000-of-00002.csv": csv_of(ROWS[:30]), "a-00001-of-00002.csv": csv_of(ROWS[30:], "text;label", ";")},
@@ -254,7 +285,7 @@ DELIMITED = {
     "Excel's first line and a malformed row": refused(
         {"a.csv": b"sep=;\n" + GOOD.replace(b",", b";") + b"alone\n"}, "line 63: expected 2 columns, found 1"
     ),
-    "Excel's first line alone": refused({"a.csv": b"sep=;\n"}, "a.csv is empty", fixed=()),
+    "Excel's first line alone": refused({"a.csv": b"sep=;\n"}, "a.csv is empty", edit={"a.csv": GOOD}),
     "a column named sep": accepted(
         {"a.csv": csv_of([(text, label, 1) for text, label in ROWS], "text,label,sep=")}, 60
     ),
@@ -263,17 +294,23 @@ DELIMITED = {
         "no column 'review'",
         "prepare.text_column",
         "text, label",
+        edit={"text_column": "text"},
         text_column="review",
     ),
-    "no header": refused({"a.csv": GOOD.partition(b"\n")[2]}, "no column 'text'", "text number 0, bad"),
+    "no header": refused(
+        {"a.csv": GOOD.partition(b"\n")[2]}, "no column 'text'", "text number 0, bad", edit={"a.csv": GOOD}
+    ),
     "a column twice": refused(
-        {"a.csv": GOOD.replace(b"text,label", b"text,label,label").replace(b"d\n", b"d,x\n")}, "two columns 'label'"
+        {"a.csv": GOOD.replace(b"text,label", b"text,label,label").replace(b"d\n", b"d,x\n")},
+        "two columns 'label'",
+        edit={"a.csv": GOOD.replace(b"text,label", b"text,label,other").replace(b"d\n", b"d,x\n")},
     ),
     "old Macintosh": refused({"a.csv": GOOD.replace(b"\n", b"\r")}, "carriage return", "tr '\\r' '\\n'"),
     "line ends of Windows": accepted({"a.csv": GOOD.replace(b"\n", b"\r\n")}, 60),
     "no line end at the end": accepted({"a.csv": GOOD[:-1]}, 60),
     "quoted line ends and commas": accepted({"a.csv": GOOD + b'"one, two\nthree",good\n'}, 61),
     "an Excel file": refused({"a.csv": EXCEL}, "a ZIP or Excel file", "mv data/raw/a.csv data/raw/a.xlsx", fixed=NEXT),
+    "a ZIP archive": refused({"a.csv": zipped("a.csv", GOOD)}, "mv data/raw/a.csv data/raw/a.zip", fixed=NEXT),
     "a compressed file": refused({"a.csv": gzip.compress(GOOD)}, "a gzip file", "mv data/raw/a.csv data/raw/a.csv.gz"),
     "Parquet called CSV": refused({"a.csv": PARQUET}, "a Parquet file", "mv data/raw/a.csv data/raw/a.parquet"),
 }
@@ -296,7 +333,11 @@ JSON_LINES = {
         {"a.jsonl": JSON + b'{"text": "x", "label": ' + b"9" * 5000 + b"}\n"}, "expected JSON"
     ),
     "a key that is never there": refused(
-        {"a.jsonl": JSON}, "no column 'stars'", "prepare.label_column", label_column="stars"
+        {"a.jsonl": JSON},
+        "no column 'stars'",
+        "prepare.label_column",
+        edit={"label_column": "label"},
+        label_column="stars",
     ),
     "a key that is missing once": accepted({"a.jsonl": JSON + b'{"text": "x"}\n'}, 60, {"dropped.without_label": 1}),
     "numbers and truths as labels": accepted(
@@ -316,7 +357,7 @@ JSON_LINES = {
     ),
     "an array of other things": refused({"a.json": ARRAY[:-1] + b', 5, ["x"]]'}, "found 5", "found a list"),
     "an array and more": refused({"a.json": ARRAY + b"\nmore"}, "line 61: expected JSON"),
-    "an empty array": refused({"a.json": b"[]"}, "a.json gives no rows"),
+    "an empty array": refused({"a.json": b"[]"}, "a.json gives no rows", edit={"a.json": ARRAY}),
     "an element of 17 million": refused(
         {"a.json": ARRAY[:-1] + b', {"text": "' + b"x" * 17_000_000 + b'"}]'},
         "line 60: expected at most 16,777,216 bytes",
@@ -334,7 +375,9 @@ JSON_LINES = {
         "jq -c .",
     ),
     "columns in one object": refused(
-        {"a.json": b'{"text": ["x"], "label": ["y"]}'}, "line 1: expected text, found a list"
+        {"a.json": b'{"text": ["x"], "label": ["y"]}'},
+        "line 1: expected text, found a list",
+        edit={"a.json": JSON},
     ),
     "a label twice": refused(
         {"a.jsonl": JSON + b'{"text": "x", "label": "good", "label": "bad"}\n'}, "found a key twice"
@@ -361,11 +404,21 @@ JSON_LINES = {
     "blank lines in JSON": accepted({"a.jsonl": JSON.replace(b"\n", b"\n \n")}, 60, {"read": 60}),
 }
 PARQUETS = {
-    "cut off": refused({"a.parquet": PARQUET[:-100]}, "a.parquet cannot be read", "whole file of Parquet"),
-    "its middle gone": refused({"a.parquet": PARQUET[:50] + bytes(200) + PARQUET[250:]}, "a.parquet cannot be read"),
-    "no Parquet at all": refused({"a.parquet": GOOD}, "a.parquet cannot be read"),
-    "an empty file of Parquet": refused({"a.parquet": b""}, "a.parquet cannot be read"),
-    "no rows": refused({"a.parquet": parquet_of([], text=pl.String, label=pl.String)}, "a.parquet gives no rows"),
+    "cut off": refused(
+        {"a.parquet": PARQUET[:-100]}, "a.parquet cannot be read", "whole file of Parquet", edit={"a.parquet": PARQUET}
+    ),
+    "its middle gone": refused(
+        {"a.parquet": PARQUET[:50] + bytes(200) + PARQUET[250:]},
+        "a.parquet cannot be read",
+        edit={"a.parquet": PARQUET},
+    ),
+    "no Parquet at all": refused({"a.parquet": GOOD}, "a.parquet cannot be read", edit={"a.parquet": PARQUET}),
+    "an empty file of Parquet": refused({"a.parquet": b""}, "a.parquet cannot be read", edit={"a.parquet": PARQUET}),
+    "no rows": refused(
+        {"a.parquet": parquet_of([], text=pl.String, label=pl.String)},
+        "a.parquet gives no rows",
+        edit={"a.parquet": PARQUET},
+    ),
     "numbers as texts": refused(
         {"a.parquet": parquet_of([(number, number % 2) for number in range(60)], text=pl.Int32)},
         "the column 'text' of data/raw/a.parquet cannot be used",
@@ -374,7 +427,9 @@ PARQUETS = {
     "bytes as texts": refused(
         {"a.parquet": parquet_of([(t.encode(), label) for t, label in ROWS])}, "'text'", "Binary"
     ),
-    "a wrong column": refused({"a.parquet": PARQUET}, "no column 'stars'", "text, label", label_column="stars"),
+    "a wrong column": refused(
+        {"a.parquet": PARQUET}, "no column 'stars'", "text, label", edit={"label_column": "label"}, label_column="stars"
+    ),
     "whole numbers as floats": accepted(
         {"a.parquet": parquet_of([(text, float(label == "good")) for text, label in ROWS])},
         60,
@@ -411,15 +466,17 @@ PARQUETS = {
         {"a.parquet": typed(lambda n: datetime.time(n % 2), pl.Time)}, "the column 'label'", "Time"
     ),
     "objects as texts": refused(
-        {"a.parquet": written(COLUMNS.with_columns(text=pl.struct("text")))},
+        {"a.parquet": written(COLUMNS.with_columns(text=pl.struct("text"), plain="text"))},
         "the column 'text'",
         "Struct",
-        "type: label",
+        "type: label, plain",
+        edit={"text_column": "plain"},
     ),
     "lists as labels": refused(
-        {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list("label")))},
+        {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list("label"), plain="label"))},
         "the column 'label'",
         "List(String)",
+        edit={"label_column": "plain"},
     ),
     "lists as several labels": accepted(
         {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list("label")))}, 60, task="multi_label"
@@ -428,6 +485,7 @@ PARQUETS = {
         {"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list(pl.struct("label"))))},
         "60 rows cannot be read, not one can",
         "an object",
+        edit={"a.parquet": written(COLUMNS.with_columns(label=pl.concat_list("label")))},
         task="multi_label",
     ),
     "a nested column that nobody reads": accepted(
@@ -439,23 +497,41 @@ PARQUETS = {
     "an enumeration": accepted({"a.parquet": written(COLUMNS.cast({"label": pl.Enum(["good", "bad"])}))}, 60),
     "row groups of one row": accepted({"a.parquet": written(COLUMNS, row_group_size=1)}, 60),
     "truths as labels": accepted({"a.parquet": written(COLUMNS.with_columns(pl.col("label") == "good"))}, 60),
-    "a column of nulls": refused({"a.parquet": typed(lambda _: None, pl.Null)}, "60 without label"),
+    "a column of nulls": refused(
+        {"a.parquet": typed(lambda _: None, pl.Null)}, "60 without label", edit={"a.parquet": PARQUET}
+    ),
     "NaN among the labels": refused(
         {"a.parquet": typed(lambda n: float("nan") if n == 7 else n % 2, pl.Float64)},
         "line 8: expected a label (text or a number), found nan",
         fixed=(59,),
     ),
     "128 bits": accepted({"a.parquet": typed(lambda n: 2**100 + n % 2, pl.Int128)}, 60),
-    "a name of another format": refused({"a.parquet": JSON}, "a.parquet cannot be read"),
+    "a name of another format": refused({"a.parquet": JSON}, "a.parquet cannot be read", edit={"a.parquet": PARQUET}),
     "a null": accepted({"a.parquet": parquet_of([*ROWS, (None, "good")])}, 60, {"dropped.without_text": 1}),
 }
 LABELS = {
-    "one label": refused({"a.csv": labelled(lambda _: "good")}, "nothing to tell apart", "'good' alone"),
-    "two spellings": refused({"a.csv": GOOD + b"more,Good\n"}, "upper and lower case", "'Good' and 'good'"),
+    "one label": refused(
+        {"a.csv": labelled(lambda _: "good")}, "nothing to tell apart", "'good' alone", edit={"a.csv": GOOD}
+    ),
+    "two spellings": refused(
+        {"a.csv": GOOD + b"more,Good\n"},
+        "upper and lower case",
+        "'Good' and 'good'",
+        fixed=(61,),
+        edit={"a.csv": GOOD + b"more,good\n"},
+    ),
     "more labels than 10,000": refused(
-        {"a.csv": csv_of([(f"text {number}", f"id{number}") for number in range(10_001)])},
+        {"a.csv": csv_of([(f"text {n}", f"id{n}", n % 2) for n in range(10_001)], "text,label,kind")},
         "more than 10,000 labels",
         "label_column",
+        fixed=(10_001,),
+        edit={"label_column": "kind"},
+    ),
+    "more numbers than 10,000": refused(
+        {"a.csv": csv_of([(f"text {n}", n / 4) for n in range(10_001)])},
+        "for numbers, task: regression",
+        fixed=(10_001,),
+        edit={"task": "regression"},
     ),
     "floats that are whole": accepted(
         {"a.csv": labelled(lambda n: f"{n % 2}.0")}, 60, {"repaired.whole_number_labels": 60}
@@ -468,7 +544,9 @@ LABELS = {
         {"a.csv": labelled(lambda n: ("\u00e9", "e\u0301", "fine")[n % 3])}, 60, {"repaired.trimmed_labels": 20}
     ),
     "an empty label": accepted({"a.csv": GOOD + b"more,\n"}, 60, {"dropped.without_label": 1, "read": 61}),
-    "no label in any row": refused({"a.csv": labelled(lambda _: "")}, "gives no rows", "60 without label"),
+    "no label in any row": refused(
+        {"a.csv": labelled(lambda _: "")}, "gives no rows", "60 without label", edit={"a.csv": GOOD}
+    ),
     "formulas": accepted({"a.csv": labelled(lambda n: ("=SUM(A1)", "@x", "-1+1")[n % 3])}, 60),
     "signs of YAML and paths": accepted({"a.csv": labelled(lambda n: ("no", "null", "../x", "a: b #")[n % 4])}, 60),
     "the names of other types": accepted({"a.csv": labelled(lambda n: ("true", "NaN", "None")[n % 3])}, 60),
@@ -477,19 +555,27 @@ LABELS = {
     "ideographs and emoji": accepted({"a.csv": labelled(lambda n: ("好", "\U0001f600")[n % 2])}, 60),
     "leading zeros": accepted({"a.csv": labelled(lambda n: ("01", "1")[n % 2])}, 60, {"train.per_label.01": 19}),
     "a decimal comma": refused(
-        {"a.csv": csv_of([(text, "0,5") for text, _ in ROWS], "text;label", ";")},
+        {"a.csv": csv_of([(text, f"{n},5") for n, (text, _) in enumerate(ROWS)], "text;label", ";")},
         "60 rows cannot be read, not one can",
         "found '0,5'",
+        "(0.5, not 0,5)",
+        edit={"a.csv": csv_of([(text, f"{n}.5") for n, (text, _) in enumerate(ROWS)], "text;label", ";")},
         task="regression",
     ),
     "a label of one row, in training": accepted(
         {"a.csv": GOOD + b"lonely row 1,rare\n"}, 61, {"train.per_label.rare": 1}
     ),
     "a label of one row, held out": refused(
-        {"a.csv": GOOD + b"lonely row 4,rare\n"}, "'rare' (train: 0, validation: ", "training rows"
+        {"a.csv": GOOD + b"lonely row 4,rare\n"},
+        "'rare' (train: 0, validation: ",
+        "training rows",
+        fixed=(62,),
+        edit={"a.csv": GOOD + b"lonely row 4,rare\nlonely row 1,rare\n"},
     ),
     "a label that only the test has": refused(
-        {"train.csv": GOOD, "test.csv": csv_of([("other", "new")])}, "'new' (train: 0, validation: 0, test: 1)"
+        {"train.csv": GOOD, "test.csv": csv_of([("other", "new")])},
+        "'new' (train: 0, validation: 0, test: 1)",
+        edit={"test.csv": None},
     ),
 }
 TEXTS = {
@@ -503,9 +589,9 @@ TEXTS = {
     ),
     "one of 10 MB": accepted({"a.csv": GOOD + b"x" * 10_000_000 + b",good\n"}, 61),
     "one of 10 MB in JSON": accepted({"a.jsonl": JSON + jsonl_of([("x" * 10_000_000, "good")])}, 61),
-    "all rows equal": refused({"a.csv": b"text,label\n" + b"more,good\n" * 60}, "'good' alone"),
-    "one row": refused({"a.csv": csv_of(ROWS[:1])}, "'bad' alone"),
-    "two rows": refused({"a.csv": csv_of(ROWS[:2])}, "a split would be empty"),
+    "all rows equal": refused({"a.csv": b"text,label\n" + b"more,good\n" * 60}, "'good' alone", edit={"a.csv": GOOD}),
+    "one row": refused({"a.csv": csv_of(ROWS[:1])}, "'bad' alone", edit={"a.csv": GOOD}),
+    "two rows": refused({"a.csv": csv_of(ROWS[:2])}, "a split would be empty", edit={"a.csv": GOOD}),
     "the header again": accepted(
         {"a.csv": GOOD.replace(b"text number 9,", b"text,label\ntext number 9,") + b"y,label\n"}, 62
     ),
@@ -516,21 +602,29 @@ SPLITS = {
     "a text in two tables": accepted(
         {"train.csv": GOOD, "test.csv": csv_of(ROWS[:2])}, 60, {"dropped.in_another_split": 2, "test.rows": 2}
     ),
-    "too few rows": refused({"a.csv": csv_of(ROWS[:4])}, "a split would be empty", "rows in every split"),
-    "no share for the test": refused({"a.csv": GOOD}, "a split would be empty", "test: 0", test_fraction=0.0),
+    "too few rows": refused(
+        {"a.csv": csv_of(ROWS[:4])}, "a split would be empty", "rows in every split", edit={"a.csv": GOOD}
+    ),
+    "no share for the test": refused(
+        {"a.csv": GOOD}, "a split would be empty", "test: 0", edit={"test_fraction": 0.1}, test_fraction=0.0
+    ),
     "nothing kept": refused(
-        {"a.csv": GOOD},
+        {"a.csv": csv_of([(*row, "ours") for row in ROWS], "text,label,source")},
         "a.csv gives no rows with 'x' in the column 'text'",
+        edit={"keep": {"column": "source", "value": "ours"}},
         keep={"column": "text", "value": "x"},
     ),
     "a shard missing": refused(
-        {f"train-0000{n}-of-00003.csv": GOOD for n in (0, 2)}, "do not belong together", "-00002-of-00003"
+        {f"train-0000{n}-of-00003.csv": GOOD for n in (0, 2)},
+        "do not belong together",
+        "-00002-of-00003",
+        edit={"train-00001-of-00003.csv": GOOD},
     ),
     "all shards": accepted(
         {f"train-0000{n}-of-00002.csv": csv_of(ROWS[30 * n : 30 * n + 30]) for n in (0, 1)}, 60, {"read": 60}
     ),
     "a table twice": refused({"train.csv": GOOD, "train.jsonl": JSON}, "do not belong together"),
-    "no table": refused({"readme.txt": b""}, "no table"),
+    "no table": refused({"readme.txt": b""}, "no table", edit={"a.csv": GOOD}),
 }
 # Sentences with quotes that open in one line and close in the next, as a table without quoting has them.
 UNPAIRED = [row for n in range(10) for row in ((f'"I never saw {n}', "bad"), (f'and {n}, she said."', "good"))]
@@ -644,7 +738,9 @@ HEADERS = {
         {"a.csv": csv_of([(*r, "x") for r in ROWS], "text,label, text ")}, 60
     ),
     "twice with blanks": refused(
-        {"a.csv": csv_of([(*row, 1) for row in ROWS], " text,label,text ")}, "two columns 'text'"
+        {"a.csv": csv_of([(*row, 1) for row in ROWS], " text,label,text ")},
+        "two columns 'text'",
+        edit={"a.csv": csv_of([(*row, 1) for row in ROWS], "text,label,other")},
     ),
     "upper case": refused(
         {"a.csv": GOOD.replace(b"text,", b"Text,", 1)}, "prepare.text_column in params.yaml to 'Text'"
@@ -658,16 +754,27 @@ HEADERS = {
     "a typing error in Parquet": refused(
         {"a.parquet": written(COLUMNS.rename({"text": "texts"}))}, "text_column in params.yaml to 'texts'"
     ),
+    "a typing error, and tabs": refused(
+        {"a.csv": GOOD.replace(b"text,label", b"texts\t\t,label")}, "text_column in params.yaml to 'texts\\t\\t'"
+    ),
     "3,000 columns": refused(
         {"a.csv": csv_of([(*row, *[0] * 2998) for row in ROWS[:30]], ",".join(f"c{n}" for n in range(3000)))},
         "c0, c1, ",
         "and 2,990 more",
+        fixed=(30,),
+        edit={"text_column": "c0", "label_column": "c1"},
     ),
-    "a name of 100,000 letters": refused({"a.csv": b"x" * 100_000 + b",label\na,b\n"}, "x" * 40 + "\u2026, label"),
+    "a name of 100,000 letters": refused(
+        {"a.csv": b"x" * 100_000 + b",label\na,b\n"}, "x" * 40 + "\u2026, label", edit={"a.csv": GOOD}
+    ),
     "invisible characters elsewhere": refused(
-        {"a.csv": GOOD.replace(b"text,label", "re\u200bview,sta\u00a0rs".encode(), 1)}, r"'re\u200bview', 'sta\xa0rs'"
+        {"a.csv": GOOD.replace(b"text,label", "re\u200bview,sta\u00a0rs".encode(), 1)},
+        r"'re\u200bview', 'sta\xa0rs'",
+        edit={"text_column": "re\u200bview", "label_column": "sta\u00a0rs"},
     ),
-    "no name": refused({"a.csv": GOOD.replace(b"text,label", b",", 1)}, "found:    the columns '', ''"),
+    "no name": refused(
+        {"a.csv": GOOD.replace(b"text,label", b",", 1)}, "found:    the columns '', ''", edit={"a.csv": GOOD}
+    ),
     "an index without name": accepted({"a.csv": csv_of([(n, *row) for n, row in enumerate(ROWS)], ",text,label")}, 60),
     "a column named index": accepted(
         {"a.csv": csv_of([(n, *row) for n, row in enumerate(ROWS)], "index,text,label")}, 60
@@ -679,7 +786,6 @@ HEADERS = {
         {"a.jsonl": JSON.replace(b'"text"', b'"class"')}, 60, text_column="class"
     ),
 }
-HELD = csv_of([(f"held {text}", label) for text, label in ROWS[:20]])
 UNLABELLED = csv_of([(n, text) for n, (text, _) in enumerate(ROWS[:9])], "id,text")
 SHARD = "-00000-of-00001-a09b74b3ef9c3b56"
 NAMES = {
@@ -716,7 +822,14 @@ NAMES = {
     "one table with a split's word": accepted({"my_test_data.csv": GOOD}, 60),
     "one table with a training word": accepted({"training-reviews.csv": GOOD}, 60),
     "a word inside another": accepted({"trainers.csv": GOOD}, 60),
-    "only a test table": refused({"test.csv": GOOD}, "cannot tell", "found:    test.csv", "mv data/raw/test.csv"),
+    "only a test table": refused(
+        {"test.csv": GOOD},
+        "cannot tell",
+        "found:    test.csv",
+        "mv data/raw/test.csv",
+        fixed=(60, 80),
+        edit={"train.csv": HELD},
+    ),
     "only a development table": refused({"dev.csv": GOOD}, "found:    dev.csv"),
     "a table beside the splits": refused(
         {"train.csv": GOOD, "test.csv": HELD, "sample_submission.csv": b"id,label\n"},
@@ -724,14 +837,33 @@ NAMES = {
         "mv data/raw/sample_submission.csv .",
         fixed=(80,),
     ),
-    "two tables": refused({"a.csv": GOOD, "b.csv": HELD}, "a.csv, b.csv", "mv data/raw/b.csv ."),
+    "two tables": refused(
+        {"a.csv": GOOD, "b.csv": HELD},
+        "a.csv, b.csv",
+        "mv data/raw/b.csv .",
+        fixed=(60, 80),
+        edit={"a.csv": None, "b.csv": None, "train.csv": GOOD, "test.csv": HELD},
+    ),
     "two forms of one table": refused(
         {"train.csv": GOOD, "train.csv.gz": gzip.compress(GOOD)}, "do not belong together"
     ),
-    "two configurations": refused({"a/train/0.csv": GOOD, "b/train/0.csv": GOOD}, "a/train/0.csv, b/train/0.csv"),
+    "three configurations": refused(
+        {f"{name}/train/0.csv": GOOD for name in "abc"}, "a/train/0.csv, b/train/0.csv", "mv data/raw/b data/raw/c ."
+    ),
+    "only a test folder": refused({"test/0.csv": GOOD}, "mv data/raw/test/0.csv data/raw/table.csv"),
     "names that differ in case": refused({"train_1.csv": GOOD, "Train_1.csv": GOOD}, "do not belong together"),
     "one shard too many": refused(
-        {f"train-0000{n}-of-00001.csv": GOOD for n in (0, 1)}, "do not belong together", fixed=()
+        {f"train-0000{n}-of-00001.csv": GOOD for n in (0, 1)}, "take out the others: mv data/raw/train-00001-of-00001"
+    ),
+    "a table and its shards": refused(
+        {"train.csv": GOOD} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "others: mv data/raw/train.csv ."
+    ),
+    "shards and another form": refused(
+        {"train.jsonl": JSON} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "mv data/raw/train.jsonl ."
+    ),
+    "shards in two spellings": accepted({"Train-00001-of-00002.csv": GOOD, "train-00000-of-00002.csv": GOOD}, 60),
+    "a shard of two makings": refused(
+        {"train-00000-of-00001-a.csv": GOOD, "train-00000-of-00001-b.csv": GOOD}, "others: mv data/raw/train-00000-of"
     ),
     "a name with a quote": refused({"it's.csv": GOOD.decode().encode("utf-16")}, "iconv"),
     "a name that begins with a sign": refused({"-a b.csv": GOOD.decode().encode("utf-16")}, "iconv"),
@@ -740,8 +872,10 @@ NAMES = {
         60,
         "not read: README.md, dataset_infos.json",
     ),
-    "only other files": refused({"notes.txt": b"x", "b.md": b"x"}, "no table; not read: b.md, notes.txt"),
-    "litter alone": refused({".DS_Store": b"x", "a.csv~": GOOD}, "found:    no table\n"),
+    "only other files": refused(
+        {"notes.txt": b"x", "b.md": b"x"}, "no table; not read: b.md, notes.txt", edit={"a.csv": GOOD}
+    ),
+    "litter alone": refused({".DS_Store": b"x", "a.csv~": GOOD}, "found:    no table\n", edit={"a.csv": GOOD}),
     "a hidden table": reported({"a.csv": GOOD, ".b.csv": GOOD}, 60, "not read: .b.csv"),
     "litter": accepted(
         {"a.csv": GOOD}
@@ -772,9 +906,14 @@ NAMES = {
         {"train.csv": labelled(lambda n: n % 2), "test.csv": csv_of([(f"t {n}", -1) for n in range(9)])},
         "'-1' (train: 0, validation: 0, test: 9)",
         "if test has no labels: take its table out of data/raw",
+        edit={"test.csv": None},
     ),
     "no table with labels": refused(
-        {"train.csv": UNLABELLED, "test.csv": UNLABELLED}, "train.csv has no column 'label'", "the columns id, text"
+        {"train.csv": UNLABELLED, "test.csv": UNLABELLED},
+        "train.csv has no column 'label'",
+        "the columns id, text",
+        fixed=(80,),
+        edit={"train.csv": GOOD, "test.csv": HELD},
     ),
 }
 COMPRESSED = {
@@ -792,22 +931,32 @@ COMPRESSED = {
     "shards of gzip": accepted(
         {f"train-0000{n}-of-00002.csv.gz": gzip.compress(csv_of(ROWS[30 * n : 30 * n + 30])) for n in (0, 1)}, 60
     ),
-    "cut off": refused({"a.csv.gz": gzip.compress(GOOD)[:-30]}, "a.csv.gz cannot be read", "whole compressed file"),
-    "cut off in its middle": refused({"a.csv.xz": lzma.compress(GOOD)[:100]}, "a.csv.xz cannot be read"),
-    "not compressed": refused({"a.csv.gz": GOOD}, "a.csv.gz cannot be read", "Not a gzipped file"),
-    "empty": refused({"a.csv.gz": gzip.compress(b"")}, "a.csv.gz is empty"),
-    "compressed twice": refused({"a.csv.gz": gzip.compress(gzip.compress(GOOD))}, "a gzip file", fixed=()),
+    "cut off": refused(
+        {"a.csv.gz": gzip.compress(GOOD)[:-30]},
+        "a.csv.gz cannot be read",
+        "whole compressed file",
+        edit={"a.csv.gz": gzip.compress(GOOD)},
+    ),
+    "cut off in its middle": refused(
+        {"a.csv.xz": lzma.compress(GOOD)[:100]}, "a.csv.xz cannot be read", edit={"a.csv.xz": lzma.compress(GOOD)}
+    ),
+    "not compressed": refused(
+        {"a.csv.gz": GOOD}, "a.csv.gz cannot be read", "Not a gzipped file", edit={"a.csv.gz": None, "a.csv": GOOD}
+    ),
+    "empty": refused({"a.csv.gz": gzip.compress(b"")}, "a.csv.gz is empty", edit={"a.csv.gz": gzip.compress(GOOD)}),
+    "compressed twice": refused({"a.csv.gz": gzip.compress(gzip.compress(GOOD))}, "a gzip file"),
+    "Parquet called CSV": refused({"a.csv.gz": gzip.compress(PARQUET)}, "gzip -d data/raw/a.csv.gz && mv"),
     "Parquet": refused({"a.parquet.gz": gzip.compress(PARQUET)}, "is Parquet in a compressed file", "gzip -d"),
-    "Zstandard": refused({"a.csv.zst": b"\x28\xb5\x2f\xfd"}, "not read: a.csv.zst", "zstd -d --rm", fixed=()),
+    "Zstandard": refused({"a.csv.zst": zstandard(GOOD)}, "not read: a.csv.zst", "zstd -dq --rm"),
     "ZIP": refused({"a.zip": zipped("a.csv", GOOD)}, "not read: a.zip", "unzip data/raw/a.zip -d data/raw"),
     "Excel": refused({"a.xlsx": EXCEL}, "no table; not read: a.xlsx", "pip install fastexcel && python"),
     "Excel beside a table": reported({"a.csv": GOOD, "a.xlsx": EXCEL}, 60, "not read: a.xlsx"),
-    "CSV called Excel": refused({"a.xlsx": GOOD}, "not read: a.xlsx", fixed=()),
+    "CSV called Excel": refused({"a.xlsx": GOOD}, "not read: a.xlsx", "if it is CSV: mv"),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 FILES = {
-    "a pointer of Git LFS": refused({"a.csv": POINTER}, "pointer of Git LFS", "git lfs pull"),
-    "a pointer for Parquet": refused({"a.parquet": POINTER}, "pointer of Git LFS"),
+    "a pointer of Git LFS": refused({"a.csv": POINTER}, "pointer of Git LFS", "git lfs pull", edit={"a.csv": GOOD}),
+    "a pointer for Parquet": refused({"a.parquet": POINTER}, "pointer of Git LFS", edit={"a.parquet": PARQUET}),
 }
 TASKS = {
     "several labels": accepted(
@@ -827,10 +976,16 @@ TASKS = {
     "lists in lists": refused(
         {"a.jsonl": JSON + b'{"text": "x", "label": [["a"]]}\n'}, "expected a label", "a list", task="multi_label"
     ),
-    "no label anywhere": refused({"a.csv": labelled(lambda _: "")}, "nothing to tell apart", task="multi_label"),
+    "no label anywhere": refused(
+        {"a.csv": labelled(lambda _: "")}, "nothing to tell apart", edit={"a.csv": GOOD}, task="multi_label"
+    ),
     "numbers": accepted({"a.csv": labelled(lambda n: f"{n}.5")}, 60, {"train.target.p0": 0.5}, task="regression"),
     "words for numbers": refused(
-        {"a.csv": GOOD}, "60 rows", "line 2: expected a finite number, found 'bad'", task="regression"
+        {"a.csv": GOOD},
+        "60 rows",
+        "line 2: expected a finite number, found 'bad'",
+        edit={"task": "single_label"},
+        task="regression",
     ),
     "NaN for a number": refused(
         {"a.csv": labelled(lambda n: "nan" if n == 3 else n)},
@@ -846,12 +1001,23 @@ TASKS = {
         task="regression",
     ),
     "numbers too close": refused(
-        {"a.csv": labelled(lambda number: 1e9 + number % 7)}, "float32 cannot hold the targets", task="regression"
+        {"a.csv": labelled(lambda n: 1e9 + n % 7)},
+        "float32 cannot hold the targets",
+        edit={"a.csv": labelled(lambda n: n % 7)},
+        task="regression",
     ),
     "numbers too large": refused(
-        {"a.csv": labelled(lambda number: 1e35 * number)}, "float32 cannot hold the targets", task="regression"
+        {"a.csv": labelled(lambda n: 1e35 * n)},
+        "float32 cannot hold the targets",
+        edit={"a.csv": labelled(lambda n: n % 7)},
+        task="regression",
     ),
-    "one number": refused({"a.csv": labelled(lambda _: 3)}, "nothing to tell apart", task="regression"),
+    "one number": refused(
+        {"a.csv": labelled(lambda _: 3)},
+        "nothing to tell apart",
+        edit={"a.csv": labelled(lambda n: n % 7)},
+        task="regression",
+    ),
     "pairs": accepted(
         {
             "a.csv": csv_of([(text, "other", label) for text, label in ROWS], "text,second,label")
@@ -863,9 +1029,10 @@ TASKS = {
         second_text_column="second",
     ),
     "pairs without the second column": refused(
-        {"a.csv": GOOD},
+        {"a.csv": csv_of([(*row, n) for n, row in enumerate(ROWS)], "text,label,other")},
         "no column 'second'",
         "prepare.second_text_column",
+        edit={"second_text_column": "other"},
         task="pair",
         second_text_column="second",
     ),

@@ -130,7 +130,7 @@ def check_targets(train: Mapping[str, Any]) -> None:
         found, fix = f"numbers from {low} to {high}", "subtract a number from all of them, and divide by another"
         raise _refusal("float32 cannot hold the targets", "numbers that differ in their first 4 digits", found, fix)
     if low == high:
-        found, fix = f"{target['p0']} in every training row", "set prepare.label_column in params.yaml"
+        found, fix = f"{target['p0']} in every training row", "add rows, or set prepare.label_column in params.yaml"
         raise _refusal("there is nothing to tell apart", "numbers that differ", found, fix)
 
 

@@ -196,7 +196,7 @@ class MalformedRows:
             f"{total} row{'s' if total > 1 else ''} cannot be read{', not one can' if none else ''}",
             expected="a text and a label in every row, as task and prepare in params.yaml say",
             found="".join(lines) + more,
-            fix=f"set {columns} in params.yaml to what the file holds"
+            fix=f"set {columns} in params.yaml to what the file holds, or write what they ask for (0.5, not 0,5)"
             if none
             else f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: they are"
             " then kept apart in data/processed/quarantine.jsonl and counted",

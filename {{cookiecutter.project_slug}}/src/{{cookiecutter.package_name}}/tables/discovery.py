@@ -109,19 +109,20 @@ def _form_of(path: Path, directory: Path) -> tuple[str, ...]:
 
 
 def _require_one_table(files: list[Path], directory: Path) -> None:
-    """Refuse files that are not one table: of several forms, or shards of which some are missing."""
-    found = [_SHARD.search(plain_name(path).stem) for path in files]
-    shards = [(int(shard["number"]), int(shard["count"])) for shard in found if shard]
-    names = {path.name.lower() for path in files}
-    one_form = len({_form_of(path, directory) for path in files}) == 1 and len(names) == len(files)
-    if not one_form or shards != [(number, len(files)) for number in range(len(shards) and len(files))]:
+    """Refuse files that are not one table: of several forms, or shards of which some are missing or too many."""
+    forms = [_form_of(path, directory) for path in files]
+    alike = {path.name.lower(): path for path, form in zip(files, forms, strict=True) if form == forms[0]}
+    found = {path: _SHARD.search(plain_name(path).stem) for path in alike.values()}
+    shards = {(int(shard["number"]), int(shard["count"])): path for path, shard in found.items() if shard}
+    count = min((count for _, count in shards), default=0)
+    kept = [shards.get((number, count)) for number in range(count)] or [*found]
+    if {*kept} != {*files}:
+        rest = [path for path in files if path not in kept] if all(kept) else []
         raise UserError(
             f"the files of one table in {directory} do not belong together",
             expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
             found=_names(files, directory),
-            fix="fetch what is missing"
-            if one_form
-            else f"keep one form; take out the others: mv {_quoted(files[1:])} .",
+            fix=f"keep one form; take out the others: {_moved_out(rest, files)}" if rest else "fetch what is missing",
         )
 
 
@@ -131,12 +132,13 @@ def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Pa
     held_out = [path for split in by_split if split in ("validation", "test") for path in by_split[split]]
     fix = f"put the tables there (then: dvc add {directory})"
     if "train" in by_split:
-        fix = f"take out what is none of them: mv {_quoted(by_split['all'])} . (then: dvc add {directory})"
+        fix = f"take out what is none of them: {_moved_out(by_split['all'], tables)} (then: dvc add {directory})"
     elif tables == held_out and len(tables) == 1:
-        table = held_out[0].with_name("table" + held_out[0].name.removeprefix(plain_name(held_out[0]).stem))
+        table = directory / ("table" + held_out[0].name.removeprefix(plain_name(held_out[0]).stem))
         fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*held_out, table])}"
     elif tables:
-        fix = f"name them so, or take out what is none of them: mv {_quoted(tables[1:])} . (then: dvc add {directory})"
+        out = _moved_out(tables[1:], tables)
+        fix = f"name them so, or take out what is none of them: {out} (then: dvc add {directory})"
     elif readable:
         fix = readable
     left = f"; not read: {_names(others, directory)}" if others else ""
@@ -151,6 +153,13 @@ def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Pa
 
 def _names(files: Iterable[Path], directory: Path) -> str:
     return listed([path.relative_to(directory).as_posix() for path in files])
+
+
+def _moved_out(some: list[Path], tables: list[Path]) -> str:
+    """The command that takes some of the tables out, by folders where these hold no other: names may be the same."""
+    kept = {part for path in tables if path not in some for part in (path, *path.parents)}
+    outermost = (next(part for part in (*reversed(path.parents), path) if part not in kept) for path in some)
+    return f"mv {_quoted(dict.fromkeys(outermost))} ."
 
 
 def _quoted(files: Iterable[Path]) -> str:

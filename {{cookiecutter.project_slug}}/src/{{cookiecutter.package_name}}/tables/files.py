@@ -58,11 +58,13 @@ def how_to_read(path: Path) -> str | None:
     """The command that makes a table of a file in a format that is not read here."""
     suffix, name = path.suffix.lower(), shlex.quote(str(path))
     if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
+        if path.is_file() and path.read_bytes()[:4] not in _OTHERS:
+            return f"it is no spreadsheet; if it is CSV: mv {name} {shlex.quote(str(path.with_suffix('.csv')))}"
         code = f"pl.read_excel({literal(path)}).write_parquet({literal(path.with_suffix('.parquet'))})"
         return (
             f"pip install fastexcel && {python(f'import polars as pl; {code}')} && rm {name} (it takes the first sheet)"
         )
-    unpack = {".zst": f"zstd -d --rm {name}", ".zip": f"unzip {name} -d {shlex.quote(str(path.parent))} && rm {name}"}
+    unpack = {".zst": f"zstd -dq --rm {name}", ".zip": f"unzip {name} -d {shlex.quote(str(path.parent))} && rm {name}"}
     return unpack.get(suffix)
 
 
@@ -126,12 +128,14 @@ def _check_start(path: Path, start: bytes) -> None:
     other = next((known for mark, known in _OTHERS.items() if start.startswith(mark)), None)
     if other:
         name, suffix = other
-        renamed = path.with_name(path.name + suffix) if suffix in COMPRESSED else path.with_suffix(suffix)
+        suffix = ".zip" if suffix == ".xlsx" and b"xl/" not in start[:4096] else suffix
+        plain = plain_name(path)
+        renamed = plain.with_name(plain.name + suffix) if suffix in COMPRESSED else plain.with_suffix(suffix)
         raise UserError(
             f"{path} is not what its name says",
             expected="text in UTF-8",
             found=name,
-            fix=f"give it its own ending: mv {shlex.quote(str(path))} {shlex.quote(str(renamed))}",
+            fix=f"give it its own ending: {_unpack(path)}mv {shlex.quote(str(plain))} {shlex.quote(str(renamed))}",
         )
     encoding = _wide(start) or _narrow(start)
     if encoding:
@@ -160,8 +164,13 @@ def in_its_place(path: Path, command: str, suffix: str | None = None) -> str:
     plain = plain_name(path)
     new = plain.with_suffix(suffix or plain.suffix)
     old, fixed, target = (shlex.quote(str(name)) for name in (plain, f"fixed{new.suffix}", new))
-    unpack = "" if plain == path else f"{COMPRESSED[path.suffix.lower()][1]} -d {shlex.quote(str(path))} && "
-    return f"{unpack}{command} {old} > {fixed} && mv {fixed} {target}" + (f" && rm {old}" if new != plain else "")
+    removed = f" && rm {old}" if new != plain else ""
+    return f"{_unpack(path)}{command} {old} > {fixed} && mv {fixed} {target}{removed}"
+
+
+def _unpack(path: Path) -> str:
+    """The beginning of a command line that first unpacks a compressed file."""
+    return f"{COMPRESSED[path.suffix.lower()][1]} -d {shlex.quote(str(path))} && " if plain_name(path) != path else ""
 
 
 def _wide(start: bytes) -> str | None:

@@ -48,12 +48,13 @@ class MissingColumnError(UserError):
     def __init__(self, column: Column, names: Sequence[str], source: Path | str) -> None:
         near = _nearest(column.name, names)
         others = [name for name in names if name != near]
-        fix = f"set {column.named_by} to {near!r}" if near else f"set {column.named_by} to one of these"
         super().__init__(
             f"{source} has no column {column.name!r}",
             expected=f"the column that {column.named_by} names",
             found=f"the columns {listed([near, *others] if near else others)}",
-            fix=fix if near else f"{fix}; where the names are missing, write them into a first line",
+            fix=f"set {column.named_by} to {near!r}"
+            if near
+            else f"set {column.named_by} to one of these, or add it; where all names are missing, add a first line",
         )
         self.column = column
 
@@ -78,19 +79,19 @@ def matching(wanted: str, names: Iterable[str]) -> list[int]:
     """The indices of the columns with this name: as it is written or else, where none is, compared as texts are."""
     names = list(names)
     exact = [index for index, name in enumerate(names) if name == wanted]
-    return exact or [index for index, name in enumerate(names) if _compared(name) == _compared(wanted)]
+    return exact or [index for index, name in enumerate(names) if compared(name) == compared(wanted)]
 
 
 @lru_cache(maxsize=4096)
-def _compared(name: str) -> str:
+def compared(name: str) -> str:
     """A name without white space around it and without invisible characters, composed."""
     return clean("".join(letter for letter in name if unicodedata.category(letter) != "Cf"))
 
 
 def _nearest(wanted: str, names: Sequence[str]) -> str | None:
     """The name that was probably meant."""
-    alike = {_compared(name).casefold(): name for name in reversed(names)}
-    near = difflib.get_close_matches(_compared(wanted).casefold(), alike, n=1)
+    alike = {compared(name).casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(compared(wanted).casefold(), alike, n=1)
     return alike[near[0]] if near else None
 
 
