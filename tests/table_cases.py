@@ -1028,6 +1028,21 @@ TASKS = {
         task="pair",
         second_text_column="second",
     ),
+    "pairs in five columns": reported(
+        {
+            "a.tsv": csv_of(
+                [(f"{n}n", "fiction", text, f'"other {n}', label) for n, (text, label) in enumerate(ROWS)],
+                "pairID\tgenre\tsentence1\tsentence2\tgold_label",
+                "\t",
+            )
+        },
+        60,
+        "read as text (60 lines",
+        task="pair",
+        text_column="sentence1",
+        second_text_column="sentence2",
+        label_column="gold_label",
+    ),
     "pairs without the second column": refused(
         {"a.csv": csv_of([(*row, n) for n, row in enumerate(ROWS)], "text,label,other")},
         "no column 'second'",

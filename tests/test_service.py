@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,6 +105,38 @@ def test_a_client_of_triton_gets_the_labels_of_prediction(served: Served) -> Non
     lines = [json.loads(line) for line in predict.splitlines() if line.startswith("{")]
     assert answer.as_numpy("label").tolist() == [line["label"] for line in lines]
     (served.project.path / "texts.jsonl").unlink()
+
+
+@pytest.mark.parametrize("text", ["", " \t"])
+def test_no_text_has_no_label_wherever_it_is_asked_for(served: Served, text: str) -> None:
+    reason = f"expected text, found {'only white space' if text else 'an empty one'}"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        served.ask("/v1/predict", {"texts": ["a warm film", text]})
+    assert refused.value.code == 400
+    assert json.load(refused.value)["detail"] == f"texts.1: {reason}"
+    (served.project.path / "texts.csv").write_text(f'id,text\n1,"{text}"\n', encoding="utf-8")
+    predict = ("python", "-m", "review_sentiment.predict")
+    library = "from pathlib import Path; from review_sentiment.inference import OnnxClassifier as C\n"
+    library += f"try: list(C(Path('models/onnx')).predict([{text!r}]))\nexcept ValueError as error: exit(str(error))"
+    file, typed, made, library, *unset = [
+        served.project.try_to(*command)
+        for command in (
+            (*predict, "texts.csv"),
+            (*predict, "--text", text),
+            ("make", "--silent", "predict", f"TEXT={text}"),
+            ("python", "-c", library),
+            *([("make", "--silent", "predict")] if not text else []),
+        )
+    ]
+    (served.project.path / "texts.csv").unlink()
+    assert f"line 2 is left out: {reason}\n" in file.stderr
+    assert library.stderr == f"text 0: {reason}\n"
+    assert all(done.returncode and not done.stdout for done in (file, typed, made, library, *unset))
+    expected, found = reason.split(", found ")
+    message = (
+        f"error: --text cannot be read\n  expected: {expected[9:]}\n  found:    {found}\n  fix:      give some words"
+    )
+    assert all(done.stderr.startswith(message) for done in (typed, made, *unset))
 
 
 def test_no_review_is_taken_for_personal_data(served: Served) -> None:

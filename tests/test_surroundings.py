@@ -1,5 +1,8 @@
 """Where a project is grown and run: other disks, a strange home, locale and umask, line ends, a user without a name."""
 
+import json
+import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 from workshop import TEMPLATE, WHO, Project, environment
 
+DOLLAR = "${first_name}"  # to DVC's templates a value of params.yaml, which is not there
 OUTS = ("data/processed", "embeddings", "models/onnx")
 
 
@@ -28,14 +32,16 @@ def project(tmp_path_factory: pytest.TempPathFactory, elsewhere: Path) -> Projec
     env = environment(folder / "no" / "home") | {"LC_ALL": "C", "LANG": "C", "TMPDIR": str(elsewhere)}
     env = {name: value for name, value in env.items() if name not in WHO}
     command = [Path(sys.executable).with_name("cookiecutter"), "--no-input", "--default-config", "-o", folder, TEMPLATE]
-    grown = subprocess.run([*command, "data_source=files", "author_name=Zoë"], env=env, umask=0o077, check=False)
+    answers = ("data_source=files", f"author_name=Zoë {DOLLAR}", f"description=Sorts {DOLLAR} by $x.")
+    grown = subprocess.run([*command, *answers], env=env, umask=0o077, check=False)
     assert grown.returncode == 0
     project = Project(folder / "review-sentiment", folder / "no" / "home")
     project.env = env | {"PYTHONPATH": str(project.path / "src")}
     make = runpy.run_path(str(project.path / "tests/small_project.py"))
     make["write_base_model"](folder / "model")
     make["write_params"](project.path / "params.yaml", folder / "model", compute__threads=1)
-    make["write_table"](project.path / "data/raw/table.csv", make["sentences"](300, seed=1))
+    rows = [(text, f"{label} {DOLLAR}") for text, label in make["sentences"](300, seed=1)]
+    make["write_table"](project.path / "data/raw/table.csv", rows)
     project.run("dvc", "add", "data/raw")
     for out in OUTS:
         (elsewhere / out).mkdir(parents=True)
@@ -44,10 +50,17 @@ def project(tmp_path_factory: pytest.TempPathFactory, elsewhere: Path) -> Projec
     return project
 
 
-@pytest.mark.slow
-def test_outs_may_be_links_to_another_disk(project: Project, elsewhere: Path) -> None:
+@pytest.fixture(scope="module")
+def trained(project: Project) -> Project:
+    """The same after `make repro`."""
     project.run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--allow-empty", "-m", "a")
     project.run("sh", "-c", "umask 077; make repro")
+    return project
+
+
+@pytest.mark.slow
+def test_outs_may_be_links_to_another_disk(trained: Project, elsewhere: Path) -> None:
+    project = trained
     assert all((project.path / out).is_symlink() and any((elsewhere / out).iterdir()) for out in OUTS)
     assert "up to date" in project.run("dvc", "status")
     project.run("dvc", "push")
@@ -60,6 +73,71 @@ def test_outs_may_be_links_to_another_disk(project: Project, elsewhere: Path) ->
     project.run("make", "predict", "TEXT=a warm film")
     refused = project.try_to("git", "commit", "--allow-empty", "--message", "Nobody")
     assert "Please tell me who you are" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_dollar_sign_is_kept_in_descriptions_names_and_labels(trained: Project) -> None:
+    assert f"Sorts {DOLLAR} by $x." in trained.text("reports/model_card.md")
+    assert f"Zoë {DOLLAR}" in trained.text("pyproject.toml")
+    assert "up to date" in trained.run("dvc", "status")
+    assert "fine_tune" in trained.run("dvc", "stage", "list")
+    trained.run("make", "owners", "results")
+    said = json.loads(trained.run("make", "--silent", "predict", "TEXT=a warm tender film"))
+    assert said["label"] == f"good {DOLLAR}"
+    assert said["probabilities"].keys() == {f"good {DOLLAR}", f"bad {DOLLAR}"}
+    assert f"good {DOLLAR}" in trained.run("dvc", "plots", "show", "--json", "reports/evaluation/per_class.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["label", "id", None])
+def test_predict_merges_no_rows_of_unpaired_quotes(trained: Project, columns: str | None) -> None:
+    """Each text is answered with its line where another column shows the rows, else its line is named."""
+    texts = [f"a warm film {number}" for number in range(360)]
+    for number in range(20):
+        texts[number * 17 : number * 17] = [f'"I never saw {number}', f'and {number}, she said."']
+    others = {"label": [str(number % 2) for number in range(400)], "id": [str(number) for number in range(400)]}
+    rows = [("text", columns), *zip(texts, others[columns], strict=True)] if columns else [("text",), *zip(texts)]
+    (trained.path / "quotes.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    done = trained.try_to("python", "-m", "review_sentiment.predict", "quotes.tsv")
+    (trained.path / "quotes.tsv").unlink()
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    named = {int(line) for line in re.findall(r"^line (\d+) is left out: expected quotes", done.stderr, re.MULTILINE)}
+    lines = {answer["line"]: answer["text"] for answer in answers}
+    opening = {number for number, text in enumerate(texts, start=2) if text.startswith('"')}
+    if columns:
+        assert lines == dict(enumerate(texts, start=2))
+        assert "(20 lines, first line 2)" in done.stderr
+    else:
+        assert named == opening
+        assert lines == {n: text for n, text in enumerate(texts, start=2) if '"' not in text}
+    assert (done.returncode, len(named)) == ((0, 0) if columns else (1, 20))
+
+
+# Root may write anywhere; without its capabilities it is a user like any other.
+NOBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+@pytest.mark.slow
+def test_a_checkout_that_is_read_only_predicts_and_says_what_it_cannot(trained: Project, tmp_path: Path) -> None:
+    if NOBODY and not shutil.which("setpriv"):
+        pytest.skip("nothing takes root's rights away here (setpriv is not installed)")
+    copy = Project(tmp_path / "read only", tmp_path / "home")
+    shutil.copytree(trained.path, copy.path, ignore=shutil.ignore_patterns("cache", ".git"))  # links become folders
+    copy.run("chmod", "-R", "a-w", ".")
+    said = json.loads(copy.run(*NOBODY, "make", "--silent", "predict", "TEXT=a warm tender film"))
+    for command in (("make", "params"), ("make", "results")):
+        copy.run(*NOBODY, *command)
+    refused = copy.try_to(*NOBODY, "make", "repro")
+    stage = copy.try_to(*NOBODY, "python", "-m", "review_sentiment", "prepare")
+    output = copy.try_to(*NOBODY, "python", "-m", "review_sentiment.predict", "--text", "a film", "--output", "a.csv")
+    copy.run("chmod", "-R", "u+w", ".")
+    assert said["label"].startswith("good")
+    assert "Permission denied: '" in refused.stderr
+    assert ".dvc/tmp" in refused.stderr
+    for done in (stage, output):
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: a permission is missing\n")
+    assert all("Traceback" not in done.stdout + done.stderr for done in (refused, stage, output))
 
 
 @pytest.mark.parametrize(("folder", "stage"), [("data", "prepare"), ("models", "fetch"), ("reports", "evaluate")])

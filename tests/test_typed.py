@@ -53,5 +53,3 @@ def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
 
 def test_it_may_stand_in_the_environment(project: Project) -> None:
     assert f"<{TYPED}>\n" in project.run("make", "--silent", "predict", TEXT=TYPED)
-    done = project.try_to("make", "--silent", "predict")
-    assert "set it: make predict TEXT=" in done.stderr

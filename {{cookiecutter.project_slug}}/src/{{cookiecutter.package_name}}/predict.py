@@ -136,7 +136,8 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source |
             return [source_of(*(os.fsencode(text).decode(errors="surrogateescape") for text in typed))]
         except ValueError as error:
             expected, _, found = str(error).removeprefix("expected ").partition(", found ")
-            raise UserError("--text cannot be read", expected=expected, found=found, fix="give some words") from None
+            fix = 'give some words: --text "…", or make predict TEXT="…"'
+            raise UserError("--text cannot be read", expected=expected, found=found, fix=fix) from None
     columns = [Column(arguments.column, "--column", (str,)), Column(arguments.second_column, "--second-column", (str,))]
     source = arguments.file or sys.stdin.buffer
     return read_rows(source, columns if pairs else columns[:1], source_of, whole=not arguments.only)

@@ -125,7 +125,8 @@ class _Quotes:
 
     def doubt(self, row: list[str], lines: list[bytes]) -> str | None:
         """Why these lines, read as one row, may not be one; None where they are."""
-        merged = [index for index, cell in enumerate(row) if "\n" in cell and self._delimiter in cell]
+        one = self._columns == 1  # without a delimiter, each line is a row as well
+        merged = [index for index, cell in enumerate(row) if "\n" in cell and (one or self._delimiter in cell)]
         if self._delimiter == "\t":
             if len(row) != self._columns:
                 return f"expected {self._columns} columns, found {len(row)}"
