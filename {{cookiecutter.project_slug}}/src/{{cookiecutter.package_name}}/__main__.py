@@ -7,6 +7,7 @@ The parameters are validated and the process is set up before the stage is impor
 number of threads and instruction sets while they load.
 """
 
+import gc
 import importlib
 import sys
 
@@ -34,7 +35,11 @@ def run(stage: str, *only: str) -> None:
     refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
-    importlib.import_module(f".stages.{stage}", __package__).run(params, *only)
+    gc.disable()  # else loading torch and transformers takes a third longer: what they make stays
+    module = importlib.import_module(f".stages.{stage}", __package__)
+    gc.freeze()
+    gc.enable()
+    module.run(params, *only)
 
 
 if __name__ == "__main__":

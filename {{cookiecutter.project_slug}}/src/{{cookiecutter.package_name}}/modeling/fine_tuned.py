@@ -20,7 +20,6 @@ from ..common.manifest import verified_manifest
 from ..common.tasks import output_size
 from ..config import Task, Text
 from ..text.tokenization import load_tokenizer
-from . import hub_classifier
 from .classifier import Classifier, Pooling, separator_of
 from .encoder import load_encoder
 
@@ -55,7 +54,7 @@ def save_fine_tuned(
     write_json(directory / "tokenizer_config.json", tokenizer_config(loaded, model, text.max_length))
     encoder.config.update(label_config(task, labels) | HUB_CODE)
     encoder.save_pretrained(directory)
-    shutil.copyfile(hub_classifier.__file__, directory / "hub_classifier.py")
+    shutil.copyfile(Path(__file__).with_name("hub_classifier.py"), directory / "hub_classifier.py")
     write_head(model.head, directory)
     pooling = {"word_embedding_dimension": encoder.config.hidden_size, "pooling_mode": POOLING_MODES[text.pooling]}
     write_json(directory / "1_Pooling/config.json", pooling)
