@@ -755,7 +755,7 @@ HEADERS = {
         {"a.parquet": written(COLUMNS.rename({"text": "texts"}))}, "text_column in params.yaml to 'texts'"
     ),
     "a typing error, and tabs": refused(
-        {"a.csv": GOOD.replace(b"text,label", b"texts\t\t,label")}, "text_column in params.yaml to 'texts\\t\\t'"
+        {"a.csv": GOOD.replace(b"text,label", b"texts\t\t,label")}, "text_column in params.yaml to 'texts'"
     ),
     "3,000 columns": refused(
         {"a.csv": csv_of([(*row, *[0] * 2998) for row in ROWS[:30]], ",".join(f"c{n}" for n in range(3000)))},
@@ -850,20 +850,26 @@ NAMES = {
     "three configurations": refused(
         {f"{name}/train/0.csv": GOOD for name in "abc"}, "a/train/0.csv, b/train/0.csv", "mv data/raw/b data/raw/c ."
     ),
+    "one name in two folders": refused(
+        {"train.csv": GOOD, "b.csv": GOOD, "x/b.csv": GOOD, "x/test.csv": HELD},
+        "mv data/raw/b.csv . && mv data/raw/x/b.csv ./x__b.csv",
+        fixed=(80,),
+    ),
     "only a test folder": refused({"test/0.csv": GOOD}, "mv data/raw/test/0.csv data/raw/table.csv"),
     "names that differ in case": refused({"train_1.csv": GOOD, "Train_1.csv": GOOD}, "do not belong together"),
     "one shard too many": refused(
-        {f"train-0000{n}-of-00001.csv": GOOD for n in (0, 1)}, "take out the others: mv data/raw/train-00001-of-00001"
+        {f"train-0000{n}-of-00001.csv": GOOD for n in (0, 1)},
+        "take out what is too much: mv data/raw/train-00001-of-00001",
     ),
     "a table and its shards": refused(
-        {"train.csv": GOOD} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "others: mv data/raw/train.csv ."
+        {"train.csv": GOOD} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "too much: mv data/raw/train.csv ."
     ),
     "shards and another form": refused(
         {"train.jsonl": JSON} | {f"train-0000{n}-of-00002.csv": GOOD for n in (0, 1)}, "mv data/raw/train.jsonl ."
     ),
     "shards in two spellings": accepted({"Train-00001-of-00002.csv": GOOD, "train-00000-of-00002.csv": GOOD}, 60),
     "a shard of two makings": refused(
-        {"train-00000-of-00001-a.csv": GOOD, "train-00000-of-00001-b.csv": GOOD}, "others: mv data/raw/train-00000-of"
+        {"train-00000-of-00001-a.csv": GOOD, "train-00000-of-00001-b.csv": GOOD}, "too much: mv data/raw/train-00000-of"
     ),
     "a name with a quote": refused({"it's.csv": GOOD.decode().encode("utf-16")}, "iconv"),
     "a name that begins with a sign": refused({"-a b.csv": GOOD.decode().encode("utf-16")}, "iconv"),

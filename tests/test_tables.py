@@ -413,7 +413,7 @@ def test_a_column_is_found_or_the_message_helps(grown: SimpleNamespace, tmp_path
         if wanted.strip():
             assert read(grown, path, wanted) == ([("a",)], [])
         with pytest.raises(grown.errors.UserError) as refused:
-            read(grown, path, wanted + "?!")
+            read(grown, path, wanted + other + "?!")
         message = str(refused.value)
         assert message.replace("\n", "").isprintable()
         if offered := re.search("fix:      set --column to (['\"].*)", message):

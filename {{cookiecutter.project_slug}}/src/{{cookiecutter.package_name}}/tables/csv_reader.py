@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 
 from ..errors import UserError
 from .files import DELIMITERS, LONGEST, in_its_place, lines_of, literal, opened, plain_name, python
-from .rows import Column, MalformedRow, Record, compared, in_unicode, indices_of, matching, shown
+from .rows import Column, MalformedRow, Record, in_unicode, indices_of, matching, shown
 
 OTHERS = (",", ";", "\t", "|")
 # How a reason begins that data/rows.py explains further.
@@ -208,7 +208,8 @@ def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, 
             fix="correct the line: quotes are closed, and doubled inside quotes",
         )
     elif not all(matching(column.name, found) for column in columns):
-        return sign, max(headers.values(), key=lambda names: len([*filter(compared, names)]))  # for the message
+        words = {other: sum(any(map(str.isalnum, name)) for name in names) for other, names in headers.items()}
+        return sign, headers[max(words, key=words.__getitem__)]  # where the columns are named, for the message
     lines.go_on_after(1 if sign != delimiter else len(lines.row))
     return sign, headers[sign]
 

@@ -122,7 +122,7 @@ def _require_one_table(files: list[Path], directory: Path) -> None:
             f"the files of one table in {directory} do not belong together",
             expected="one file, or all its shards: 00000-of-00003, 00001-of-00003, 00002-of-00003",
             found=_names(files, directory),
-            fix=f"keep one form; take out the others: {_moved_out(rest, files)}" if rest else "fetch what is missing",
+            fix=f"take out what is too much: {_moved_out(rest, files, directory)}" if rest else "fetch what is missing",
         )
 
 
@@ -132,12 +132,13 @@ def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Pa
     held_out = [path for split in by_split if split in ("validation", "test") for path in by_split[split]]
     fix = f"put the tables there (then: dvc add {directory})"
     if "train" in by_split:
-        fix = f"take out what is none of them: {_moved_out(by_split['all'], tables)} (then: dvc add {directory})"
+        out = _moved_out(by_split["all"], tables, directory)
+        fix = f"take out what is none of them: {out} (then: dvc add {directory})"
     elif tables == held_out and len(tables) == 1:
         table = directory / ("table" + held_out[0].name.removeprefix(plain_name(held_out[0]).stem))
         fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*held_out, table])}"
     elif tables:
-        out = _moved_out(tables[1:], tables)
+        out = _moved_out(tables[1:], tables, directory)
         fix = f"name them so, or take out what is none of them: {out} (then: dvc add {directory})"
     elif readable:
         fix = readable
@@ -155,11 +156,14 @@ def _names(files: Iterable[Path], directory: Path) -> str:
     return listed([path.relative_to(directory).as_posix() for path in files])
 
 
-def _moved_out(some: list[Path], tables: list[Path]) -> str:
-    """The command that takes some of the tables out, by folders where these hold no other: names may be the same."""
+def _moved_out(some: list[Path], tables: list[Path], directory: Path) -> str:
+    """The command that takes some tables out: folders that hold no other as a whole, each under a name of its own."""
     kept = {part for path in tables if path not in some for part in (path, *path.parents)}
-    outermost = (next(part for part in (*reversed(path.parents), path) if part not in kept) for path in some)
-    return f"mv {_quoted(dict.fromkeys(outermost))} ."
+    parts = dict.fromkeys(next(part for part in (*reversed(path.parents), path) if part not in kept) for path in some)
+    top = [part for part in parts if part.parent == directory]
+    names = {part: "__".join(part.relative_to(directory).parts) for part in parts if part not in top}
+    moves = [f"mv {_quoted([part])} {shlex.quote(f'./{name}')}" for part, name in names.items()]
+    return " && ".join(([f"mv {_quoted(top)} ."] if top else []) + moves)
 
 
 def _quoted(files: Iterable[Path]) -> str:

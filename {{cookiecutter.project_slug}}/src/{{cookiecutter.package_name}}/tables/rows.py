@@ -52,7 +52,7 @@ class MissingColumnError(UserError):
             f"{source} has no column {column.name!r}",
             expected=f"the column that {column.named_by} names",
             found=f"the columns {listed([near, *others] if near else others)}",
-            fix=f"set {column.named_by} to {near!r}"
+            fix=f"set {column.named_by} to {_compared(near)!r}"
             if near
             else f"set {column.named_by} to one of these, or add it; where all names are missing, add a first line",
         )
@@ -79,19 +79,19 @@ def matching(wanted: str, names: Iterable[str]) -> list[int]:
     """The indices of the columns with this name: as it is written or else, where none is, compared as texts are."""
     names = list(names)
     exact = [index for index, name in enumerate(names) if name == wanted]
-    return exact or [index for index, name in enumerate(names) if compared(name) == compared(wanted)]
+    return exact or [index for index, name in enumerate(names) if _compared(name) == _compared(wanted)]
 
 
 @lru_cache(maxsize=4096)
-def compared(name: str) -> str:
+def _compared(name: str) -> str:
     """A name without white space around it and without invisible characters, composed."""
     return clean("".join(letter for letter in name if unicodedata.category(letter) != "Cf"))
 
 
 def _nearest(wanted: str, names: Sequence[str]) -> str | None:
     """The name that was probably meant."""
-    alike = {compared(name).casefold(): name for name in reversed(names)}
-    near = difflib.get_close_matches(compared(wanted).casefold(), alike, n=1)
+    alike = {_compared(name).casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(_compared(wanted).casefold(), alike, n=1)
     return alike[near[0]] if near else None
 
 
