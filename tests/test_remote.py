@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -215,14 +216,19 @@ BY_PROFILE = {
 }
 
 
+def profile_in(folder: Path, profile: str) -> dict[str, str]:
+    """Write AWS's configuration; the environment in which a profile of it is taken."""
+    (folder / "config").write_text(AWS_CONFIG.format(folder=folder), encoding="utf-8")
+    (folder / "keys.sh").write_text("echo the vault is sealed >&2; exit 3\n", encoding="utf-8")
+    return {"AWS_CONFIG_FILE": str(folder / "config"), "AWS_PROFILE": profile}
+
+
 @pytest.mark.parametrize("fault", BY_PROFILE)
 def test_what_aws_keeps_of_keys_is_explained_by_its_cause(
     server: Server, pushed: Project, tmp_path: Path, fault: str
 ) -> None:
     profile, fix = BY_PROFILE[fault]
-    (tmp_path / "config").write_text(AWS_CONFIG.format(folder=tmp_path), encoding="utf-8")
-    (tmp_path / "keys.sh").write_text("echo the vault is sealed >&2; exit 3\n", encoding="utf-8")
-    with_profile = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_PROFILE": profile}
+    with_profile = profile_in(tmp_path, profile)
     server.let_in(pushed, access_key_id="", secret_access_key="")
     message = fails_soon(pushed, "make", "push", **with_profile)
     assert fix in message[message.index("fix:") :]
@@ -255,6 +261,78 @@ def test_a_wrong_proxy_is_named(pushed: Project) -> None:
     assert "NO_PROXY=HOST" in message
     assert "up to date" in pushed.run("make", "push", HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1")
     saw("wrong proxy", problem(message), "push", "`NO_PROXY`, or another proxy", "the same", "nothing")
+
+
+# What bare DVC meets in a lean project, and words of the fix that its guide has: settings, an answer, a profile.
+# DVC asks by HEAD, whose answer has no body, so every 403 and every 400 is the same to it.
+IN_THE_GUIDE: dict[str, tuple[dict[str, str], str]] = {
+    "wrong secret": ({"secret_access_key": "wrong"}, "aws s3 ls s3://BUCKET/PATH"),
+    "no credentials": ({"access_key_id": "", "secret_access_key": ""}, "AWS_PROFILE"),
+    "no bucket": ({"url": "s3://nowhere/lean"}, "url s3://BUCKET/PATH"),
+    "https address instead of s3://": ({"url": "https://example.com/lean"}, "url s3://BUCKET/PATH"),
+    "wrong endpoint": ({"endpointurl": "http://127.0.0.1:9"}, "endpointurl https://HOST:PORT"),
+    "endpoint without https://": ({"endpointurl": "127.0.0.1:9"}, "endpointurl https://HOST:PORT"),
+    "https endpoint of an http server": ({"endpointurl": "https"}, "`http://` in `endpointurl`"),
+    "self-signed certificate": ({}, "ssl_verify FILE"),
+    "wrong proxy": ({}, "NO_PROXY=HOST"),
+    "expired session token": ({}, "the rows below"),
+    "too many requests": ({}, "dvc push --jobs 2"),
+    "no right to the KMS key": ({}, "kms:GenerateDataKey"),
+    "the KMS key switched off": ({}, "kms:GenerateDataKey"),
+    "single sign-on run out": ({}, "aws sso login"),
+    "a credential_process that fails": ({}, "run it by itself"),
+    "a role without its source": ({}, "correct it there"),
+    "unknown profile": ({}, "AWS_PROFILE"),
+}
+
+
+@pytest.fixture(scope="module")
+def lean(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of one person, whose `make push` is DVC's own, with an object that is not pushed."""
+    project = grow(tmp_path_factory.mktemp("lean"), dvc_remote="s3://dvc/lean")
+    (project.path / "dvc.yaml").unlink()
+    project.run("dvc", "remote", "modify", "storage", "endpointurl", server.endpoint)
+    add(project, seed=5, size=2000, files=1)
+    return project
+
+
+@pytest.mark.parametrize("fault", IN_THE_GUIDE)
+def test_what_a_lean_project_prints_is_in_its_guide(server: Server, lean: Project, tmp_path: Path, fault: str) -> None:
+    private, fix = IN_THE_GUIDE[fault]
+    environment = {"HTTP_PROXY": "http://127.0.0.1:9"} if fault == "wrong proxy" else {}
+    if private.get("endpointurl") == "https":
+        private = {"endpointurl": server.endpoint.replace("http", "https")}
+    if fault in BY_PROFILE:
+        environment = profile_in(tmp_path, BY_PROFILE[fault][0])
+        private = {"access_key_id": "", "secret_access_key": ""}
+    with ExitStack() as stack:
+        if fault in REFUSALS:
+            answer = refusal(*REFUSALS[fault][:-1], *(["PUT"] if "KMS" in fault else []))
+            private = {"endpointurl": stack.enter_context(serving(answer))}
+        elif fault == "self-signed certificate":
+            answer = passed_on(server.state["ports"]["s3.port"])
+            private = {"endpointurl": stack.enter_context(serving(answer, *certificate_in(tmp_path)))}
+        server.let_in(lean, **private)
+        start = time.monotonic()
+        done = lean.try_to("make", "push", **environment)
+    assert done.returncode != 0
+    assert time.monotonic() - start < SOON
+    assert "Traceback" not in done.stderr or fault == "single sign-on run out"  # its row says so
+    assert not done.stdout
+    printed = " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR: "))
+    fixes = [row[2] for row in guide(lean) if any(re.search(symptom, printed) for symptom in symptoms(row[0]))]
+    assert [one for one in fixes if fix in one], f"{printed}\n{fixes}"
+
+
+def guide(project: Project) -> list[list[str]]:
+    """The rows about remotes in the guide of a project: printed, cause, fix."""
+    lines = project.text("docs/troubleshooting.md").partition("## Remotes")[2].splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+
+
+def symptoms(cell: str) -> list[str]:
+    """The patterns of what is printed."""
+    return [".+".join(map(re.escape, one.strip("… ").split("…"))) for one in re.findall("`([^`]+)`", cell)]
 
 
 def test_corrupt_and_truncated_objects_are_found_and_repaired(server: Server, pushed: Project, tmp_path: Path) -> None:
@@ -304,6 +382,17 @@ def test_a_lost_member_is_found_and_repaired(server: Server, pushed: Project, tm
         assert "up to date" not in repaired
         assert "things/many/7.txt: missing" in repaired
         assert "1 objects uploaded again" in repaired
+    damaged = [key_of(pushed, f"things/{name}") for name in ("many/7.txt", "one.bin", "two.bin")]
+    for key in damaged[1:]:
+        server.client().put_object(Bucket="dvc", Key=key, Body=b"cut off")
+    server.client().delete_object(Bucket="dvc", Key=damaged[0])
+    repaired = pushed.run("make", "push")  # one report, of all three
+    assert "up to date" not in repaired
+    assert [line.split()[0] for line in repaired.splitlines() if "  checkout  " in line] == [
+        key.removeprefix("pushed/files/md5/").replace("/", "") for key in damaged
+    ]
+    assert repaired.count("3 objects uploaded again and read back") == 1
+    assert "up to date" in pushed.run("make", "push")
     stranger.run("make", "pull")
     assert bytes_of(stranger) == bytes_of(pushed) == before
     saw("one member of a directory deleted", "pull fails and names it", "audit", "push or audit REPAIR=1", "the same",
@@ -338,6 +427,29 @@ def test_what_cannot_be_repaired_is_named(server: Server, pushed: Project) -> No
     assert key not in server.objects("pushed")
     pushed.run("make", "audit", "REPAIR=1")
     assert key in server.objects("pushed")
+
+
+def test_rotten_objects_of_the_cache_are_not_called_pushed(server: Server, tmp_path: Path) -> None:
+    """Three of the cache, two of them as long as before: one report names them, and sound ones take their places."""
+    project = server.project(tmp_path / "project", "rotten")
+    add(project, seed=6, size=4000, files=3)
+    names = ("many/1.txt", "one.bin", "two.bin")
+    paths = [project.path / ".dvc/cache" / key_of(project, f"things/{name}").removeprefix("pushed/") for name in names]
+    sound = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, sound, strict=True):
+        path.chmod(0o644)
+        path.write_bytes(b"rotten" if path is paths[1] else content[:-1] + bytes([content[-1] ^ 1]))
+        path.chmod(0o444)
+    refused = project.try_to("make", "push")
+    assert refused.returncode != 0
+    assert "up to date" not in refused.stdout + refused.stderr
+    assert [refused.stdout.count(f"things/{name}: ") for name in names] == [1, 1, 1], refused.stdout
+    for path, content in zip(paths, sound, strict=True):
+        path.write_bytes(content)
+    repaired = project.run("make", "push")
+    assert "3 objects uploaded again and read back" in repaired
+    assert "up to date" not in repaired
+    assert "up to date" in project.run("make", "push")
 
 
 def test_all_commits_are_audited(server: Server, tmp_path: Path) -> None:
