@@ -96,7 +96,8 @@ def report(
 ) -> dict[str, object]:
     """The parity report; raises UserError when int8 loses more on the validation rows than the parameters allow.
 
-    distance and relabelled: of fp32, on validation rows and hard texts, see `differences`.
+    distance and relabelled: of fp32, on validation rows and hard texts, see `differences`; the distance in the unit of
+    `export_onnx.max_logit_difference`, see `limit_of`.
     logits: of the validation rows (rows x outputs) by `torch`, `fp32` and, where there is an int8 model, `int8`, and
     `int8_alone` in batches of one row.
     """

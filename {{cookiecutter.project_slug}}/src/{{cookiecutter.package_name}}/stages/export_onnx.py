@@ -74,7 +74,8 @@ def check(
             "int8": run_sorted(int8, real, outputs),
             "int8_alone": run_in_order(int8, real, outputs, size=1),
         }
-    return report(distance, relabelled, targets, logits, params), logits.get("int8", logits["fp32"])
+    in_units = distance * (params.export_onnx.max_logit_difference / limit)
+    return report(in_units, relabelled, targets, logits, params), logits.get("int8", logits["fp32"])
 
 
 def limits(logits: np.ndarray, targets: np.ndarray, params: Params) -> list[float | None] | None:
