@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 124, "lines": 12_925, "src": 8025, "tests": 2415},
-    "team": {"files": 195, "lines": 21_730},
-    "production": {"files": 292, "lines": 31_715},
+    "lean": {"files": 124, "lines": 12_935, "src": 8040, "tests": 2415},
+    "team": {"files": 195, "lines": 21_815},
+    "production": {"files": 292, "lines": 31_800},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

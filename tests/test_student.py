@@ -20,13 +20,15 @@ def test_a_student_goes_through_the_pipeline(small: Project, tmp_path_factory: p
     assert "expected: LAYERS from 1 to 1" in refused.stderr
     assert not (project.path / "models/student").exists()
 
-    held_out = project.run(
-        "python", "-c", "import polars; print(polars.read_parquet('data/processed/test.parquet')['text'][0])"
-    )
-    (project.path / "more.csv").write_text(f"text\n{held_out}a film that nobody has labelled\n", encoding="utf-8")
+    code = "import polars; print(polars.read_parquet('data/processed/test.parquet')['text'][0])"
+    held_out = project.run("python", "-c", code)  # ends its line
+    (project.path / "more.csv").write_text(f"text\n{held_out}a film, in two\na film without a label\n", "utf-8")
     printed = project.run("make", "student", "LAYERS=1", "TEXTS=more.csv")
+    rows = json.loads(project.text("reports/data_profile.json"))["train"]["rows"]
+    assert "more.csv: left out 1 malformed rows, the first in line 3: expected 1 columns, found 2" in printed
     made = out_of(project)
-    assert "1 layers" in made["desc"]
+    assert made["desc"].startswith("1 layers, ")
+    assert f", on {rows + 1} texts, among them those of more.csv, " in made["desc"]
     assert made["desc"] in printed
     project.run("make", "student", "LAYERS=1", "TEXTS=more.csv")
     assert out_of(project) == made  # every byte again

@@ -15,7 +15,7 @@ COMMANDS = {
     "gate": ("BASE", "-m tools.evidence.gate --base {}"),
     "record": ("HYPOTHESIS", "-m tools.evidence.record --name n --hypothesis {}"),
     "audit": ("REV", "-m tools.remotes.audit --rev {}"),
-    "student": ("TEXTS", "-m tools.student.make --layers 3 --texts {}"),
+    "student": ("TEXTS", "-m tools.distillation.student --layers 3 --texts {}"),
     "snapshot": ("NAME", "-m tools.environments.snapshot --name {}"),
     "rebuild": ("INTO", "-m tools.environments.rebuild --into {}"),
     "image": ("BASE", "-m tools.environments.image predict --base {}"),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in sentences(40, seed=9)]
 
 
-LIMIT = 10_000  # bytes, in place of 2 GB
+LIMIT = 10_000  # bytes, instead of 2 GB
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,9 @@ def small_copy(encoder: Any) -> Any:
     kept = sorted({kinds.index(kind) for kind in kinds}) or list(range(min(LAYERS, layers)))
     try:
         for name, value in list(vars(config).items()):
-            if isinstance(value, list) and len(value) == layers:
-                setattr(config, name, [value[layer] for layer in kept])
-            elif name.endswith("_token_id") and isinstance(value, int) and value >= SMALL_VOCABULARY:
+            if name.endswith("_token_id") and isinstance(value, int) and value >= SMALL_VOCABULARY:
                 setattr(config, name, SMALL_VOCABULARY - 1)
-        config.num_hidden_layers = len(kept)
+        keep_layers(config, kept)
         config.vocab_size = min(config.vocab_size, SMALL_VOCABULARY)
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -90,6 +89,15 @@ def small_copy(encoder: Any) -> Any:
             return small.eval()
     except (ValueError, TypeError, NotImplementedError, IndexError, RuntimeError, StrictDataclassError):
         return encoder.eval()
+
+
+def keep_layers(config: Any, kept: Sequence[int]) -> None:
+    """Let a configuration describe these layers alone, with all that it names for each layer."""
+    layers = config.num_hidden_layers
+    for name, value in list(vars(config).items()):
+        if isinstance(value, list) and len(value) == layers:
+            setattr(config, name, [value[layer] for layer in kept])
+    config.num_hidden_layers = len(kept)
 
 
 @torch.no_grad()

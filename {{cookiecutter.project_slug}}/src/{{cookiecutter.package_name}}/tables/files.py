@@ -58,7 +58,7 @@ def how_to_read(path: Path) -> str | None:
     """The command that makes a table of a file in a format that is not read here."""
     suffix, name = path.suffix.lower(), shlex.quote(str(path))
     if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
-        if path.is_file() and path.read_bytes()[:4] not in _OTHERS:
+        if path.is_file() and _first_bytes(path, 4) not in _OTHERS:
             return f"it is no spreadsheet; if it is CSV: mv {name} {shlex.quote(str(path.with_suffix('.csv')))}"
         code = f"pl.read_excel({literal(path)}).write_parquet({literal(path.with_suffix('.parquet'))})"
         return (
@@ -149,9 +149,13 @@ def _check_start(path: Path, start: bytes) -> None:
 
 def has_byte_order_mark(path: Path) -> bool:
     """Whether a file begins with the byte order mark of UTF-8."""
+    return _first_bytes(path, len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
     opener = COMPRESSED.get(path.suffix.lower(), (open, ""))[0]
     with cast("IO[bytes]", opener(path, "rb")) as file:
-        return file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+        return file.read(count)
 
 
 def iconv(path: Path, encoding: str = "WINDOWS-1252") -> str:
