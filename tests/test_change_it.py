@@ -37,9 +37,11 @@ OTHER_VALUES = {
 
 
 @pytest.fixture(scope="module")
-def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The small project, to be edited."""
-    return small.copy(tmp_path_factory.mktemp("change-it"))
+def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The small project, to be edited; in the end it is as it was."""
+    project = small.copy(tmp_path_factory.mktemp("change-it"))
+    yield project
+    assert project.run("dvc", "status", "--quiet") == ""
 
 
 @pytest.fixture

@@ -106,6 +106,25 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
     assert demo.run("dvc", "status", "--quiet") == ""
 
 
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"evaluate__bootstrap_samples": 2001}, {"evaluate"}),
+        ({"export_onnx__opset": 21}, {"check_model", "export_onnx"}),
+        ({"fine_tune__learning_rate": 3e-5}, {"fine_tune"}),
+        ({"embeddings__probe_c": [0.5]}, {"embeddings"}),
+        ({"prepare__split_seed": 1}, {"prepare", "evaluate"}),
+    ],
+)
+def test_a_parameter_touches_the_stages_that_read_it(
+    demo: Project, change: dict[str, object], stages: set[str]
+) -> None:
+    demo.set_params(**change)
+    found = changed(demo)
+    demo.run("git", "restore", "params.yaml")
+    assert set(found) == stages
+
+
 def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
     before = hashes(demo)
     # Of another length than before: DVC writes Git's index, and Git then trusts times of whole seconds, and lengths.

@@ -110,10 +110,10 @@ def test_help_is_short_and_in_groups(default: dict[str, Project]) -> None:
     headings = [line for line in shown["team"] if line and not line.startswith(" ")]
     assert headings[:4] == ["The pipeline", "The model", "Data and models", "The code"]
     assert {"Evidence", "Remotes", "Environments", "Releases", "Supply chain"} <= set(headings[4:])
-    for name in ("lint", "push"):
-        assert ("tools." in default["team"].run("make", "-n", name)) > (
-            "tools.remotes" in default["lean"].run("make", "-n", name)
-        )
+    for name, added in {"lint": ["hooks.keys", "hooks.in_step"], "push": ["remotes.transfer"]}.items():
+        lean_runs, team_runs = (default[scope].run("make", "-n", name) for scope in ("lean", "team"))
+        assert not any(f"tools.{tool}" in lean_runs for tool in added)
+        assert all(f"tools.{tool}" in team_runs for tool in added)
 
 
 def figures(project: Project) -> dict[str, int]:
