@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import shutil
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ def outer(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A repository with a commit, a hook of pre-commit, and a project of a small model in `ml`."""
     folder = tmp_path_factory.mktemp("monorepo")
     outer = Project(folder / "outer", folder / "home")
-    outer.env["PYTHONPATH"] = str(outer.path / "ml/src")  # for the hook, in place of `make setup`
     outer.path.mkdir()
     (outer.path / "service.py").write_text("import os\nx=1\n", encoding="utf-8")
     root_hook = (
@@ -34,6 +34,9 @@ def outer(tmp_path_factory: pytest.TempPathFactory) -> Project:
     assert done.returncode == 0, done.stderr
     assert "git init" not in done.stdout
     ml = project_in(outer)
+    installed = sysconfig.get_path("purelib")
+    ml.run("make", "setup", PYTHONPATH=installed)  # pip finds all but the project there
+    (next(ml.path.glob(".venv/lib/*/site-packages")) / "installed.pth").write_text(installed, encoding="utf-8")
     make = runpy.run_path(str(ml.path / "tests/small_project.py"))
     make["write_base_model"](folder / "model")
     make["write_params"](ml.path / "params.yaml", folder / "model", compute__threads=1)
@@ -50,9 +53,8 @@ def project_in(outer: Project) -> Project:
 
 def test_there_is_one_repository_and_make_setup_begins_none(outer: Project) -> None:
     ml = project_in(outer)
-    setup = ml.run("make", "--dry-run", "setup").split("\n")
-    ml.run("sh", "-c", next(line for line in setup if "git init" in line))
     assert not (ml.path / ".git").exists()
+    assert str(ml.path) in outer.run("ml/.venv/bin/python", "-c", "import review_sentiment as m; print(m.__file__)")
     ml.run("dvc", "push")
     outer.run("git", "add", ".")
     staged = outer.run("git", "diff", "--cached", "--name-only").splitlines()
@@ -117,16 +119,22 @@ def test_its_workflows_move_to_the_root_by_the_documented_line(outer: Project) -
 
 @pytest.mark.slow
 def test_what_reads_commits_and_clones_works_in_the_folder(outer: Project, small: Project, tmp_path: Path) -> None:
-    """The run is that of a project with a repository of its own; below `make reproduce` runs every stage here."""
+    """The run but for its last stage is that of another project; `make reproduce` runs every stage."""
     ml = project_in(outer)
     shutil.rmtree(ml.path / "data/raw")
     ml.take_run_of(small)
-    assert "Running stage" not in ml.run("make", "repro")
+    ml.run("make", "push")
+    with (ml.path / "src/review_sentiment/evaluation/model_card.md").open("a", encoding="utf-8") as card:
+        card.write("\nOf the folder ml.\n")
+    assert re.findall("Running stage '(.*)'", ml.run("make", "repro")) == ["evaluate"]
     ml.set_params("gate.yaml", **SMALL_GATE)
     ml.commit("Let a small model pass")
+    ml.run("make", "test", PYTEST_ADDOPTS="tests/test_config.py tests/test_evaluation.py")
+    (outer.path / "service.py").write_text("x = 2\n", encoding="utf-8")
+    outer.commit("Change what is elsewhere")
     (outer.path / "elsewhere").write_text("not committed", encoding="utf-8")
-    ml.run("make", "lint")
-    ml.run("make", "push")
+    ml.run("make", "lint", PYTHONPATH=str(ml.path / "src"))  # lint-imports is that of these tests
+    ml.run("dvc", "push")
     assert "objects are sound" in ml.run("make", "audit", "ALL=1")
     assert " v1.0.0 " in ml.run("make", "release", "VERSION=1.0.0", "STAGE=staging")
     got = ("dvc", "artifacts", "get", str(outer.path), "ml:ml", "--stage", "staging", "--out", str(tmp_path / "taken"))
