@@ -49,7 +49,7 @@ test-fast: setup lint  ## Run the tests that train nothing on real data
 
 .PHONY: fuzz
 fuzz: setup  ## Try made-up bytes, quotes, headers and names of tables for two minutes
-	FUZZ_EXAMPLES=3000 pytest -q -n 0 tests/test_tables.py -k "whatever or merge_no_rows or rightly or is_found"
+	FUZZ_EXAMPLES=4000 pytest -q -n 0 tests/test_tables.py -k "whatever or merge_no_rows or rightly or is_found"
 
 .PHONY: fault-table
 fault-table: setup  ## Write the table of docs/remotes.md anew from what the tests see

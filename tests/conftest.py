@@ -15,7 +15,7 @@ collect_ignore = ["grown", "opened"]  # they run in a grown project: test_bakes.
 SHARED = {
     "demo": "demo other_runtime interop plots",
     "small": "environment service retrain deploy experiments gpu_check mlflow release reuse search change_it monorepo"
-    " look student",
+    " look student guide",
 }
 GROUPS = {f"test_{module}.py": project for project, modules in SHARED.items() for module in modules.split()}
 

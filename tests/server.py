@@ -61,11 +61,11 @@ class Server:
         """Its keys, as DVC names them."""
         return {"access_key_id": self.state["key"], "secret_access_key": self.state["secret"]}
 
-    def client(self) -> object:
-        """A client of its own, to look and to do harm behind DVC's back."""
+    def client(self, endpoint: str | None = None) -> object:
+        """A client of its own, to look and to do harm behind DVC's back; or of another service."""
         return boto3.client(
             "s3",
-            endpoint_url=self.endpoint,
+            endpoint_url=endpoint or self.endpoint,
             region_name="us-east-1",
             aws_access_key_id=self.state["key"],
             aws_secret_access_key=self.state["secret"],
@@ -170,7 +170,7 @@ def certificate_in(folder: Path) -> tuple[Path, Path]:
     """A certificate for this machine that nobody signed but itself, and its key."""
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    about = ("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    about = ("-days", "2", "-subj", "/CN=service", "-addext", "subjectAltName=IP:127.0.0.1")
     command = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *about)
     subprocess.run(command, check=True, capture_output=True)
     return certificate, key

@@ -19,13 +19,14 @@ import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from server import Server, certificate_in, passed_on, refusal, serving
-from workshop import TEMPLATE, Project, grow
+from workshop import TEMPLATE, Project, grow, guide, never_printed
 
 pytestmark = pytest.mark.slow
 
 DOCUMENT = TEMPLATE / "docs/remotes.md"
 COLUMNS = ("fault", "what the user sees", "found by", "repaired by", "then a fresh clone pulls", "lost locally")
 SEEN: dict[str, tuple[str, ...]] = {}
+PRINTED: list[str] = []
 SOON = 30
 KILLS = int(os.environ.get("KILLS", "3"))  # of the server, each at another random moment of a push
 
@@ -87,6 +88,7 @@ def fails_soon(project: Project, *command: str, **environment: str) -> str:
     message = done.stderr[done.stderr.rindex("error: ") :]
     assert "expected:" in message
     assert "fix:" in message
+    PRINTED.append(message)
     return message
 
 
@@ -179,16 +181,37 @@ REFUSALS = {
     "no right to the bucket": (403, "AccessDenied", "Access Denied", "ask for s3:ListBucket"),
     "no right to the KMS key": (403, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "ask for kms:"),
     "the KMS key switched off": (400, "KMS.DisabledException", "arn:aws:kms:1 is disabled", "enable it"),
+    "service without chunks": (
+        411,
+        "MissingContentLength",
+        "No Content-Length header.",
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+    ),
+    "service without checksums": (
+        400,
+        "InvalidArgument",
+        "x-amz-content-sha256 is no digest",
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+    ),
     "archived objects": (403, "InvalidObjectState", "not valid for the object's storage class", "restore-object"),
 }
+
+
+def methods_of(fault: str) -> list[str]:
+    """What the service refuses: writing alone, or everything."""
+    return ["PUT"] if "KMS" in fault or "service without" in fault else []
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
 def test_what_the_service_refuses_is_explained_by_its_cause(server: Server, pushed: Project, fault: str) -> None:
     *answer, fix = REFUSALS[fault]
-    with serving(refusal(*answer, *(["PUT"] if "KMS" in fault else []))) as endpoint:
+    with serving(refusal(*answer, *methods_of(fault))) as endpoint:
         server.let_in(pushed, endpointurl=endpoint)
         message = fails_soon(pushed, "make", "push")
+        if not methods_of(fault):  # `aws s3 ls` says the same, by the same library
+            with pytest.raises(ClientError) as asked:
+                server.client(endpoint).list_objects_v2(Bucket="dvc")
+            PRINTED.append(str(asked.value))
     server.let_in(pushed)
     assert fix in message[message.index("fix:") :]
     saw(fault, problem(message), "push", repair(fix), "-", "nothing")
@@ -251,6 +274,9 @@ def test_a_certificate_that_nobody_signed_is_named_and_the_fix_works(
         assert "nobody that is known here" in message
         type_fix(pushed, message, ssl_verify=certificate[0])
         assert "up to date" in pushed.run("make", "push")
+        pushed.run("dvc", "remote", "modify", "storage", "endpointurl", address.replace("127.0.0.1", "localhost"))
+        server.let_in(pushed)
+        assert "the certificate is that of another host" in fails_soon(pushed, "make", "push")
     pushed.run("git", "checkout", "--quiet", ".dvc/config")
     server.let_in(pushed)
     saw("self-signed certificate", problem(message), "push", "the setting `ssl_verify`", "the same", "nothing")
@@ -279,6 +305,8 @@ IN_THE_GUIDE: dict[str, tuple[dict[str, str], str]] = {
     "too many requests": ({}, "dvc push --jobs 2"),
     "no right to the KMS key": ({}, "kms:GenerateDataKey"),
     "the KMS key switched off": ({}, "kms:GenerateDataKey"),
+    "service without chunks": ({}, "switches them off"),
+    "service without checksums": ({}, "switches them off"),
     "single sign-on run out": ({}, "aws sso login"),
     "a credential_process that fails": ({}, "run it by itself"),
     "a role without its source": ({}, "correct it there"),
@@ -307,7 +335,7 @@ def test_what_a_lean_project_prints_is_in_its_guide(server: Server, lean: Projec
         private = {"access_key_id": "", "secret_access_key": ""}
     with ExitStack() as stack:
         if fault in REFUSALS:
-            answer = refusal(*REFUSALS[fault][:-1], *(["PUT"] if "KMS" in fault else []))
+            answer = refusal(*REFUSALS[fault][:-1], *methods_of(fault))
             private = {"endpointurl": stack.enter_context(serving(answer))}
         elif fault == "self-signed certificate":
             answer = passed_on(server.state["ports"]["s3.port"])
@@ -320,19 +348,9 @@ def test_what_a_lean_project_prints_is_in_its_guide(server: Server, lean: Projec
     assert "Traceback" not in done.stderr or fault == "single sign-on run out"  # its row says so
     assert not done.stdout
     printed = " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR: "))
-    fixes = [row[2] for row in guide(lean) if any(re.search(symptom, printed) for symptom in symptoms(row[0]))]
+    PRINTED.append(printed)
+    fixes = [fix for shown, fix in guide("Remotes") if any(one.search(printed) for one in shown)]
     assert [one for one in fixes if fix in one], f"{printed}\n{fixes}"
-
-
-def guide(project: Project) -> list[list[str]]:
-    """The rows about remotes in the guide of a project: printed, cause, fix."""
-    lines = project.text("docs/troubleshooting.md").partition("## Remotes")[2].splitlines()
-    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
-
-
-def symptoms(cell: str) -> list[str]:
-    """The patterns of what is printed."""
-    return [".+".join(map(re.escape, one.strip("… ").split("…"))) for one in re.findall("`([^`]+)`", cell)]
 
 
 def test_corrupt_and_truncated_objects_are_found_and_repaired(server: Server, pushed: Project, tmp_path: Path) -> None:
@@ -673,3 +691,19 @@ def test_the_table_of_faults_is_what_was_seen() -> None:
         lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS), *known.values()]
         DOCUMENT.write_text(before + start + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
     assert rows == {fault: known.get(fault) for fault in rows}
+
+
+def test_each_row_of_the_guide_is_printed(tmp_path: Path) -> None:
+    if len(PRINTED) < len(IN_THE_GUIDE) + len(REFUSALS) + len(BY_PROFILE):
+        pytest.skip("needs all tests before it")
+    project = grow(tmp_path, data_source="files", base_model="acme/gone")
+    PRINTED.append(fails_soon(project, "make", "pin"))
+    (project.path / "dvc.yaml").unlink()
+    waits = "while [ ! -e go ]; do sleep 0.1; done; echo > out"
+    project.run("dvc", "stage", "add", "--quiet", "--name", "slow", "--outs", "out", waits)
+    with subprocess.Popen(["dvc", "repro"], cwd=project.path, env=project.env, stdout=subprocess.DEVNULL) as first:
+        while not (project.path / ".dvc/tmp/rwlock").exists() and first.poll() is None:
+            time.sleep(0.1)
+        PRINTED.append(project.try_to("dvc", "repro").stderr)
+        (project.path / "go").touch()
+    assert never_printed("Remotes", PRINTED) == []

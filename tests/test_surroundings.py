@@ -1,7 +1,6 @@
 """Where a project is grown and run: other disks, a strange home, locale and umask, line ends, a user without a name."""
 
 import json
-import os
 import re
 import runpy
 import shutil
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workshop import TEMPLATE, WHO, Project, environment
+from workshop import NOBODY, TEMPLATE, WHO, Project, environment
 
 DOLLAR = "${first_name}"  # to DVC's templates a value of params.yaml, which is not there
 OUTS = ("data/processed", "embeddings", "models/onnx")
@@ -112,10 +111,6 @@ def test_predict_merges_no_rows_of_unpaired_quotes(trained: Project, other: str 
         assert lines == {n: text for n, text in enumerate(texts, start=2) if '"' not in text}
         assert named == {n for n, text in enumerate(texts, start=2) if text.startswith('"')}
         assert done.returncode == 1
-
-
-# Root may write anywhere; without its capabilities it is a user like any other.
-NOBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 
 
 @pytest.mark.slow

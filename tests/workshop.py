@@ -1,6 +1,7 @@
 """What the tests do as a user does it: bake, run commands in the project, commit."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ TOOLS = Path(sys.executable).parent
 SMALL_GATE = {"max_latency_ratio": 100.0, "max_calibration_error": 0.5, "min_test_rows": 10, "max_near_repeats": 1.0}
 WHO = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in
        {"NAME": "Test", "EMAIL": "test@example.com"}.items()}  # fmt: skip
+# Root may write anywhere; without its capabilities it is a user like any other.
+NOBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 
 
 def environment(home: Path, project: Path | None = None) -> dict[str, str]:
@@ -101,3 +104,23 @@ def grow(folder: Path, **answers: str) -> Project:
     assert done.returncode == 0, done.stderr
     slug = answers.get("project_slug", "review-sentiment")
     return Project(folder / slug, folder / "home")
+
+
+def guide(section: str) -> list[tuple[list[re.Pattern[str]], str]]:
+    """The rows of a section of the guide to what is printed: its symptoms, and the fix."""
+    text = (PROJECT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    lines = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert len(rows) > 1, section
+    return [(symptoms(printed), fix) for printed, _, fix in rows]
+
+
+def symptoms(cell: str) -> list[re.Pattern[str]]:
+    """What is printed, where an ellipsis stands for anything."""
+    shown = re.findall("`([^`]+)`", cell)
+    return [re.compile(".+".join(map(re.escape, one.strip("… ").split("…")))) for one in shown]
+
+
+def never_printed(section: str, printed: list[str]) -> list[str]:
+    """The symptoms of a section that nothing of this is."""
+    return [one.pattern for row, _ in guide(section) for one in row if not any(map(one.search, printed))]

@@ -1,0 +1,206 @@
+"""The guide of a project, docs/troubleshooting.md: commands print what its rows have, and it has what the code prints.
+
+The tables of its section on reading data are typed in test_tables.py, the faults of remotes in test_remote.py.
+"""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workshop import NOBODY, PROJECT, WHO, Project, bake, environment, grow, guide, never_printed
+
+SECTIONS = ("Prediction", "Growing and Git", "Remotes")
+TEXTS = f"""text,label
+a warm film,good
+,bad
+"  ",bad
+{"a dull film and " * 60},bad
+一部溫暖的電影,good
+"""
+PREDICT = (
+    "--output nowhere/a.csv",
+    "--output a.xlsx",
+    "--output texts.csv",
+    "--threads 0",
+    "--batch-tokens 0",
+    f"--output {'a' * 300}.csv",
+    "--column text",
+)
+
+
+@pytest.mark.slow
+def test_each_row_about_prediction_is_printed(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    project.env["TMPDIR"] = str(tmp_path)  # where logs go
+    printed: list[str] = []
+
+    def typed(*command: str) -> None:
+        done = project.try_to(*command)
+        printed.append(done.stdout + done.stderr)
+
+    def stage(name: str, **changes: object) -> None:
+        project.set_params(**changes)
+        typed("python", "-m", "review_sentiment", name)
+
+    def edit(name: str, old: str, new: str) -> None:
+        path = project.path / "src/review_sentiment" / name
+        code = path.read_text(encoding="utf-8")
+        assert old in code
+        path.write_text(code.replace(old, new), encoding="utf-8")
+
+    (project.path / "texts.csv").write_text(TEXTS, encoding="utf-8")
+    for options in PREDICT:
+        typed("python", "-m", "review_sentiment.predict", "texts.csv", *options.split())
+    typed("make", "results")
+    stage("fine_tune", fine_tune__class_weights="{warm: 2.0}")
+    stage("export_onnx", fine_tune__class_weights="null", export_onnx__int8="false")
+    typed("python", "-m", "review_sentiment.predict", "texts.csv", "--model", "int8")
+    edit("export/quantization.py", "from_array(1 / factor", "from_array(0 / factor")
+    stage("export_onnx", export_onnx__int8="true", export_onnx__max_int8_drop=0.1)
+    stage("export_onnx", export_onnx__max_int8_drop=0.45)
+    stage("prepare", prepare__test_fraction=0.02)
+    edit("stages/prepare.py", "RowParser(params)", "RowParser()")
+    stage("prepare")
+    assert never_printed("Prediction", printed) == []
+
+
+def test_each_row_about_growing_and_git_is_printed(tmp_path: Path) -> None:
+    mounted = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    if subprocess.run([*mounted, "mount -t tmpfs tmpfs /mnt"], capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here (user namespaces are switched off)")
+    answers = {"package_name": "json", "project_slug": "rich", "dvc_remote": "gs://bucket/a"}
+    env = environment(tmp_path / "home")
+    printed = [bake(tmp_path / "out", env=env, **given).stderr for given in (answers, {"scope": "huge"})]
+    project = grow(tmp_path)
+    project.env = {name: value for name, value in project.env.items() if name not in WHO}
+    large, out, edited = (project.path / name for name in ("large.bin", "models/onnx/manifest.json", "params.yaml"))
+    large.write_bytes(bytes(2_000_000))
+    out.parent.mkdir(parents=True)
+    out.touch()
+    project.run("git", "add", "--force", ".")
+    edited.write_bytes(edited.read_bytes().replace(b"\n", b"\r\n"))
+
+    def typed(*command: str) -> None:
+        printed.append(project.try_to(*command).stderr)
+
+    typed("make", "owners")
+    typed("git", "commit", "--message", "Begin")
+    typed(*mounted, "mkdir models/base; mount -t tmpfs tmpfs models/base; python -m review_sentiment fetch model")
+    (project.path / "reports").symlink_to(tmp_path)
+    typed("python", "-m", "review_sentiment", "prepare")
+    project.run("chmod", "-R", "a-w", ".dvc")
+    typed(*NOBODY, "dvc", "repro")
+    project.run("chmod", "-R", "u+w", ".dvc")
+    assert never_printed("Growing and Git", printed) == []
+
+
+CALLS = {"UserError": 0, "Cause": 0, "_refusal": 0, "mistake": 1}  # which argument is printed first
+# What has no row in the guide, and why it needs none.
+WITHOUT_ROW = {
+    "its fix is the command that comes before": """no model in …
+        … is not the file that was shipped
+        there are no results
+        the results are stale""",
+    "a state of this machine, in its own words": """the disk is full
+        the disk is read-only
+        memory is used up
+        a file is missing
+        a permission is missing
+        a package is missing
+        torch finds no GPU
+        more processes than GPUs
+        git … failed
+        dvc … failed""",
+    "its fix is the parameter or the option to correct": """no … in …
+        … is not YAML
+        … is refused:
+        a batch cannot be divided equally
+        text.max_length is more than the model accepts
+        … has no … layers that can be trained alone
+        … cannot compute its layers again
+        … cannot be adapted
+        the training loss is NaN or infinite
+        the graph cannot be fused
+        the ONNX model is not the torch model
+        the exported model is not the torch model
+        torch cannot export the model
+        the model's predictions depend on padding
+        the model card cannot be written
+        the model reads pairs of texts
+        the model reads one text at a time
+        --text cannot be read""",
+    "what was found says what is wrong with an address or what is there": """cannot fetch …
+        … names no revision on the hub
+        … is not pinned
+        … does not hold what params.yaml says
+        … holds no base model that can be used
+        … does not hold a transformer encoder
+        … holds no tokenizer
+        the … of the base model cannot be used
+        the base model pools in a way that text.pooling does not have
+        belongs to Git LFS, but Git holds its bytes
+        is a pointer of Git LFS, but not Git LFS's""",
+    "a cause by its name, whose fix is a command or whom to ask": """addresses of this form are not read here
+        the certificate of the service is out of date, or the clock of this machine is wrong
+        the file of the certificates cannot be read
+        the role of AWS's configuration may not be assumed
+        AWS's configuration cannot be used
+        only half of the keys
+        the session token does not belong to the keys
+        the KMS key that encrypts the objects cannot be used
+        this is no region
+        the object lies in an archive
+        no such file
+        the service takes no more data
+        the service does not answer""",
+    "of a larger size, in its docs/remotes.md": """there is no such remote
+        there is no such commit
+        the remote is a web address (…)
+        the settings of DVC are refused
+        DVC could not …
+        DVC could not put everything in its place
+        the local cache is corrupt, and nothing was sent
+        not everything is in the remote
+        not everything could be pulled
+        the S3 server did not start
+        the disk of … is too full for an S3 server
+        SeaweedFS is not installed""",
+}
+
+
+def texts_of(node: ast.AST) -> Iterator[str]:
+    """The texts that an expression may be; an ellipsis stands for what is filled in."""
+    if isinstance(node, ast.JoinedStr):
+        parts = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        yield re.sub("…+", "…", parts.strip())
+    elif isinstance(node, ast.Constant):
+        yield str(node.value)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from texts_of(child)
+
+
+def test_each_refusal_of_the_code_has_a_row_or_needs_none() -> None:
+    """Of a lean project, and of its remotes in the larger sizes; not of tables, which test_tables.py types."""
+    files = (*PROJECT.glob("src/**/*.py"), *PROJECT.glob("tools/*.py"), *PROJECT.glob("tools/remotes/*"))
+    printed = set()
+    for path in files:
+        if path.parent.name in ("tables", "data"):
+            continue
+        code = path.read_text(encoding="utf-8").replace("{{ cookiecutter.package_name }}", "package")
+        calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and node.args)
+        known = ((call, CALLS[name]) for call in calls if (name := ast.unparse(call.func)) in CALLS)
+        printed |= {text for call, index in known for text in texts_of(call.args[index]) if " " in text}
+    rows = [one for section in SECTIONS for row, _ in guide(section) for one in row]
+    shown = {one.pattern.replace("\\", "") for one in rows}
+    without = {
+        text
+        for text in printed
+        if not any(one.search(text) for one in rows)
+        and not any(re.fullmatch(".+".join(map(re.escape, text.split("…"))), one) for one in shown)
+    }
+    assert len(printed) > 100
+    assert without == {line.strip() for lines in WITHOUT_ROW.values() for line in lines.splitlines()}
