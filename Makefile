@@ -70,6 +70,13 @@ $(DEMO)/reports/metrics.json:
 bench: setup $(DEMO)/reports/metrics.json  ## Measure beside what one would use instead (ITEM=embeddings for one, PAIRS=…)
 	python benchmarks/bench.py $(DEMO) $(ITEM) $(if $(PAIRS),--pairs $(PAIRS))
 
+.PHONY: simulate
+simulate: setup  ## Let a model live through a year of requests, drift and retraining, and write docs/simulated_year.md
+	rm -rf build/year
+	cookiecutter --no-input --default-config --output-dir build/year . scope=production data_source=files
+	ln -s ../../../$(VENV) build/year/review-sentiment/.venv
+	python benchmarks/year.py build/year/review-sentiment
+
 .PHONY: gpu-check
 gpu-check: setup  ## Check the CUDA path on one NVIDIA card, and measure it beside the Trainer, in 8 minutes
 	rm -rf build/gpu
