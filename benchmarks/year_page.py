@@ -131,7 +131,7 @@ def draw(found: dict[str, Any], picture: Path) -> None:
 
 def screenshot(page: Path, picture: Path) -> None:
     """A picture of a page in a browser without network."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size=1000,{HEIGHT}"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size=1100,{HEIGHT}"]
     offline = "--host-resolver-rules=MAP * ~NOTFOUND"
     command = [str(BROWSER), *options, offline, f"--screenshot={picture}", page.resolve().as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
