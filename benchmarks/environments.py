@@ -11,6 +11,7 @@ from pathlib import Path
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
 PACKAGES = {
+    "evidently": ("evidently==0.7.23", "pandas<3"),
     "litserve": ("litserve==0.2.19", "numpy", "onnxruntime", "tokenizers"),
     "peers": (
         "accelerate==1.15.0",

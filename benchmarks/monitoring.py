@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from environments import python_of, versions
 from machine import machine
-from pairs import SPLITS, Measure, Watch, copied, item, keep, package_of, parser, run_stage
+from pairs import SPLITS, Measure, Watch, copied, item, keep, package_of, parser, run_peer, run_stage
 from scipy.stats import binomtest
 
 STREAMS, LENGTH, TEST_ROWS = 200, 5000, 1066  # as many as an eighth of the sample is
 FOREIGN, TRIALS, DECAYS = 1500, 200, 400
+PEER_STREAMS, PEER_EVERY = 40, 500
 LABELS = 600  # after which a decay that is not found counts as that many
 QUIET, SHIFTED = 3000, 1500  # rows before something happens, and after it
 SHIFTS = ("5 % of letters swapped", "labels 50 to 70 %", "20 % of another source")
@@ -40,12 +42,13 @@ def main() -> None:
             run_stage(quarter, stage)
         found = Simulation(quarter, project / "monitoring.yaml")
         drift, estimates, decay = found.drift(), found.estimates(), found.decay()
+        peer = found.evidently(folder / "streams.npz")
         keep(
             "monitoring",
             peer="itself",
-            compared=f"{drift[1]}; {estimates[1]}; {decay[1]}",
-            measures=[*drift[0], *estimates[0], *decay[0]],
-            machine=machine("onnxruntime"),
+            compared=f"{drift[1]}; {estimates[1]}; {decay[1]}; {peer[1]}",
+            measures=[*drift[0], *estimates[0], *decay[0], *peer[0]],
+            machine=f"{machine('onnxruntime')}, {versions('evidently', 'evidently')}",
             watch=watch,
         )
 
@@ -158,6 +161,40 @@ class Simulation:
     def right(self, rows: Any) -> np.ndarray:
         """Which rows are predicted right."""
         return self.code.decay.right_rows("single_label", rows.targets, rows.values)
+
+    def evidently(self, path: Path) -> tuple[list[Measure], str]:
+        """Evidently's default rule on some of the same streams, looked at less often because a look takes its time."""
+        pairs: dict[str, list[tuple[Any, Any]]] = {}
+        for seed in range(PEER_STREAMS):
+            test_rows, pool = self.split(np.random.default_rng(seed))
+            old, stream = self.some(self.held, test_rows), self.some(self.held, pool[:LENGTH])
+            stops = range(PEER_EVERY, LENGTH + 1, PEER_EVERY)
+            looks = [self.some(stream, np.arange(max(0, stop - PEER_EVERY), stop)) for stop in stops]
+            pairs[f"quiet {seed}"] = [(old, look) for look in looks]
+            for count in (100, 500):
+                for shift in SHIFTS:
+                    rng = np.random.default_rng(seed)
+                    test_rows, pool = self.split(rng)
+                    drawn = self.drawn(shift, pool, count, rng)
+                    pairs.setdefault(f"{count}: {shift}", []).append((self.some(self.held, test_rows), drawn))
+        flat = [pair for some in pairs.values() for pair in some]
+        arrays = {f"{name}/{number}": self.table(rows) for number, pair in enumerate(flat)
+                  for name, rows in zip(("REFERENCE", "NEW"), pair, strict=True)}  # fmt: skip
+        np.savez(path, **arrays)
+        shares = iter(run_peer(python_of("evidently"), "evidently_.py", path))
+        found = {name: [next(shares) >= 0.5 for _ in some] for name, some in pairs.items()}
+        quiet = float(np.mean([any(looks) for name, looks in found.items() if name.startswith("quiet")]))
+        measures = [
+            Measure(f"Evidently: quiet streams that alarm at any of {LENGTH // PEER_EVERY} looks", [quiet], unit="")
+        ]
+        for name, looks in found.items():
+            if not name.startswith("quiet"):
+                measures.append(Measure(f"Evidently: found in a look at {name}", [float(np.mean(looks))], unit=""))
+        return measures, f"Evidently: its preset for drift on the same scores, {PEER_STREAMS} streams and draws each"
+
+    def table(self, rows: Any) -> np.ndarray:
+        """The scores as columns."""
+        return np.column_stack([score.rows for score in self.scores(rows).values()])
 
     def estimates(self) -> tuple[list[Measure], str]:
         """Errors of the accuracy and of the label shares that are estimated from 500 rows."""

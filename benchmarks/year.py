@@ -103,7 +103,8 @@ class Year:
         self.candidate = ""  # how far it came: shadow, canary, champion
         self.retrained: dict[str, Any] = {}
         self.connection: HTTPConnection
-        self.environment = os.environ | {
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        self.environment = outside | {
             "PYTHONPATH": str(project / "src"),
             "DVC_NO_ANALYTICS": "1",
             "HF_HUB_OFFLINE": "1",
