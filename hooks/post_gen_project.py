@@ -17,7 +17,7 @@ def git(*command: str) -> tuple[int, str]:
 
 
 # Folders of which this project has no file; the deepest first.
-for top in (".github", ".service", "data", "deploy", "make", "src", "tools"):
+for top in (".github", ".service", "data", "deploy", "make", "prompts", "src", "tools"):
     for folder in (*sorted(Path(top).rglob("*"), reverse=True), Path(top)):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

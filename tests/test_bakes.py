@@ -55,7 +55,7 @@ BAKES = {
 ALL: list[str] = []
 FEW = ["tests/test_config.py", "tests/test_pipeline.py"]
 # Of the larger sizes the files that the smaller ones do not hold; each run trains the small model of its tests once.
-LARGER = "compare distributed feedback gate kernels monitor monitoring release service sources text_graph".split()
+LARGER = "compare distributed feedback gate judge kernels monitor monitoring release service sources text_graph".split()
 SLOW = {"lean": ("sample-local", ALL), "larger": ("files-s3", [f"tests/test_{name}.py" for name in LARGER])}
 # The other bakes have the Python files of one of these.
 TYPED = ("sample-local", "sample-s3", "files-s3", "hub-s3")

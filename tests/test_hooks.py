@@ -13,7 +13,7 @@ POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\ns
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with hooks and a commit."""
-    project = grow(tmp_path_factory.mktemp("hooks"), scope="team")
+    project = grow(tmp_path_factory.mktemp("hooks"), scope="production")
     project.run("make", "hooks")
     project.commit("Begin")
     return project
@@ -133,6 +133,17 @@ def test_a_lock_out_of_step_is_refused(project: Project) -> None:
     assert "prepare: other deps" in said
     assert "fine_tune: never run" in said
     assert "SKIP=in-step" in said
+
+
+def test_a_changed_prompt_needs_another_version(project: Project) -> None:
+    changed = project.text("prompts/label.md").replace("Answer with JSON", "Answer with nothing but JSON")
+    said = refused(project, changed, "prompts/label.md")
+    assert "prompts/label.md was changed, and still has version 1" in said
+    assert "write `version: 2` into its first line" in said
+    assert "is no prompt" in refused(project, changed.replace("version: 1", "Version 2"), "prompts/label.md")
+    (project.path / "prompts/label.md").write_text(changed.replace("version: 1", "version: 2"), encoding="utf-8")
+    done = commit(project, "prompts/label.md")
+    assert done.returncode == 0, done.stderr
 
 
 def test_style_and_parameters_are_checked(project: Project) -> None:
