@@ -304,7 +304,7 @@ class Year:
             "the retrained model is the champion": self.candidate == "champion",
             "it gains on the new texts": after - before >= GAIN,
             "it does not lose on the old ones": scores[0] - scores[1] <= LOSS,
-            "a model that breaks them again is refused": "FAILED" in self.verdict_on_the_old_model(),
+            year_page.BROKEN: "FAILED" in self.verdict_on_the_old_model(),
         }
         return {
             "requests": WEEKS * A_WEEK,

@@ -43,6 +43,7 @@ WHAT = {
     "changed meaning": "praise from that site counts as negative now: a tenth of all texts",
 }
 SEEN = "#2a7f62"
+BROKEN = "a model that breaks them again is refused"
 SHOWN = 2  # findings of an alarm
 HEIGHT = 1640  # pixels of the report: no text of the data below them
 BANDS = ("#f2d7b6", "#d5e3f0", "#e4ddef", "#f3d3d3")
@@ -85,6 +86,9 @@ def outcome(found: dict[str, Any]) -> str:
         f"**Poison**: one key said {found['poisoned']:,} times the wrong label of its own texts.",
         f"{retrained['of_poisoner']} of them were trained on. `make feedback` says: `{'; '.join(retrained['named'])}`",
     ]
+    if found["checks"][BROKEN]:
+        lines += ["**Broken again**: without these labels the pipeline makes the first model anew; the gate refuses to",
+                  "release it, because it has rows wrong that 1.1.0 has right."]  # fmt: skip
     if missed := [name for name, holds in found["checks"].items() if not holds]:
         lines.append(f"**Missed**: {', '.join(missed)}.")
     return "\n".join(("- " if line.startswith("**") else "  ") + line for line in lines) + "\n"
