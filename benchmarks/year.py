@@ -56,7 +56,6 @@ EDITS = {
         "new_labels: 200": "new_labels: null",
         "shares: [0.01, 0.1, 0.5]": "shares: [0.5]",
     },
-    "service.yaml": {},
 }
 APPROVED = "APPROVED_BY=Ada Lovelace <ada@example.com>"
 GAIN, LOSS = 0.03, 0.01
@@ -114,7 +113,7 @@ class Year:
 
     # What its owner types.
 
-    def type(self, *command: str, ends_with: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, ends_with: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
         """A command in the project."""
         done = subprocess.run(
             command, cwd=self.project, env=self.environment, capture_output=True, text=True, check=False
@@ -125,40 +124,41 @@ class Year:
 
     def commit(self, message: str) -> None:
         """Keep everything."""
-        self.type("git", "add", ".")
-        self.type("git", "commit", "--quiet", "--message", message)
+        self.run("git", "add", ".")
+        self.run("git", "commit", "--quiet", "--message", message)
 
     def release_first_model(self) -> None:
         """From a table to version 1.0.0 in front of the service."""
-        self.type("git", "add", ".")
-        self.type("git", "commit", "--quiet", "--allow-empty", "--message", "Begin")
+        self.run("git", "add", ".")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "Begin")
         for name, edits in EDITS.items():
             path = self.project / name
             content = path.read_text(encoding="utf-8")
             for before, after in edits.items():
                 content = replaced(content, before, after)
-            if name == "service.yaml":
-                content = "\n".join(map(without_limit, content.split("\n")))
             path.write_text(content, encoding="utf-8")
+        path = self.project / "service.yaml"
+        lines = path.read_text(encoding="utf-8").split("\n")
+        path.write_text("\n".join(map(without_limit, lines)), encoding="utf-8")
         (self.project / "data/raw").mkdir(parents=True)
         self.texts.trained.write_csv(self.project / "data/raw/train.csv")
-        self.type("dvc", "add", "--quiet", "data/raw")
-        self.type("make", "repro")
+        self.run("dvc", "add", "--quiet", "data/raw")
+        self.run("make", "repro")
         self.commit("The first model")
         self.release("1.0.0")
-        self.type("make", "release", "VERSION=1.0.0", "STAGE=production", APPROVED)
-        self.type("make", "deploy", "STAGE=production")
+        self.run("make", "release", "VERSION=1.0.0", "STAGE=production", APPROVED)
+        self.run("make", "deploy", "STAGE=production")
 
     def make_keys(self) -> None:
         """A key of the service for everybody."""
         for name in [*USERS, POISONER]:
-            made = self.type("make", "--silent", "api-key", f"NAME={name}", "SCOPES=predict,feedback")
+            made = self.run("make", "--silent", "api-key", f"NAME={name}", "SCOPES=predict,feedback")
             self.keys[name] = made.stdout.splitlines()[-1]
 
     def release(self, version: str) -> None:
         """Put what is checked out into staging."""
-        self.type("make", "push")
-        self.type("make", "release", f"VERSION={version}", "STAGE=staging")
+        self.run("make", "push")
+        self.run("make", "release", f"VERSION={version}", "STAGE=staging")
 
     @contextmanager
     def served(self) -> Iterator[None]:
@@ -189,7 +189,7 @@ class Year:
                 self.post("/v1/feedback", POISONER, {"response_id": response_id, "label": label})
         about: dict[str, Any] = {"week": week, "accuracy": float(np.mean(right)), "done": []}
         self.weeks.append(about)
-        about["alarm"] = self.type("make", "monitor", ends_with=(0, 2)).returncode == 2
+        about["alarm"] = self.run("make", "monitor", ends_with=(0, 2)).returncode == 2
         report = self.report()
         about |= {name: report[name] for name in ("alarms", "estimated")} | {"version": report["model"]["version"]}
         if self.candidate in {"shadow", "canary"}:
@@ -228,7 +228,7 @@ class Year:
 
     def label(self, about: dict[str, Any], *how: str) -> None:
         """Draw a queue, and label it as people do in Label Studio."""
-        drawn = self.type("make", "label-queue", *how).stdout
+        drawn = self.run("make", "label-queue", *how).stdout
         folder = self.project / drawn.partition(":")[0]
         tasks = json.loads((folder / "label_studio.json").read_text(encoding="utf-8"))
         for task in tasks:
@@ -237,10 +237,10 @@ class Year:
             task["annotations"] = [{"result": result, "created_at": datetime.now(UTC).isoformat()}]
         export = self.project / "export.json"
         export.write_text(json.dumps(tasks), encoding="utf-8")
-        judged = self.type("make", "feedback", f"FILE={export.name}").stdout
+        judged = self.run("make", "feedback", f"FILE={export.name}").stdout
         self.quarantined = [" ".join(line.split()) for line in judged.splitlines() if line.startswith(POISONER)]
         export.unlink()
-        self.type("dvc", "add", "--quiet", "data/feedback")
+        self.run("dvc", "add", "--quiet", "data/feedback")
         self.commit("Labels")
         about["done"].append(
             f"{len(tasks)} texts labelled" + (", on which the two differ" if "DIFFERING=1" in how else "")
@@ -248,13 +248,13 @@ class Year:
 
     def report_after_labels(self) -> list[dict[str, Any]]:
         """What all queues so far say of the accuracy."""
-        self.type("make", "monitor", ends_with=(0, 2))
+        self.run("make", "monitor", ends_with=(0, 2))
         return self.report()["queued"]
 
     def retrain(self, about: dict[str, Any]) -> None:
         """Train with what was labelled, and let the result answer as a shadow."""
-        done = self.type("make", "retrain")
-        branch = self.type("git", "branch", "--show-current").stdout.strip()
+        done = self.run("make", "retrain")
+        branch = self.run("git", "branch", "--show-current").stdout.strip()
         if "retrain/" not in branch:
             sys.exit(f"make retrain saw no reason:\n{done.stdout}")
         rows = [json.loads(line) for line in (self.project / "data/feedback/additions.jsonl").open(encoding="utf-8")]
@@ -266,11 +266,11 @@ class Year:
             "of_poisoner": sum(row["source"] == POISONER for row in rows),
             "named": self.quarantined if f"<td>{POISONER}</td>" in page else [],
         }
-        self.type("git", "switch", "--quiet", "main")
-        self.type("git", "merge", "--quiet", "--ff-only", branch)
+        self.run("git", "switch", "--quiet", "main")
+        self.run("git", "merge", "--quiet", "--ff-only", branch)
         self.release("1.1.0")
-        self.type("make", "deploy", "STAGE=staging")
-        self.type("make", "promote")
+        self.run("make", "deploy", "STAGE=staging")
+        self.run("make", "promote")
         self.candidate = "shadow"
         about["done"].append(
             f"retrained with {len(rows)} labels, gate passed; released as 1.1.0, which is a shadow now"
@@ -281,7 +281,7 @@ class Year:
         if self.candidate == "shadow":
             time.sleep(2)  # a shadow answers after everybody else
             self.label(about, "DIFFERING=1", f"SIZE={DIFFERING}")
-        printed = self.type("make", "promote", APPROVED).stdout
+        printed = self.run("make", "promote", APPROVED).stdout
         if "it waits for" in printed:
             about["done"].append("the candidate waits")
         else:
@@ -320,11 +320,11 @@ class Year:
 
     def verdict_on_the_old_model(self) -> str:
         """The gate's line on the regression set where the labels are taken out again, and that is to be released."""
-        self.type("git", "checkout", "--quiet", self.commit_of("1.0.0"), "--", "params.yaml")
-        self.type("make", "repro")
+        self.run("git", "checkout", "--quiet", self.commit_of("1.0.0"), "--", "params.yaml")
+        self.run("make", "repro")
         self.commit("Without the labels")
-        self.type("make", "push")
-        printed = self.type("make", "release", "VERSION=1.2.0", "STAGE=staging", ends_with=(2,)).stdout
+        self.run("make", "push")
+        printed = self.run("make", "release", "VERSION=1.2.0", "STAGE=staging", ends_with=(2,)).stdout
         return next((line for line in printed.splitlines() if line.startswith("regression set")), "")
 
     def seen(self, event: Any) -> dict[str, Any]:
@@ -361,7 +361,7 @@ class Year:
         table, predicted = self.project / "end.csv", self.project / "end_predicted.csv"
         rows.write_csv(table)
         command = ["python", "-m", "review_sentiment.predict", table.name, "--output", predicted.name, "--directory"]
-        self.type(*command, str(self.directory(version)))
+        self.run(*command, str(self.directory(version)))
         found = pl.read_csv(predicted)
         for path in (table, predicted):
             path.unlink()
@@ -369,7 +369,7 @@ class Year:
 
     def on_old_test_rows(self, version: str) -> float:
         """The accuracy of the shipped model, as the commit of a release recorded it."""
-        metrics = json.loads(self.type("git", "show", f"{self.commit_of(version)}:reports/metrics.json").stdout)
+        metrics = json.loads(self.run("git", "show", f"{self.commit_of(version)}:reports/metrics.json").stdout)
         return float(metrics["onnx_int8"]["accuracy"])
 
 

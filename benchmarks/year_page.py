@@ -37,7 +37,7 @@ by the labels of a queue, with its 95 % interval.
 |---|---|---|---|---|---|---|
 """
 WHAT = {
-    "typing errors": "3 % of the letters change places with the next",
+    "typing errors": "3 % of the letters are swapped with the next",
     "label shares": "70 % of the texts are positive instead of 50 %",
     "another source": "20 % of the texts are endings of reviews from another site",
     "changed meaning": "praise from that site counts as negative now: a tenth of all texts",

@@ -110,7 +110,7 @@ def other_than(label: str) -> str:
 
 
 def misspelt(text: str, rng: random.Random) -> str:
-    """The text, of which some letters changed places with the next."""
+    """The text, of which some letters are swapped with the next."""
     letters = list(text)
     for index in range(len(letters) - 1):
         if letters[index].isalpha() and letters[index + 1].isalpha() and rng.random() < MISSPELT:
