@@ -4,10 +4,12 @@
     python benchmarks/bench.py build/review-sentiment fine-tune-goal     one
     python benchmarks/bench.py build/review-sentiment embeddings         all that begin so
 
-The project must have been grown from this template as it is, and run.
+The project must have been grown from this template as it is, and run. Items of production get one of that scope, grown
+over a copy of it.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from cookiecutter.main import cookiecutter
 from environments import PACKAGES, python_of
-from items import ITEMS, SCRIPTS
+from items import ITEMS, PRODUCTION, SCRIPTS
 from pairs import HERE
 
 
@@ -34,9 +36,11 @@ def main() -> int:
     for environment in PACKAGES:
         python_of(environment)
     begin, failed = time.monotonic(), []
+    larger = grown_over(arguments.project) if any(item in PRODUCTION for item in chosen) else None
     for item in chosen:
         start = time.monotonic()
-        if subprocess.run(command_of(item, arguments), check=False).returncode:
+        project = larger if larger and item in PRODUCTION else arguments.project
+        if subprocess.run(command_of(item, project, arguments.pairs), check=False).returncode:
             failed.append(item)
         print(f"  {time.monotonic() - start:.0f} s", flush=True)
     subprocess.run([python_of("peers"), HERE / "results.py"], check=True)
@@ -46,13 +50,30 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def command_of(item: str, arguments: argparse.Namespace) -> list[str]:
+def command_of(item: str, project: Path, pairs: int | None) -> list[str]:
     """How one item is run."""
     group = next(name for name in SCRIPTS if item.startswith(name))
     part = item.removeprefix(group).removeprefix("-")
-    command = [sys.executable, str(HERE / SCRIPTS[group]), str(arguments.project)]
+    command = [sys.executable, str(HERE / SCRIPTS[group]), str(project)]
     command += ["--items", part] if part else []
-    return command + (["--pairs", str(arguments.pairs)] if arguments.pairs else [])
+    return command + (["--pairs", str(pairs)] if pairs else [])
+
+
+def grown_over(project: Path) -> Path:
+    """A copy of the project, with what it made, in scope production: its stages are the same."""
+    copy = project.parent / "production" / project.name
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    shutil.copytree(project, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv"))
+    scope = {"scope": "production"}
+    cookiecutter(
+        str(HERE.parent),
+        no_input=True,
+        extra_context=scope,
+        output_dir=copy.parent,
+        overwrite_if_exists=True,
+        accept_hooks=False,
+    )
+    return copy
 
 
 def require_current(project: Path) -> None:

@@ -1,6 +1,6 @@
 """Which words decided: the service's explanations beside SHAP's, on the shipped model and the same sentences.
 
-    python benchmarks/explanations.py build/review-sentiment-production
+    python benchmarks/explanations.py build/production/review-sentiment
 
 Comprehensiveness is how much the probability of the label falls without the words named first (10, 20 and 50 % of
 them, the mean), sufficiency how much when only they are left (DeYoung et al. 2020, arXiv:1911.03429). Such figures

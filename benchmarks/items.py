@@ -26,6 +26,7 @@ prepare predict-one predict-stream start-nothing start-light baking
 service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
+PRODUCTION = ("service", "overload", "explanations", "monitoring", "promotion")  # of a project of that scope
 # What the items write, in the order of the table.
 RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long

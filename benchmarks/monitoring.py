@@ -1,6 +1,6 @@
 """What monitoring finds on real sentences, and how often it errs.
 
-    python benchmarks/monitoring.py build/review-sentiment-production
+    python benchmarks/monitoring.py build/production/review-sentiment
 
 A stream that nothing happens to must be of the same texts as the test rows and hold none of them, and 5,000 rows drawn
 with replacement from a thousand are not: what is odd about that thousand comes again and again. So the model is

@@ -1,6 +1,6 @@
 """The service under load that means no good: requests that take too long, and clients that send slowly.
 
-    python benchmarks/overload.py build/review-sentiment-production
+    python benchmarks/overload.py build/production/review-sentiment
 
 Slow clients: 1,000 connections, half of which stop within the header and half within the body, a byte every few
 seconds; beside them a few healthy clients, whose p99 is set beside that without slow ones. Timeouts: clients send more
@@ -132,11 +132,11 @@ def timeouts(command: list[Any], home: Path, project: Path, key: str) -> dict[st
 
 
 def ask(port: int, key: str, number: int) -> tuple[int, float, str]:
-    """Send 256 long texts; the status, the seconds and the id of the response."""
+    """Send 256 long texts; the status, the seconds since they were sent, as deadlines count, and the response's id."""
     body = json.dumps({"texts": [f"{number} {index} {TEXT}" for index in range(256)]})
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    start = time.monotonic()
     connection.request("POST", "/v1/predict", body, {"Authorization": f"Bearer {key}"})
+    start = time.monotonic()
     answer = connection.getresponse()
     found = json.loads(answer.read())
     seconds = time.monotonic() - start

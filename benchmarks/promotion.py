@@ -1,6 +1,6 @@
 """How often a candidate that is as good as the champion is called otherwise, and how many labels a gain takes.
 
-    python benchmarks/promotion.py build/review-sentiment-production
+    python benchmarks/promotion.py build/production/review-sentiment
 
 Simulated labels, looked at after every one. The fixed test beside it is the two-sided one at 5 % with a power of 80 %.
 """

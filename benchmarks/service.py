@@ -1,6 +1,6 @@
 """The service with everything on beside the same model behind less: CPU time of a request, requests per second.
 
-    python benchmarks/service.py build/review-sentiment-production
+    python benchmarks/service.py build/production/review-sentiment
 
 The project is of scope production, with a model. Sides: ours; one bare FastAPI address around the same call; Python's
 http.server and a lock, as this project served before; LitServe. 16 clients send one text each, every time another one,
@@ -29,7 +29,7 @@ from pairs import HERE, Measure, Watch, environment, interleaved, item, keep, me
 
 CLIENTS = 16
 NO_LIMITS = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day: null, cost_per_day: null}"
-BARE_AT_MOST, FASTER_AT_LEAST = 1.2, 2.0
+BARE_AT_MOST, FASTER_AT_LEAST, WATCHING_AT_MOST = 1.2, 2.0, 0.015
 
 
 def main() -> None:
@@ -52,17 +52,21 @@ def main() -> None:
             for name, (command, where) in commands.items()
         }
         rounds = interleaved(sides, arguments.pairs)
+        watched = watching(arguments.project, home, key)
         shown = "; ".join(f"{name}: {seen(rounds, name)}" for name in sides)
         bare = ratios(rounds, "ours", "bare", "cpu")
+        shares = [sum(watched.values()) * 1000 / found["ours"]["cpu"] for found in rounds]
         locked, litserve = (ratios(rounds, "ours", name, "rate") for name in ("locked", "litserve"))
         keep(
             "service",
             peer="bare FastAPI; http.server and a lock; LitServe",
-            compared=f"{CLIENTS} clients, one sentence each, int8, one onnxruntime thread a call; {shown}",
+            compared=f"{CLIENTS} clients, one sentence each, int8, one onnxruntime thread a call; {shown}; "
+            f"metrics take {watched['metrics'] * 1e6:.0f} µs, traces of one in ten {watched['traces'] * 1e6:.0f}",
             measures=[
                 Measure("CPU time of a request: times a bare address", bare, at_most=BARE_AT_MOST),
                 Measure("requests per second: times http.server", locked, at_least=FASTER_AT_LEAST),
                 Measure("requests per second: times LitServe", litserve, at_least=FASTER_AT_LEAST),
+                Measure("metrics and traces: of the CPU time of a request", shares, at_most=WATCHING_AT_MOST, unit=""),
                 Measure("p99 latency", [found["ours"]["p99"] for found in rounds], unit="ms"),
             ],
             machine=machine("onnxruntime", "fastapi", "uvicorn"),
@@ -86,6 +90,13 @@ def prepared(project: Path, home: Path) -> tuple[Path, str]:
     variables = os.environ | {"PYTHONPATH": f"{project / 'src'}:{project}"}
     done = subprocess.run(make, cwd=home, env=variables, capture_output=True, text=True, check=True)
     return home, done.stdout.splitlines()[-1]
+
+
+def watching(project: Path, home: Path, key: str) -> dict[str, float]:
+    """What metrics and traces take of the processor for one request, in seconds."""
+    command = [sys.executable, HERE / "watching.py", project, home, key]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
     "lean": {"files": 124, "lines": 12_935, "src": 8040, "tests": 2415},
-    "team": {"files": 195, "lines": 21_830},
-    "production": {"files": 299, "lines": 32_610},
+    "team": {"files": 195, "lines": 21_840},
+    "production": {"files": 300, "lines": 32_690},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
