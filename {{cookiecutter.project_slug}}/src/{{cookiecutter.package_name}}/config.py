@@ -198,7 +198,7 @@ class ExportOnnx(Block):
     max_logit_difference: Positive
     int8: bool
     max_int8_drop: Fraction
-    min_precision: Annotated[float, Field(gt=0, le=1)] | None
+    min_precision: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 class Evaluate(Block):
