@@ -1,6 +1,7 @@
 """From labels to the next champion on the small project: a branch that the gate judges, shadow, canary, release."""
 
 import json
+import re
 import runpy
 
 import pytest
@@ -80,7 +81,9 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     assert refused.returncode != 0
     assert "found:    changes: 1" in refused.stderr
     labelled.commit("Retrain sooner")
-    done = labelled.try_to("make", "retrain")
+    labelled.run("git", "init", "--quiet", "--bare", "../origin.git")
+    labelled.run("git", "remote", "add", "origin", "../origin.git")
+    done = labelled.try_to("make", "retrain", "TO=origin")
     print(done.stdout[-3000:], done.stderr[-3000:])
     assert done.returncode == 0
 
@@ -100,7 +103,21 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     assert f"| on the same test rows | main | {branch} |" in summary
     assert "| regression set |" in summary.partition("## Gate")[2]
 
+    assert labelled.run("git", "rev-parse", f"origin/{branch}") == labelled.run("git", "rev-parse", "HEAD")
+    assert json.loads(labelled.run("dvc", "status", "--cloud", "--json")) == {}
+    assert f"{branch} waits" in labelled.run("make", "retrain", "TO=origin", "ANYWAY=1")
     assert labelled.run("make", "retrain", "ANYWAY=1").endswith("not retrained: 0 new labels\n")
+
+
+def test_another_checkout_on_the_machine_of_the_service_sees_its_log(labelled: Project) -> None:
+    """By the documented line: the one of a runner, which retrains every night."""
+    labelled.run("git", "clone", "--quiet", "--branch", "main", ".", "../runner")
+    line = re.search(r"`(ln -sf ….*)`", labelled.text("docs/monitoring.md"))[1].replace("…", str(labelled.path))
+    labelled.run("sh", "-c", f"cd ../runner && {line} && make pull")
+    assert labelled.try_to("make", "-C", "../runner", "monitor").returncode in {0, 2}
+    assert labelled.run("git", "-C", "../runner", "status", "--porcelain") == ""
+    report = json.loads((labelled.path.parent / "runner/.service/monitoring/report.json").read_text(encoding="utf-8"))
+    assert report["rows"] >= 20
 
 
 def test_the_new_release_becomes_the_champion_step_by_step(labelled: Project) -> None:

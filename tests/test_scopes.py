@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 124, "lines": 12_935, "src": 8040, "tests": 2415},
-    "team": {"files": 195, "lines": 21_840},
-    "production": {"files": 300, "lines": 32_690},
+    "lean": {"files": 124, "lines": 12_950, "src": 8050, "tests": 2420},
+    "team": {"files": 195, "lines": 21_855},
+    "production": {"files": 301, "lines": 32_770},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
