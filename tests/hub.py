@@ -1,8 +1,9 @@
-"""A stand-in of the Hugging Face hub: the part of its API that `make pin` and `fetch` use, over HTTP on this machine.
+"""A stand-in of the Hugging Face hub: the part of its API that `make pin`, `fetch` and `make publish` use, over HTTP.
 
 Asked for a whole address it answers too, as a proxy is asked.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -17,14 +18,17 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVISIONS = ("main", "refs/pr/4", "refs/convert/parquet", "feature/x", COMMIT)
 TOKEN = "hf_of_the_tests"
 _INFO = re.compile(r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+(?:/[^/]+)?)/revision/(?P<revision>[^/?]+)")
+_TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/main\?.*")
+_WRITE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit)/main")
 _FILE = re.compile(r"/(?P<kind>datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>[^?]+)")
 
 
 @contextmanager
-def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
+def hub_of(repositories: dict[str, Path], *, new: Path | None = None) -> Iterator[str]:
     """Serve directories as repositories (`owner/name`, or `datasets/owner/name`); gives the endpoint's address.
 
-    Those of the owner `private` need TOKEN, those of `gated` an acceptance that nobody has given.
+    Those of the owner `private` need TOKEN, those of `gated` an acceptance that nobody has given. new: where those are
+    made that somebody creates with TOKEN.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,8 +38,12 @@ def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
         def do_GET(self) -> None:
             self.wfile.write(self.answer())
 
+        def do_POST(self) -> None:
+            self.wfile.write(self.answer())
+
         def answer(self) -> bytes:
-            status, headers, content = self.found(re.sub("^http://[^/]+", "", self.path))
+            path = re.sub("^http://[^/]+", "", self.path)
+            status, headers, content = self.written(path) if self.command == "POST" else self.found(path)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -45,6 +53,8 @@ def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
 
         def found(self, path: str) -> tuple[int, dict[str, str], bytes]:
             """Status, headers and content, as the hub gives them."""
+            if tree := _TREE.fullmatch(path):
+                return 200, {}, tree_of(repositories[tree["repo"]])
             asked = _INFO.fullmatch(path) or _FILE.fullmatch(path)
             name = f"{'datasets/' if (asked['kind'] or '').startswith('d') else ''}{asked['repo']}" if asked else ""
             given = self.headers.get("Authorization")
@@ -64,6 +74,35 @@ def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
             content = file.read_bytes()
             return 200, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}, content
 
+        def written(self, path: str) -> tuple[int, dict[str, str], bytes]:
+            """The same for what changes something; every file comes within its commit."""
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Authorization") != f"Bearer {TOKEN}" or new is None:
+                return 401, {}, b""
+            if path == "/api/validate-yaml":
+                return 200, {}, b'{"errors": [], "warnings": []}'
+            if path == "/api/repos/create":
+                asked = json.loads(body)
+                assert asked.get("visibility") == "private", asked
+                name = f"{asked.get('organization', 'me')}/{asked['name']}"
+                repositories.setdefault(name, new / name).mkdir(parents=True, exist_ok=True)
+                return 200, {}, json.dumps({"url": f"http://{self.headers['Host']}/{name}"}).encode()
+            asked = _WRITE.fullmatch(path)
+            assert asked, path
+            if asked["what"] == "preupload":
+                files = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                         for file in json.loads(body)["files"]]  # fmt: skip
+                return 200, {}, json.dumps({"files": files}).encode()
+            for change in map(json.loads, body.splitlines()):
+                file = repositories[asked["repo"]] / change["value"].get("path", "")
+                if change["key"] == "deletedFile":
+                    file.unlink()
+                elif change["key"] == "file":
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(base64.b64decode(change["value"]["content"]))
+            address = f"http://{self.headers['Host']}/{asked['repo']}/commit/{COMMIT}"
+            return 200, {}, json.dumps({"success": True, "commitOid": COMMIT, "commitUrl": address}).encode()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -75,8 +114,17 @@ def hub_of(repositories: dict[str, Path]) -> Iterator[str]:
         server.shutdown()
 
 
+def files_in(folder: Path) -> list[str]:
+    """The names of all files below."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def tree_of(folder: Path) -> bytes:
+    """What the hub tells of the files of a repository."""
+    return json.dumps([{"type": "file", "path": name, "size": 0, "oid": "0"} for name in files_in(folder)]).encode()
+
+
 def info_of(name: str, folder: Path) -> bytes:
     """What the hub tells of a repository: its commit and its files."""
-    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-    siblings = [{"rfilename": file} for file in files]
+    siblings = [{"rfilename": file} for file in files_in(folder)]
     return json.dumps({"id": name.removeprefix("datasets/"), "sha": COMMIT, "siblings": siblings}).encode()

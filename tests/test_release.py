@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub import TOKEN, hub_of
 from ruamel.yaml import YAML
 from server import Server
 from workshop import SMALL_GATE, Project
@@ -142,3 +143,36 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     assert refused.returncode == 1
     assert "model/tokenizer.json is not the file that was shipped" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_both_models_are_published_in_one_repository(small: Project, tmp_path: Path) -> None:
+    project, published = small.copy(tmp_path), tmp_path / "hub/me/reviews"
+    with hub_of({}, new=tmp_path / "hub") as endpoint:
+        where = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
+        refused = project.try_to("make", "publish", "REPO=me/reviews", **where)
+        assert "cannot publish to me/reviews" in refused.stderr
+        assert "hf auth login" in refused.stderr
+        assert "no repository can have" in project.try_to("make", "publish", "REPO=me/my reviews", **where).stderr
+        project.run("make", "publish", "REPO=me/reviews", HF_TOKEN=TOKEN, **where)
+        (published / "onnx/model_of_before.onnx").touch()
+        said = project.run("make", "publish", "REPO=me/reviews", HF_TOKEN=TOKEN, **where)
+        assert (
+            f"{project.run('git', 'describe', '--always').strip()} is published: {endpoint}/me/reviews/commit" in said
+        )
+        project.set_params(seed=7)
+        assert "results are stale" in project.try_to("make", "publish", "REPO=me/reviews", **where).stderr
+    names = {path.relative_to(published).as_posix(): path for path in published.rglob("*") if path.is_file()}
+    card = names.pop("README.md")
+    assert card.read_bytes() == (project.path / "reports/model_card.md").read_bytes()
+    for name, path in names.items():
+        source = "models/onnx" if name.startswith("onnx/") else "models/fine_tuned"
+        assert path.read_bytes() == (project.path / source / name).read_bytes()
+    assert {"onnx/model.onnx", "onnx/model_int8.onnx", "modules.json", "model.safetensors", "tokenizer.json"} <= {
+        *names
+    }
+    assert "onnx/model_of_before.onnx" not in names
+    shared = ("config.json", "tokenizer.json", "tokenizer_config.json")  # that models/onnx has too
+    assert all((project.path / "models/onnx" / name).read_bytes() == names[name].read_bytes() for name in shared)
+    code = "import sys, transformers; load = transformers.pipeline; print(load('text-classification', sys.argv[1],"
+    said = project.run("python", "-c", f"{code} trust_remote_code=True)('a warm film'))", str(published))
+    assert "'label': " in said

@@ -14,8 +14,8 @@ DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
     "lean": {"files": 124, "lines": 12_950, "src": 8050, "tests": 2420},
-    "team": {"files": 195, "lines": 21_855},
-    "production": {"files": 301, "lines": 32_770},
+    "team": {"files": 196, "lines": 21_930},
+    "production": {"files": 302, "lines": 32_840},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

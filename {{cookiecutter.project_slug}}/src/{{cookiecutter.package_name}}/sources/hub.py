@@ -37,14 +37,14 @@ _OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
 _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (GatedRepoError, "a gated repository, whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
     (RepositoryNotFoundError, "none, or a private one", f"correct the name in params.yaml; for a private one {_LOGIN}"),
-    (HFValidationError, "a name that no repository can have", "correct it in params.yaml"),
+    (HFValidationError, "a name that no repository can have", "correct it"),
     (RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @ in params.yaml"),
     (RemoteEntryNotFoundError, "no such file in it", "correct the name below sha256; for a model, make pin does"),
     (OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
 )
 _BY_STATUS = {
     401: ("a token that the hub does not know", f"correct it, or {_LOGIN}"),
-    403: ("a token that may not read this", f"give it read access to the repository, or take another: {_LOGIN}"),
+    403: ("a token that may not do this", f"give it access to the repository, or take another: {_LOGIN}"),
 }
 _NETWORK = "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror), then type the same again"
 _SETTINGS = {
@@ -112,7 +112,7 @@ def file_at(address: str) -> str:
     try:
         return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
     except Exception as error:  # its HTTP library has errors of its own
-        raise _refusal(f"cannot fetch {address}", error) from None
+        raise refusal(f"cannot fetch {address}", error) from None
 
 
 def _looked_up(place: Place) -> tuple[Place, Any]:
@@ -123,10 +123,11 @@ def _looked_up(place: Place) -> tuple[Place, Any]:
         more, _, rest = place.path.partition("/")
         if isinstance(error, RevisionNotFoundError) and more:
             return _looked_up(place._replace(revision=f"{place.revision}/{more}", path=rest))
-        raise _refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
+        raise refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
 
 
-def _refusal(problem: str, error: BaseException) -> UserError:
+def refusal(problem: str, error: BaseException, expected: str = "a repository that you may read") -> UserError:
+    """The message about what the hub, or the way to it, answered."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
     by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
@@ -137,7 +138,7 @@ def _refusal(problem: str, error: BaseException) -> UserError:
         found = in_one_line(error) + _through_a_proxy(error)
         cause, fix = cause_of(words_of(error) + _through_a_proxy(error), _SETTINGS) or ("", _NETWORK)
         problem = f"{problem}{cause and f': {cause}'}"
-    return UserError(problem, expected="a repository and a file that you may read", found=found, fix=fix)
+    return UserError(problem, expected=expected, found=found, fix=fix)
 
 
 def _through_a_proxy(error: BaseException) -> str:
