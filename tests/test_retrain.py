@@ -105,6 +105,8 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
 
     assert labelled.run("git", "rev-parse", f"origin/{branch}") == labelled.run("git", "rev-parse", "HEAD")
     assert json.loads(labelled.run("dvc", "status", "--cloud", "--json")) == {}
+    code = f"import tools.shared as s, tools.monitoring.retrain as r; s.run(lambda: r.push('{branch}', 'origin'))"
+    assert f"{branch} is not pushed" in labelled.try_to("python", "-c", code, REMOTE="nowhere").stderr
     assert f"{branch} waits" in labelled.run("make", "retrain", "TO=origin", "ANYWAY=1")
     assert labelled.run("make", "retrain", "ANYWAY=1").endswith("not retrained: 0 new labels\n")
 
