@@ -73,6 +73,7 @@ def expected_files(answers: dict[str, str]) -> set[str]:
         "cookiecutter.__team or cookiecutter.tracking == 'mlflow'": team or mlflow,
         "cookiecutter.ci == 'github'": github,
         "cookiecutter.ci == 'github' and cookiecutter.__team": github and team,
+        "cookiecutter.ci == 'github' and cookiecutter.__production": github and production,
         "cookiecutter.data_source == 'sample' or cookiecutter.__default_model == 'True'": default_model
         or answers.get("data_source", "sample") == "sample",
     }
