@@ -155,6 +155,7 @@ def test_both_models_are_published_in_one_repository(small: Project, tmp_path: P
         assert "no repository can have" in project.try_to("make", "publish", "REPO=me/my reviews", **where).stderr
         project.run("make", "publish", "REPO=me/reviews", HF_TOKEN=TOKEN, **where)
         (published / "onnx/model_of_before.onnx").touch()
+        (published / "LICENSE").touch()
         said = project.run("make", "publish", "REPO=me/reviews", HF_TOKEN=TOKEN, **where)
         assert (
             f"{project.run('git', 'describe', '--always').strip()} is published: {endpoint}/me/reviews/commit" in said
@@ -162,7 +163,7 @@ def test_both_models_are_published_in_one_repository(small: Project, tmp_path: P
         project.set_params(seed=7)
         assert "results are stale" in project.try_to("make", "publish", "REPO=me/reviews", **where).stderr
     names = {path.relative_to(published).as_posix(): path for path in published.rglob("*") if path.is_file()}
-    card = names.pop("README.md")
+    card, _ = names.pop("README.md"), names.pop("LICENSE")
     assert card.read_bytes() == (project.path / "reports/model_card.md").read_bytes()
     for name, path in names.items():
         source = "models/onnx" if name.startswith("onnx/") else "models/fine_tuned"
