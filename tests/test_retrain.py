@@ -83,16 +83,23 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     labelled.commit("Retrain sooner")
     labelled.run("git", "init", "--quiet", "--bare", "../origin.git")
     labelled.run("git", "remote", "add", "origin", "../origin.git")
+    labelled.set_params("gate.yaml", min_score=1.1)
+    labelled.commit("Ask too much")
+    assert labelled.try_to("make", "retrain", "TO=origin").returncode != 0
+    labelled.run("git", "switch", "main")
+    assert "the gate refused what these 20 labels make" in labelled.run("make", "retrain", "TO=origin")
+    labelled.run("git", "revert", "--no-edit", "HEAD")
     done = labelled.try_to("make", "retrain", "TO=origin")
     print(done.stdout[-3000:], done.stderr[-3000:])
     assert done.returncode == 0
 
     branch = labelled.run("git", "branch", "--show-current").strip()
     assert branch.startswith("retrain/2")
+    assert labelled.run("git", "rev-list", "--count", f"main..{branch}") == "1\n"
     subject = "Retrain with 20 new labels: at least 20 new labels\n"
     assert labelled.run("git", "log", "-1", "--format=%s") == subject
     assert labelled.run("git", "status", "--porcelain") == ""
-    assert labelled.run("git", "rev-parse", "main~1") == began_at
+    assert labelled.run("git", "rev-parse", "main~3") == began_at
     assert "file: data/feedback/additions.jsonl" in labelled.text("params.yaml")
     assert "regression_set: data/feedback/regression.jsonl" in labelled.text("gate.yaml")
     assert json.loads(labelled.text("reports/data_profile.json"))["additions"] == {"read": 20, "rows": 20}

@@ -67,6 +67,7 @@ def test_a_killed_search_ends_as_one_that_was_not(project: Project, tmp_path: Pa
     assert table in unbroken.run("make", "--silent", "search", f"TRIALS={TRIALS}")
 
     rows = [line.split() for line in table.splitlines()[2:] if "fine_tune" in line]
+    assert "fine_tune.learning_rate=0.001 fine_tune.epochs=2" in " ".join(rows[0])  # those of params.yaml
     assert [row[0] for row in rows] == [str(number) for number in range(1, TRIALS + 1)]
     complete = [row for row in rows if "ended" not in row]
     assert 1 <= len(complete) < TRIALS, table

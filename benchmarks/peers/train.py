@@ -72,9 +72,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--pad-to-max", action="store_true")
     parser.add_argument("--until", type=float)
+    parser.add_argument("--seed", type=int, default=42)
     arguments = parser.parse_args()
     clock = Clock()
-    set_seed(42)
+    set_seed(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     padding = "max_length" if arguments.pad_to_max else False
 
@@ -95,6 +96,7 @@ def main() -> None:
         model=model,
         args=TrainingArguments(
             output_dir=arguments.out,
+            seed=arguments.seed,
             use_cpu=True,
             disable_tqdm=True,
             report_to="none",
