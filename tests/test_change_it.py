@@ -24,6 +24,7 @@ OTHER_VALUES = {
     "fine_tune.learning_rate": 0.002,
     "select_by": "macro_f1",
     "fine_tune.class_weights": "balanced",
+    "fine_tune.label_smoothing": 0.1,
     "fine_tune.lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
     "embeddings.probe_c": [0.5],
     "prepare.malformed_rows": "quarantine",

@@ -155,7 +155,7 @@ def test_a_private_repository_opens_with_a_token_that_is_written_nowhere(project
 
 REFUSALS = {
     "hf://gated/whole@main": ("terms you have not accepted", "accept them on its page"),
-    "hf://acme/gone@main": ("none, or a private one", "correct the name in params.yaml"),
+    "hf://acme/gone@main": ("none, or a private one", "correct its name"),
     "hf://acme/whole@v9": ("no such branch, tag or commit", "correct what stands after @"),
     "hf://acme/whole@main/onnx": ("found:    nothing\n", "correct `uri`"),
     "hf://acme/whole": ("another form", "with @main for the newest"),

@@ -75,6 +75,7 @@ fine_tune:
   patience: null
   batch_size: 32
   class_weights: null
+  label_smoothing: 0.0
   weight_decay: 0.01
   warmup_fraction: 0.1
   max_grad_norm: 1.0

@@ -61,6 +61,7 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
         ("  test_fraction: ", "  test_fraction: 0.9  # ", "prepare: Value error, validation_fraction + test_fraction"),
         ("select_by: ", "select_by: r2  # ", "the file: Value error, select_by must be null or one of accuracy"),
         ("  class_weights: ", "  class_weights: fair  # ", "fine_tune.class_weights"),
+        ("  label_smoothing: ", "  label_smoothing: 1.0  # ", "fine_tune.label_smoothing: Input should be less than 1"),
         ("  min_precision: ", "  min_precision: 1.5  # ", "export_onnx.min_precision: Input should be less than 1"),
         ("  fold: ", "  fold: {index: 5, of: 5}  # ", "prepare.fold: Value error, index must be less than of"),
         ("  fold: ", "  fold: {index: 0, of: 1}  # ", "prepare.fold.of: Input should be greater than or equal to 2"),
@@ -80,6 +81,15 @@ def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str)
     with pytest.raises(UserError, match="is refused") as refusal:
         load_params(changed(tmp_path, old, new))
     assert f"\n  {line}" in str(refusal.value)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_labels_are_smoothed_where_a_text_has_one(tmp_path: Path, task: str) -> None:
+    path = changed(tmp_path, "task: ", f"task: {task}  # ")
+    assert load_params(path).task == task
+    path.write_text(path.read_text(encoding="utf-8").replace("smoothing: 0.0", "smoothing: 0.1"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"label_smoothing must be 0\.0"):
+        load_params(path)
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:

@@ -335,6 +335,18 @@ def test_the_weighted_loss_of_a_batch_is_the_mean_of_those_of_its_halves() -> No
     assert whole.item() == pytest.approx(sums.item() / 8)
 
 
+def test_smoothed_targets_are_spread_over_all_labels() -> None:
+    logits, targets = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 1])
+    spread = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
+    by_hand = -(spread * logits.log_softmax(1)).sum(1)
+    rows = cast("batches.Rows", SimpleNamespace(labels=["a", "b", "c"]))
+    plain = loss.training_loss(rows, params_of(label_smoothing=0.3), torch.device("cpu"))
+    assert plain(logits, targets).item() == pytest.approx(by_hand.mean().item())
+    weights = torch.tensor([0.5, 1.5, 1.0])
+    weighted = loss.weighted_cross_entropy(weights, logits, targets, label_smoothing=0.3)
+    assert weighted.item() == pytest.approx((by_hand * weights[:2]).mean().item())
+
+
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
 def test_the_temperature_undoes_a_factor(task: Task) -> None:
     """Labels are drawn by the probabilities of the logits, so 1 is right for these, and 3 for three times as large."""

@@ -6,11 +6,13 @@ import subprocess
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from {{ cookiecutter.package_name }}.common.io import write_text
 from {{ cookiecutter.package_name }}.errors import UserError, run_command
 
 run = run_command
@@ -116,8 +118,9 @@ def edited(path: Path) -> Iterator[Any]:
     yield values
     if values == before:
         return
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        yaml.dump(values, file)
+    text = StringIO()
+    yaml.dump(values, text)
+    write_text(path, text.getvalue())
 
 
 def shipped_in(models: Container[str]) -> str:

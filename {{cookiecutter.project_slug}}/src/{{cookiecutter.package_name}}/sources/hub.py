@@ -36,7 +36,7 @@ _OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
 # What was found and what fixes it, by the first kind of error that fits, else by the status.
 _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (GatedRepoError, "a gated repository, whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
-    (RepositoryNotFoundError, "none, or a private one", f"correct the name in params.yaml; for a private one {_LOGIN}"),
+    (RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
     (HFValidationError, "a name that no repository can have", "correct it"),
     (RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @ in params.yaml"),
     (RemoteEntryNotFoundError, "no such file in it", "correct the name below sha256; for a model, make pin does"),

@@ -1,4 +1,4 @@
-"""The training loss: that of the task, in which rare labels may weigh more."""
+"""The training loss: that of the task, in which rare labels may weigh more and no label is certain."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,10 +17,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
-    """The mean loss of logits and targets, with `fine_tune.class_weights`. Raises UserError for unknown labels."""
-    wanted = params.fine_tune.class_weights
+    """The mean loss of logits and targets, with `fine_tune.class_weights` and `label_smoothing`.
+
+    Raises UserError for unknown labels.
+    """
+    wanted, smoothing = params.fine_tune.class_weights, params.fine_tune.label_smoothing
     if wanted is None:
-        return LOSSES[params.task]
+        return partial(cross_entropy, label_smoothing=smoothing) if smoothing else LOSSES[params.task]
     if isinstance(wanted, dict) and (unknown := wanted.keys() - set(rows.labels)):
         raise UserError(
             "fine_tune.class_weights names labels that the data do not have",
@@ -32,7 +35,8 @@ def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
     if params.task == "multi_label":
         weights = of_present_labels(wanted, targets, rows.labels)
         return partial(binary_cross_entropy_with_logits, pos_weight=torch.from_numpy(weights).to(device))
-    return partial(weighted_cross_entropy, torch.from_numpy(of_classes(wanted, targets, rows.labels)).to(device))
+    weights = torch.from_numpy(of_classes(wanted, targets, rows.labels)).to(device)
+    return partial(weighted_cross_entropy, weights, label_smoothing=smoothing)
 
 
 def of_classes(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
@@ -57,9 +61,10 @@ def given(wanted: dict[str, float], labels: list[str]) -> np.ndarray:
     return np.array([wanted.get(label, 1.0) for label in labels])
 
 
-def weighted_cross_entropy(weights: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+def weighted_cross_entropy(weights: Tensor, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The mean of the rows' losses times the weights of their labels; torch's own divides by the sum of the weights.
 
     That sum differs from batch to batch, so the mean of two halves of a batch would not be that of the batch.
     """
-    return (cross_entropy(logits, targets, reduction="none") * weights[targets]).mean()
+    losses = cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+    return (losses * weights[targets]).mean()
