@@ -79,7 +79,8 @@ def measure(name: str, table: pl.DataFrame, arguments: Any, folder: Path) -> Non
         peer="the Trainer by its defaults, fp32, dynamic padding",
         compared=f"{' / '.join(f'{size:,}' for size in sizes)} rows, {table['label'].n_unique()} labels; accuracy"
         f" on test by seed: ours {each(rounds, 'ours')}; the peer {each(rounds, 'peer')}; our probe"
-        f" {each(rounds, 'ours', 'probe')}; ours as shipped (int8) {each(rounds, 'ours', 'shipped')}",
+        f" {each(rounds, 'ours', 'probe')}; ours as shipped (int8) {each(rounds, 'ours', 'shipped')}; its"
+        f" calibration error {each(rounds, 'ours', 'shipped_off')}, that of torch {each(rounds, 'ours', 'off')}",
         measures=[
             Measure(
                 "accuracy, points more",
@@ -117,10 +118,13 @@ def ours(project: Path) -> dict[str, Any]:
     runs = {stage: run_stage(project, stage) for stage in ("embeddings", "fine_tune", "export_onnx", "evaluate")}
     metrics = json.loads((project / "reports/metrics.json").read_text(encoding="utf-8"))
     names = {"accuracy": "torch", "probe": "probe", "shipped": "onnx_int8"}
+    errors = {"off": "torch", "shipped_off": "onnx_int8"}
     learning = [runs[stage] for stage in ("embeddings", "fine_tune")]
-    return {key: metrics[name]["accuracy"] for key, name in names.items()} | {
-        key: sum(run[key] for run in learning) for key in ("seconds", "processor")
-    }
+    return (
+        {key: metrics[name]["accuracy"] for key, name in names.items()}
+        | {key: metrics[name]["calibration_error"] for key, name in errors.items()}
+        | {key: sum(run[key] for run in learning) for key in ("seconds", "processor")}
+    )
 
 
 def theirs(project: Path, seed: int, folder: Path) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def test_each_row_about_growing_and_git_is_printed(tmp_path: Path) -> None:
     def typed(*command: str) -> None:
         printed.append(project.try_to(*command).stderr)
 
+    own = grow(tmp_path, data_source="files", project_slug="own-tables")
+    printed.append(own.try_to("dvc", "repro", "--single-item", "prepare").stderr)
     typed("make", "owners")
     typed("git", "commit", "--message", "Begin")
     typed(*mounted, "mkdir models/base; mount -t tmpfs tmpfs models/base; python -m review_sentiment fetch model")
