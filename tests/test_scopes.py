@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 124, "lines": 13_000, "src": 8060, "tests": 2440},
-    "team": {"files": 196, "lines": 22_000},
-    "production": {"files": 302, "lines": 32_920},
+    "lean": {"files": 125, "lines": 13_080, "src": 8110, "tests": 2470},
+    "team": {"files": 197, "lines": 22_080},
+    "production": {"files": 303, "lines": 33_010},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

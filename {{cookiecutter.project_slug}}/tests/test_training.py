@@ -263,16 +263,41 @@ def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: i
     assert later == given[-3:]
 
 
-def test_the_best_epoch_is_kept_and_of_equals_that_of_the_lower_loss(base_model: Path, tmp_path: Path) -> None:
-    model, progress = model_of(base_model), checkpoints.Progress()
-    kept = []
-    for score, of_loss in [(0.5, 0.9), (0.7, 0.8), (0.7, 0.9), (0.7, 0.6), (0.6, 0.1)]:
-        before = progress.best
-        checkpoints.keep_best(tmp_path, progress, score, of_loss, model, torch.tensor([score]))
-        kept.append(progress.best != before)
-    assert kept == [True, True, False, True, False]
-    assert progress.best == (0.7, -0.6)
-    assert load_file(tmp_path / checkpoints.BEST)[checkpoints.LOGITS] == torch.tensor([0.7])
+class SixtyRows:
+    """Rows whose label is 0."""
+
+    def __len__(self) -> int:
+        return 60
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros_like(rows)
+
+
+def logits_of_epoch(wrong: range, confidence: float) -> np.ndarray:
+    """Logits of 60 rows of label 0; the model takes these for label 1."""
+    labels = np.isin(np.arange(60), wrong).astype(int)
+    return confidence * np.eye(2, dtype=np.float32)[labels]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept"),
+    [
+        ([(range(30), 1), (range(12), 2), (range(12), 1), (range(12), 2), (range(40), 1)], 2),  # of equals by loss
+        ([(range(30), 1), (range(12), 1), (range(47, 60), 1)], 2),  # worse by a row, and 25 rows differ
+        ([(range(30), 1), (range(12), 1), (range(20, 60), 1)], 1),
+        ([(range(12), 1), (range(20), 1), (range(47, 60), 1)], 0),  # below the model before the first step
+    ],
+)
+def test_the_best_epoch_is_kept_or_the_last_where_chance_may_have_made_it_worse(
+    epochs: list[tuple[range, float]], kept: int, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, progress, found = model_of(base_model), checkpoints.Progress(), [logits_of_epoch(*one) for one in epochs]
+    for number, logits in enumerate(found):
+        monkeypatch.setattr(loop, "logits_of", lambda *_, logits=logits: logits)
+        progress.curve.append({"step": number})
+        is_last = number == len(found) - 1
+        loop.end_epoch(model, cast(batches.Rows, SixtyRows()), params_of(), tmp_path, progress, is_last=is_last)
+    assert np.array_equal(checkpoints.kept_logits(tmp_path), found[kept])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -70,15 +72,18 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
     return Progress(**whole["progress"])
 
 
-def keep_best(directory: Path, progress: Progress, score: float, loss: float, model: nn.Module, logits: Tensor) -> None:
-    """Keep weights and logits when their validation score is the best so far, or equal to it and the loss lower."""
-    if progress.best is not None and (score, -loss) <= progress.best:
-        return
+def keep(directory: Path, model: nn.Module, logits: Tensor) -> None:
+    """Keep weights and the logits of the validation rows as the best so far."""
     beside = directory / "best.partial"
     weights = {name: weights.clone() for name, weights in trained(model).items()}
     save_file(weights | {LOGITS: logits}, beside, metadata={"format": "pt"})
     beside.replace(directory / BEST)
-    progress.best = (score, -loss)
+
+
+def kept_logits(directory: Path) -> np.ndarray:
+    """The logits of the validation rows that the best so far gave (rows x outputs)."""
+    with safe_open(directory / BEST, "np") as file:
+        return file.get_tensor(LOGITS)
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:

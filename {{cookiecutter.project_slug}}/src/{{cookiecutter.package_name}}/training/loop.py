@@ -30,6 +30,7 @@ from . import checkpoints
 from .batches import Rows, order_of
 from .checkpoints import Pace, Progress
 from .loss import Loss, training_loss
+from .selection import may_be_chance, standing
 
 POINTS_PER_RUN = 24
 CURVE = "curve.csv"
@@ -95,7 +96,7 @@ def train(
                 losses.clear()
                 ends_epoch = progress.step % plan.epoch == 0
                 if ends_epoch:
-                    end_epoch(model, validation, params, directory, progress)
+                    end_epoch(model, validation, params, directory, progress, is_last=step + 1 == plan.steps)
                 if is_over(progress, plan, params):
                     break
                 if distributed.broadcast(ends_epoch or pace.is_due()) and distributed.on_rank_0():
@@ -110,7 +111,7 @@ def begin(
     progress = checkpoints.load_last(directory, model, optimizer)
     if not progress.step:
         progress.curve.append({"step": 0, "training_loss": None})
-        end_epoch(model, validation, params, directory, progress)
+        end_epoch(model, validation, params, directory, progress, is_last=False)
     elif distributed.on_rank_0():
         print(f"going on from step {progress.step}", file=sys.stderr)
     return progress
@@ -193,8 +194,10 @@ def mean_of(losses: list[Tensor]) -> float:
     return mean
 
 
-def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Path, progress: Progress) -> None:
-    """Measure the validation rows, keep the weights if they are the best so far, and write the curve."""
+def end_epoch(
+    model: Classifier, validation: Rows, params: Params, directory: Path, progress: Progress, *, is_last: bool
+) -> None:
+    """Measure the validation rows, keep the weights if they are the best (`selection.py`), and write the curve."""
     logits = logits_of(model, validation, params)
     if logits is None:
         return
@@ -203,7 +206,14 @@ def end_epoch(model: Classifier, validation: Rows, params: Params, directory: Pa
     found = scores(params.task, targets, values_of(params.task, logits))
     shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the one that chooses is the last column
     progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
-    checkpoints.keep_best(directory, progress, found[params.score], loss, model, rows)
+    now, start = (standing(progress.curve[n], params) for n in (-1, 0))
+    if (
+        progress.best is None
+        or now > progress.best
+        or (is_last and now >= start and may_be_chance(params, targets, checkpoints.kept_logits(directory), logits))
+    ):
+        checkpoints.keep(directory, model, rows)
+        progress.best = now
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
     write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
 

@@ -1,0 +1,38 @@
+"""Which epoch is kept, by the validation rows: the best one, or the last where that may be worse by chance alone.
+
+In the last epoch of the plan the learning rate has fallen to 0, so it should be the best; on few rows chance often says
+otherwise. Hence the rule of one standard error (Breiman et al. 1984, Classification and Regression Trees, 3.4.3). It
+does not hold against the model before the first step: nothing below that is kept.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..common.tasks import values_of
+from ..config import Params
+from ..modeling.scores import bootstrap_weights, scorer
+
+SAMPLES = 200
+
+Standing = tuple[float, float]  # score and negative loss: of equal scores the lower loss is better
+
+
+def standing(row: dict[str, Any], params: Params) -> Standing:
+    """How good the model of this row of the curve is."""
+    return row[f"validation_{params.score}"], -row["validation_loss"]
+
+
+def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: np.ndarray) -> bool:
+    """Whether the last epoch's score is lower by at most one standard error of the difference (paired bootstrap).
+
+    targets: in the unit in which the logits of both (rows x outputs) predict.
+    """
+    models = [scorer(params.task, targets, values_of(params.task, logits)) for logits in (best, last)]
+
+    def lead(weights: np.ndarray) -> float:
+        before, after = (score(weights)[params.score] for score in models)
+        return before - after
+
+    drawn = [lead(weights) for weights in bootstrap_weights(len(targets), SAMPLES, seed=0)]
+    return lead(np.ones(len(targets))) <= float(np.std(drawn))
