@@ -42,7 +42,7 @@ from pairs import (
     run_stage,
 )
 
-EPOCHS = 3  # of a project that does not grow with the sample
+DEFAULTS = {"fine_tune.epochs": 3, "fine_tune.min_steps": 200}  # of a project that does not grow with the sample
 LONG_ROWS = 4000
 PARTS = {"conf": "core", "contrib/admin": "admin", "contrib/auth": "auth"}
 
@@ -105,7 +105,7 @@ def prepared(project: Path, table: pl.DataFrame, seed: int, folder: Path) -> Pat
     """A project whose only data is this table, split by this seed."""
     columns = {"text_column": "text", "label_column": "label", "label_names": None, "keep": None, "split_seed": seed}
     changes = {f"prepare.{name}": value for name, value in columns.items()}
-    copied(project, folder, changes | {"seed": seed, "fine_tune.epochs": EPOCHS})
+    copied(project, folder, changes | DEFAULTS | {"seed": seed})
     shutil.rmtree(folder / "data")
     (folder / "data/raw").mkdir(parents=True)
     table.write_csv(folder / "data/raw/table.csv")
