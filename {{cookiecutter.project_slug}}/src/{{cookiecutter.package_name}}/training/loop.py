@@ -68,7 +68,7 @@ def train(
 ) -> None:
     """Train on the device, from the last checkpoint in the directory on if there is one.
 
-    The directory then holds the weights of the best epoch (`checkpoints.BEST`) and the training curve (`CURVE`). The
+    The directory then holds the weights of the kept epoch (`checkpoints.BEST`) and the training curve (`CURVE`). The
     model before the first step is among them: the pretrained encoder under the probe's weights.
     """
     distributed.require_divisible(params.fine_tune.batch_size)
