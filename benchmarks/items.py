@@ -27,7 +27,7 @@ service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 PRODUCTION = ("service", "overload", "explanations", "monitoring", "promotion")  # of a project of that scope
-# What the items write, in the order of the table.
+# What the items write, in the order of the table, and last recipe.py, which takes more than an hour and is run by itself.
 RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
@@ -35,4 +35,5 @@ kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
 service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
+recipe-reviews recipe-long recipe-german
 """.split()
