@@ -27,7 +27,7 @@ service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 PRODUCTION = ("service", "overload", "explanations", "monitoring", "promotion")  # of a project of that scope
-# What the items write, in the order of the table, and last recipe.py, which takes more than an hour and is run by itself.
+# What the items write, in the order of the table; at the end recipe.py, which takes an hour and is run by itself.
 RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
