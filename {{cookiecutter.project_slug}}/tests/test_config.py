@@ -83,15 +83,6 @@ def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str)
     assert f"\n  {line}" in str(refusal.value)
 
 
-@pytest.mark.parametrize("task", ["multi_label", "regression"])
-def test_labels_are_smoothed_where_a_text_has_one(tmp_path: Path, task: str) -> None:
-    path = changed(tmp_path, "task: ", f"task: {task}  # ")
-    assert load_params(path).task == task
-    path.write_text(path.read_text(encoding="utf-8").replace("smoothing: 0.0", "smoothing: 0.1"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"label_smoothing must be 0\.0"):
-        load_params(path)
-
-
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     path = changed(tmp_path, "  epochs: ", "  epoch: ")
     path.write_text(path.read_text(encoding="utf-8").replace("  opset: ", "  opset: 5  # "), encoding="utf-8")

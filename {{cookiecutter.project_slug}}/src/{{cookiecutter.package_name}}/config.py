@@ -240,8 +240,6 @@ class Params(Block):
             raise ValueError(f"select_by must be null or one of {', '.join(SCORES[self.task])} with task: {self.task}")
         if self.task == "regression" and self.fine_tune.class_weights:
             raise ValueError("fine_tune.class_weights must be null with task: regression, which has no labels")
-        if self.task in {"multi_label", "regression"} and self.fine_tune.label_smoothing:
-            raise ValueError(f"fine_tune.label_smoothing must be 0.0 with task: {self.task}: a text has no one label")
         if self.task == "regression" and self.export_onnx.min_precision:
             raise ValueError("export_onnx.min_precision must be null with task: regression, which has no labels")
         return self

@@ -17,13 +17,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
-    """The mean loss of logits and targets, with `fine_tune.class_weights` and `label_smoothing`.
+    """The mean loss of logits and targets, with `fine_tune.class_weights` and, of one label a text, `label_smoothing`.
 
     Raises UserError for unknown labels.
     """
     wanted, smoothing = params.fine_tune.class_weights, params.fine_tune.label_smoothing
     if wanted is None:
-        return partial(cross_entropy, label_smoothing=smoothing) if smoothing else LOSSES[params.task]
+        loss = LOSSES[params.task]
+        return partial(loss, label_smoothing=smoothing) if loss is cross_entropy else loss
     if isinstance(wanted, dict) and (unknown := wanted.keys() - set(rows.labels)):
         raise UserError(
             "fine_tune.class_weights names labels that the data do not have",
