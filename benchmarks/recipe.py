@@ -52,7 +52,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--sets", nargs="*", choices=list(SETS), help="default: all, without --files")
     made.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
-    made.add_argument("--name", help="of a table of your own")
+    made.add_argument("--name", default="own", help="of a table of your own; default: %(default)s")
     made.add_argument("--files", nargs="+", type=Path, help="its CSV files")
     made.add_argument("--text", default="text", help="its column of texts; default: %(default)s")
     made.add_argument("--label", default="label", help="its column of labels; default: %(default)s")

@@ -370,6 +370,9 @@ def test_smoothed_targets_are_spread_over_all_labels() -> None:
     weights = torch.tensor([0.5, 1.5, 1.0])
     weighted = loss.weighted_cross_entropy(weights, logits, targets, label_smoothing=0.3)
     assert weighted.item() == pytest.approx((by_hand * weights[:2]).mean().item())
+    for task in ("multi_label", "regression"):
+        other = params_of(label_smoothing=0.3).model_copy(update={"task": task})
+        assert loss.training_loss(rows, other, torch.device("cpu")) is classifier.LOSSES[task]
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
