@@ -132,7 +132,13 @@ def test_a_lock_out_of_step_is_refused(project: Project) -> None:
     said = refused(project, lock, "dvc.lock")
     assert "prepare: other deps" in said
     assert "fine_tune: never run" in said
-    assert "SKIP=in-step" in said
+    assert "fix:      `make repro`, then `git add dvc.lock`; to commit before the run: SKIP=in-step git commit" in said
+
+
+def test_a_stage_that_is_gone_from_the_pipeline_leaves_the_lock_only_with_the_file(project: Project) -> None:
+    said = refused(project, "schema: '2.0'\nstages:\n  old:\n    cmd: x\n", "dvc.lock")
+    assert "old: no stage of this name in dvc.yaml" in said
+    assert "fix:      `rm dvc.lock && make repro`, then" in said
 
 
 def test_a_changed_prompt_needs_another_version(project: Project) -> None:

@@ -53,3 +53,8 @@ def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
 
 def test_it_may_stand_in_the_environment(project: Project) -> None:
     assert f"<{TYPED}>\n" in project.run("make", "--silent", "predict", TEXT=TYPED)
+
+
+def test_the_name_of_a_computer_is_no_option(project: Project) -> None:
+    printed = project.run("make", "--silent", "snapshot", NAME="DESKTOP-1")  # as WSL exports it
+    assert printed == "<-m>\n<tools.environments.snapshot>\n"

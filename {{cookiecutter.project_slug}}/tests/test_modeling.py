@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from small_project import params_with
 from transformers import AutoModel
 
+from {{ cookiecutter.package_name }}.common import distributed
 from {{ cookiecutter.package_name }}.common.tasks import values_of
 from {{ cookiecutter.package_name }}.config import Task, Text
+from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.modeling import classifier, forward, vectors
 from {{ cookiecutter.package_name }}.modeling.probe import fit_probe
 from {{ cookiecutter.package_name }}.modeling.scores import scores
@@ -70,6 +73,12 @@ def test_attention_on_a_gpu_may_not_depend_on_the_batch() -> None:
         assert kernels.mem_efficient_sdp_enabled()
     with forward.invariant_attention(torch.device("cpu")):
         assert kernels.flash_sdp_enabled()
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU"):
+        distributed.join(params_with().compute.model_copy(update={"device": "cuda"}))
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -1,4 +1,4 @@
-"""Make everything again elsewhere and compare every byte: `make reproduce`, or `make reproduce AGAINST=v1.2.0`.
+"""Make everything again elsewhere and compare every byte: `make reproduce`, or `make reproduce AGAINST=COMMIT`.
 
 The commit is cloned into a directory with another path length, with its own DVC cache, another home, user, locale,
 time zone, umask and hash seed. There `dvc repro --force` runs, and the hashes of all outs are compared. What was found

@@ -3,7 +3,8 @@
 Two modes, `compute.determinism` in `params.yaml`:
 
 machine   the same bytes on the same machine, whatever its load, from any directory and in any process
-portable  the same bytes on any x86-64 CPU with AVX2: the instruction sets are pinned too (fp32 only)
+portable  the same weights on any x86-64 CPU with AVX2: the instruction sets are pinned too (fp32 only). Only
+          onnxruntime still chooses by the CPU, so what ONNX files predict may differ in its last digits
 
 In both the number of threads is a parameter, never read from the machine: sums are split by thread, so their number
 decides the last bits. It may exceed the number of cores.
@@ -14,7 +15,6 @@ import os
 import sys
 
 from ..config import Compute
-from ..errors import UserError
 
 PORTABLE = {
     # Each library picks its kernels by the CPU; each of these changes the last bits.
@@ -59,19 +59,9 @@ def set_up_process(compute: Compute) -> None:
 
 
 def use_deterministic_kernels(compute: Compute) -> None:
-    """Let torch use only kernels that give the same bits every time, and the pinned number of threads.
-
-    Raises UserError when the device that the parameters ask for is not there.
-    """
+    """Let torch use only kernels that give the same bits every time, and the pinned number of threads."""
     import torch
 
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "torch finds no GPU",
-            expected="a CUDA device and the CUDA build of torch, as compute.device in params.yaml says",
-            found=f"torch {torch.__version__} without a CUDA device",
-            fix="set compute.device to cpu, or install another build: make setup TORCH_INDEX=…",
-        )
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing a compiler
     # Filling fresh memory with NaN finds bugs in kernels, but costs time and puts NaN where models rely on `empty`.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it

@@ -25,8 +25,15 @@ _PR_SET_PDEATHSIG = 1
 def join(compute: Compute) -> torch.device:
     """Join the process group of this stage, if a launcher started several; the device of this rank.
 
-    Raises UserError when there are more processes than GPUs.
+    Raises UserError when there are fewer GPUs than processes that need one.
     """
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "torch finds no GPU",
+            expected="a CUDA device and the CUDA build of torch, as compute.device in params.yaml says",
+            found=f"torch {torch.__version__} without a CUDA device",
+            fix="set compute.device to cpu, or install another build: rm -rf .venv && make setup TORCH_INDEX=…",
+        )
     if "LOCAL_RANK" not in os.environ:
         return torch.device(compute.device)
     _end_with_the_launcher()

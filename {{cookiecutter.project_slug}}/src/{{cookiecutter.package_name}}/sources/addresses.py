@@ -95,6 +95,6 @@ def _in_package(address: str) -> Path:
             f"cannot fetch {address}",
             expected=f"the Python package {package} to be installed",
             found="it is not",
-            fix="make setup",
+            fix=f"make setup, or for another package than the sample's: pip install {package.replace('_', '-')}",
         )
     return Path(spec.submodule_search_locations[0]) / path
