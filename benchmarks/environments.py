@@ -1,7 +1,7 @@
 """The peers' environments in build/, made when they are not there.
 
 `peers` sees the packages of the environment that it is made from, so both sides run the same torch and transformers.
-optimum-onnx needs an older transformers and gets everything anew.
+optimum-onnx and setfit need an older transformers and get everything anew.
 """
 
 import subprocess
@@ -24,6 +24,7 @@ PACKAGES = {
         "torch==2.13.0",
         "transformers==5.23.0",
     ),
+    "setfit": ("polars", "setfit==1.2.0", "torch==2.13.0", "transformers==4.57.6"),
     "shap": ("numpy", "onnxruntime", "shap==0.51.0", "tokenizers"),
     "optimum": ("torch==2.13.0", "transformers==4.57.6", "optimum-onnx==0.1.0", "onnxruntime"),
 }

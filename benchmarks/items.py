@@ -27,7 +27,8 @@ service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
 """.split()
 PRODUCTION = ("service", "overload", "explanations", "monitoring", "promotion")  # of a project of that scope
-# What the items write, in the order of the table; at the end recipe.py, which takes an hour and is run by itself.
+# What the items write, in the order of the table; at the end those that are run by themselves: recipe.py,
+# few_rows.py and rare_labels.py, which take an hour, and label_queue.py, which takes models of further projects.
 RECORDS = """
 embeddings-fp32 embeddings-bf16 embeddings-again embeddings-long
 fine-tune-fp32 fine-tune-bf16 fine-tune-padded fine-tune-goal
@@ -35,5 +36,6 @@ kernels large neighbours-fine-tune neighbours-predict
 prepare predict-one predict-stream start-nothing start-light baking
 service overload explanations monitoring promotion
 growth-prepare growth-embeddings growth-predict whole
-recipe-reviews recipe-long recipe-german
+recipe-reviews recipe-long recipe-german recipe-hwu64
+few-rows-reviews few-rows-german few-rows-hwu64 rare-labels label-queue
 """.split()

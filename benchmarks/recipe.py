@@ -69,7 +69,7 @@ def measure(name: str, table: pl.DataFrame, arguments: Any, folder: Path) -> Non
     """Both, one seed after the other."""
     watch, rounds = Watch(), []
     for number, seed in enumerate(arguments.seeds):
-        project = prepared(arguments.project, table, seed, folder / str(seed))
+        project = prepared(arguments.project, {"table": table}, seed, folder / str(seed))
         sides = {"ours": partial(ours, project), "peer": partial(theirs, project, seed, folder)}
         order = list(sides) if number % 2 == 0 else list(reversed(sides))
         rounds += interleaved({side: sides[side] for side in order}, 1)
@@ -101,14 +101,20 @@ def each(rounds: list[dict[str, Any]], side: str, key: str = "accuracy") -> str:
     return ", ".join(f"{one[side][key]:.3f}" for one in rounds)
 
 
-def prepared(project: Path, table: pl.DataFrame, seed: int, folder: Path) -> Path:
-    """A project whose only data is this table, split by this seed."""
+def prepared(
+    project: Path, tables: dict[str, pl.DataFrame], seed: int, folder: Path, more: dict[str, Any] | None = None
+) -> Path:
+    """A project whose only data are these tables, split by this seed as far as their names leave it open.
+
+    more: parameters that are not the default.
+    """
     columns = {"text_column": "text", "label_column": "label", "label_names": None, "keep": None, "split_seed": seed}
     changes = {f"prepare.{name}": value for name, value in columns.items()}
-    copied(project, folder, changes | DEFAULTS | {"seed": seed})
+    copied(project, folder, changes | DEFAULTS | {"seed": seed} | (more or {}))
     shutil.rmtree(folder / "data")
     (folder / "data/raw").mkdir(parents=True)
-    table.write_csv(folder / "data/raw/table.csv")
+    for name, table in tables.items():
+        table.write_csv(folder / f"data/raw/{name}.csv")
     run_stage(folder, "prepare")
     return folder
 
