@@ -14,8 +14,8 @@ DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
     "lean": {"files": 125, "lines": 13_080, "src": 8110, "tests": 2470},
-    "team": {"files": 197, "lines": 22_080},
-    "production": {"files": 303, "lines": 33_010},
+    "team": {"files": 197, "lines": 22_100},
+    "production": {"files": 303, "lines": 33_610},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
