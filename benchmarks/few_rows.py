@@ -3,7 +3,7 @@
     python benchmarks/few_rows.py build/review-sentiment
     python benchmarks/few_rows.py build/review-sentiment --name own --files a.csv b.csv --text utterance --label intent
 
-Each draw takes other rows, with labels as they come; the test rows are others, at most 2,000. Both get the drawn rows
+Each seed draws other rows, with labels as they come; the test rows are others, at most 2,000. Both get the drawn rows
 and all-MiniLM-L6-v2. Of its own ours keeps an eighth for validation, a quarter of fewer than 100. Our clock has
 `embeddings` and `fine_tune`, SetFit's reading, training and predicting the test rows.
 """
@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 from environments import python_of, versions
 from machine import machine
-from pairs import Measure, Watch, interleaved, item, keep, parser, peers_model, ratios, run_peer
-from recipe import SETS, each, ours, prepared, table_of
+from pairs import Measure, Watch, keep, parser, peers_model, ratios, run_peer
+from recipe import each, one_pair, ours, prepared, run_sets
 
 PER_LABEL, TEST_ROWS = 8, 2000
 FEW = 100  # rows, of which an eighth may be none
@@ -24,32 +24,18 @@ FEW = 100  # rows, of which an eighth may be none
 
 def main() -> None:
     """Measure the sets that the command line names."""
-    made = parser(__doc__)
-    made.add_argument("--sets", nargs="*", choices=["reviews", "german"], help="default: both, without --files")
-    made.add_argument("--draws", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="their seeds; default: 1 to 5")
-    made.add_argument("--name", default="own", help="of a table of your own; default: %(default)s")
-    made.add_argument("--files", nargs="+", type=Path, help="its CSV files")
-    made.add_argument("--text", default="text", help="its column of texts; default: %(default)s")
-    made.add_argument("--label", default="label", help="its column of labels; default: %(default)s")
-    arguments = made.parse_args()
-    chosen = {name: SETS[name] for name in arguments.sets or ([] if arguments.files else ["reviews", "german"])}
-    if arguments.files:
-        chosen[arguments.name] = partial(table_of, arguments.files, arguments.text, arguments.label)
-    for name, rows in chosen.items():
-        with item(f"few-rows-{name}") as folder:
-            measure(name, rows(), arguments, folder)
+    run_sets(parser(__doc__), "few-rows", ["reviews", "german"], [1, 2, 3, 4, 5], measure)
 
 
 def measure(name: str, table: pl.DataFrame, arguments: Any, folder: Path) -> None:
     """Both, one draw after the other."""
     watch, rounds = Watch(), []
-    for number, seed in enumerate(arguments.draws):
+    for number, seed in enumerate(arguments.seeds):
         train, test = drawn(table, seed)
         more = {"prepare.validation_fraction": 0.25} if train.height < FEW else {}
         project = prepared(arguments.project, {"train": train, "test": test}, seed, folder / str(seed), more)
         sides = {"ours": partial(ours, project), "peer": partial(setfit, project, seed)}
-        order = list(sides) if number % 2 == 0 else list(reversed(sides))
-        rounds += interleaved({side: sides[side] for side in order}, 1)
+        rounds += one_pair(sides, number)
     keep(
         f"few-rows-{name}",
         peer="SetFit, 20 pairs a row each way",

@@ -20,8 +20,8 @@ from typing import Any
 
 import polars as pl
 from machine import machine
-from pairs import Measure, Watch, copied, interleaved, item, keep, package_of, parser, run_stage
-from recipe import DEFAULTS, each, prepared, reviews
+from pairs import Measure, Watch, copied, item, keep, package_of, parser, run_stage
+from recipe import DEFAULTS, each, one_pair, prepared, reviews
 
 KEPT = 0.05  # of the positive rows
 WEIGHTED = {"fine_tune.class_weights": "balanced", "select_by": "macro_f1"}
@@ -48,7 +48,7 @@ def main() -> None:
                 )
                 for name, more in changes.items()
             }
-            rounds += interleaved(sides, 1)
+            rounds += one_pair(sides, seed)
         keep(
             "rare-labels",
             peer="no weights",

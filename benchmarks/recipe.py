@@ -14,6 +14,7 @@ three epochs in batches of 8 at 0.00005, dynamic padding. Ours keeps an eighth o
 peer makes no use. Our clock has `embeddings`, from which the head starts, and `fine_tune`.
 """
 
+import argparse
 import gettext
 import json
 import shutil
@@ -49,20 +50,36 @@ PARTS = {"conf": "core", "contrib/admin": "admin", "contrib/auth": "auth"}
 
 def main() -> None:
     """Measure the sets that the command line names."""
-    made = parser(__doc__)
-    made.add_argument("--sets", nargs="*", choices=list(SETS), help="default: all, without --files")
-    made.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
+    run_sets(parser(__doc__), "recipe", list(SETS), [1, 2, 3], measure)
+
+
+def run_sets(
+    made: argparse.ArgumentParser,
+    prefix: str,
+    offered: list[str],
+    seeds: list[int],
+    measured: Callable[[str, pl.DataFrame, Any, Path], None],
+) -> None:
+    """Measure the sets that the command line names, or its own table, each in an empty directory of its own."""
+    made.add_argument("--sets", nargs="*", choices=offered, help="default: all, without --files")
+    made.add_argument("--seeds", nargs="+", type=int, default=seeds, help=f"default: {' '.join(map(str, seeds))}")
     made.add_argument("--name", default="own", help="of a table of your own; default: %(default)s")
     made.add_argument("--files", nargs="+", type=Path, help="its CSV files")
     made.add_argument("--text", default="text", help="its column of texts; default: %(default)s")
     made.add_argument("--label", default="label", help="its column of labels; default: %(default)s")
     arguments = made.parse_args()
-    chosen = {name: SETS[name] for name in arguments.sets or ([] if arguments.files else SETS)}
+    chosen = {name: SETS[name] for name in arguments.sets or ([] if arguments.files else offered)}
     if arguments.files:
         chosen[arguments.name] = partial(table_of, arguments.files, arguments.text, arguments.label)
     for name, rows in chosen.items():
-        with item(f"recipe-{name}") as folder:
-            measure(name, rows(), arguments, folder)
+        with item(f"{prefix}-{name}") as folder:
+            measured(name, rows(), arguments, folder)
+
+
+def one_pair(sides: dict[str, Callable[[], Any]], number: int) -> list[dict[str, Any]]:
+    """What each side gave; which of them is first changes with the number of the pair."""
+    order = list(sides) if number % 2 == 0 else list(reversed(sides))
+    return interleaved({side: sides[side] for side in order}, 1)
 
 
 def measure(name: str, table: pl.DataFrame, arguments: Any, folder: Path) -> None:
@@ -71,8 +88,7 @@ def measure(name: str, table: pl.DataFrame, arguments: Any, folder: Path) -> Non
     for number, seed in enumerate(arguments.seeds):
         project = prepared(arguments.project, {"table": table}, seed, folder / str(seed))
         sides = {"ours": partial(ours, project), "peer": partial(theirs, project, seed, folder)}
-        order = list(sides) if number % 2 == 0 else list(reversed(sides))
-        rounds += interleaved({side: sides[side] for side in order}, 1)
+        rounds += one_pair(sides, number)
     sizes = [pl.read_parquet(project / f"data/processed/{split}.parquet").height for split in SPLITS]
     keep(
         f"recipe-{name}",
