@@ -25,6 +25,7 @@ from scipy.stats import binomtest
 STREAMS, LENGTH, TEST_ROWS = 200, 5000, 1066  # as many as an eighth of the sample is
 FOREIGN, TRIALS, DECAYS = 1500, 200, 400
 PEER_STREAMS, PEER_EVERY = 40, 500
+YEARS, BEGIN, A_WEEK, QUEUE_LABELS, QUEUE_ERROR = 400, 10, 800, 300, 0.0185
 LABELS = 600  # after which a decay that is not found counts as that many
 QUIET, SHIFTED = 3000, 1500  # rows before something happens, and after it
 SHIFTS = ("5 % of letters swapped", "labels 50 to 70 %", "20 % of another source")
@@ -41,13 +42,13 @@ def main() -> None:
         for stage in STAGES:
             run_stage(quarter, stage)
         found = Simulation(quarter, project / "monitoring.yaml")
-        drift, estimates, decay = found.drift(), found.estimates(), found.decay()
+        drift, estimates, decay, queues = found.drift(), found.estimates(), found.decay(), found.queues()
         peer = found.evidently(folder / "streams.npz")
         keep(
             "monitoring",
             peer="itself",
-            compared=f"{drift[1]}; {estimates[1]}; {decay[1]}; {peer[1]}",
-            measures=[*drift[0], *estimates[0], *decay[0], *peer[0]],
+            compared=f"{drift[1]}; {estimates[1]}; {decay[1]}; {queues[1]}; {peer[1]}",
+            measures=[*drift[0], *estimates[0], *decay[0], *queues[0], *peer[0]],
             machine=f"{machine('onnxruntime')}, {versions('evidently', 'evidently')}",
             watch=watch,
         )
@@ -60,7 +61,7 @@ class Simulation:
         """Run the model of a project over all rows. settings: a monitoring.yaml."""
         sys.path.insert(0, str(project / "src"))
         package = f"{package_of(project)}.monitoring"
-        names = ("decay", "drift", "reference", "settings", "shares", "vectors")
+        names = ("decay", "drift", "queue", "reference", "settings", "shares", "vectors")
         self.code = SimpleNamespace(**{name: import_module(f"{package}.{name}") for name in names})
         self.settings = self.code.settings.load_monitoring(settings)
         self.encoder = self.code.vectors.Encoder(project / "models/onnx")
@@ -252,6 +253,32 @@ class Simulation:
             Measure("the same: share within 250", [within], unit=""),
             Measure(f"false alarms within {LABELS} labels", [false / DECAYS], at_most=level, unit=""),
         ], f"decay: {DECAYS} draws of {TEST_ROWS} test rows and {LABELS} labels each"
+
+    def queues(self) -> tuple[list[Measure], str]:
+        """Weekly label queues until a fall is found that begins with the tenth, and false alarms of a year.
+
+        Their estimates are drawn from a normal distribution, with the error that the simulated year has.
+        """
+        decay, level, accuracy = self.code.decay, self.settings.decay.level / 2, self.right(self.held).mean()
+        measures = []
+        for fall in (0.0, 0.06, 0.1):
+            found = np.array([self.first_alarm(fall, level, accuracy, seed) for seed in range(YEARS)])
+            if not fall:
+                false = float(np.mean(found < decay.A_YEAR))
+                measures.append(Measure("years of queues with a false alarm", [false], at_most=level, unit=""))
+            for weeks in (1, 2, 4, 8) if fall else ():
+                what = f"a fall of {100 * fall:.0f} points found by the queues of so many weeks: {weeks}"
+                measures.append(Measure(what, [float(np.mean(found < BEGIN + weeks))], unit=""))
+        return measures, f"queues: {YEARS} years, a standard error of {QUEUE_ERROR} of {A_WEEK} predictions each"
+
+    def first_alarm(self, fall: float, level: float, accuracy: float, seed: int) -> int:
+        """The index of the queue that alarms first, A_YEAR where none does."""
+        rng, weeks = np.random.default_rng(seed), self.code.decay.A_YEAR
+        now = accuracy - fall * (np.arange(weeks) >= BEGIN)
+        means = rng.normal(rng.binomial(A_WEEK, now) / A_WEEK, QUEUE_ERROR)
+        queues = [self.code.queue.Estimate(mean, QUEUE_ERROR, 0.0, 1.0, QUEUE_LABELS, A_WEEK) for mean in means]
+        falls = self.code.queue.falls_in(queues, rng.binomial(TEST_ROWS, accuracy), TEST_ROWS, level)
+        return next((week for week, seen in enumerate(falls) if seen), weeks)
 
 
 def swapped(texts: list[str], share: float) -> list[str]:
