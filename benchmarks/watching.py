@@ -62,7 +62,7 @@ def main() -> None:
     sys.path.insert(0, f"{project}/src")
     os.chdir(home)
     package = package_of(Path(project))
-    code = {name: import_module(f"{package}.service.{name}") for name in ("engine", "exchange", "door", "metrics")}
+    code = {name: import_module(f"{package}.service.{name}") for name in ("engine", "admission", "exchange", "metrics")}
     attributes = import_module(f"{package}.service.links.record").attributes
     settings = Path("service.yaml").read_text(encoding="utf-8")
     assert "  otlp: null " in settings
@@ -75,7 +75,7 @@ def main() -> None:
         start = time.process_time()
         for _ in ids:
             engine.links["record"].count(exchange)
-            code["door"].count(exchange, 0.01)
+            code["admission"].count(exchange, 0.01)
             code["metrics"].QUEUE_SECONDS.observe(0.001)
             code["metrics"].IN_FLIGHT.set(1)
             code["metrics"].IN_FLIGHT.set(0)

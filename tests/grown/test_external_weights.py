@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from review_sentiment.common.io import EXTERNAL, size_of
+from review_sentiment.common.io import WEIGHTS_SUFFIX, size_of
 from review_sentiment.common.manifest import MANIFEST, verified_manifest, write_manifest
 from review_sentiment.errors import UserError
 from review_sentiment.export import graph, quantization
@@ -70,9 +70,9 @@ def test_external_weights_are_the_same_bytes_again_and_can_be_mapped(
     file = external / inference.MODELS["fp32"]
     for _ in range(2):  # the second time over the first
         graph.save(onnx.load(file), tmp_path / file.name)
-        for name in (file.name, file.name + EXTERNAL):
+        for name in (file.name, file.name + WEIGHTS_SUFFIX):
             assert (tmp_path / name).read_bytes() == file.with_name(name).read_bytes()
-    assert (tmp_path / (file.name + EXTERNAL)).stat().st_mode == (tmp_path / file.name).stat().st_mode
+    assert (tmp_path / (file.name + WEIGHTS_SUFFIX)).stat().st_mode == (tmp_path / file.name).stat().st_mode
     weights = onnx.load(file, load_external_data=False).graph.initializer
     offsets = [int(entry.value) for weight in weights for entry in weight.external_data if entry.key == "offset"]
     assert len(offsets) > 10
@@ -84,7 +84,7 @@ def test_external_weights_are_needed_and_verified(
     external: Path, tmp_path: Path, name: inference.Model, other: inference.Model
 ) -> None:
     external = shutil.copytree(external, tmp_path / "onnx")
-    weights = external / (inference.MODELS[name] + EXTERNAL)
+    weights = external / (inference.MODELS[name] + WEIGHTS_SUFFIX)
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)

@@ -27,7 +27,7 @@ LORA = Lora(rank=4, alpha=8, dropout=0.1)
 def reduced(base_model: Path, *, dropout: bool = True, kernels: str = "plain", **changes: object) -> Any:
     """A model that is trained as these changes of `fine_tune` say."""
     model, params = model_of(base_model), params_of(**changes)
-    memory.spare_memory(model.encoder, params.fine_tune, params.seed)
+    memory.save_memory(model.encoder, params.fine_tune, params.seed)
     accelerate(model, params.compute.model_copy(update={"kernels": kernels}), training=True)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout) and not dropout:
@@ -157,8 +157,8 @@ def test_what_an_encoder_cannot_do_is_refused(family: str, changes: dict, fixed:
     (name, value), *_ = fixed.items()
     written = {None: "null", False: "false"}.get(value, str(value))
     with pytest.raises(UserError, match=rf"fix: +set fine_tune\.{name}: {written} in params.yaml"):
-        memory.spare_memory(encoder, params_of(**changes).fine_tune, seed=1)
-    memory.spare_memory(encoder, params_of(**fixed).fine_tune, seed=1)
+        memory.save_memory(encoder, params_of(**changes).fine_tune, seed=1)
+    memory.save_memory(encoder, params_of(**fixed).fine_tune, seed=1)
 
 
 def forget_probe(directory: Path) -> None:

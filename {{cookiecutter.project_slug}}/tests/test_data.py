@@ -40,7 +40,7 @@ def keys(texts: list[str]) -> pl.Series:
 
 
 def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl.DataFrame:
-    """Rows as `splits.one_of_each` takes them."""
+    """Rows as `splits.drop_repeats` takes them."""
     with tempfile.TemporaryDirectory() as directory:
         rows = splits.SortedRows(Path(directory), split_seed=7)
         for (text, label), table in zip(pairs, tables or ["all"] * len(pairs), strict=True):
@@ -75,7 +75,7 @@ def test_every_character_is_cleaned() -> None:
 
 
 def splits_of(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    kept, _ = splits.one_of_each(rows_of(pairs))
+    kept, _ = splits.drop_repeats(rows_of(pairs))
     kept = splits.with_split(kept, splits.Rule(0.2, 0.4))
     return dict(zip(kept["text"], kept["split"], strict=True))
 
@@ -140,13 +140,13 @@ def grouped(rows: list[tuple[int, str]], fold: Fold | None) -> dict[int, str]:
         ordered = splits.SortedRows(Path(directory), split_seed=7)
         ordered.add("all", [row for text, group in rows if (row := parser.parse(str(text), "x", group))])
         rule = splits.rule_of(PREPARE.model_copy(update={"fold": fold}), {"all"}, ordered)
-        kept = pl.concat(splits.with_split(splits.one_of_each(part)[0], rule) for part in ordered.ranges())
+        kept = pl.concat(splits.with_split(splits.drop_repeats(part)[0], rule) for part in ordered.ranges())
     assert kept["text"].n_unique() == kept.height
     return {int(text): split for text, split in kept.select("text", "split").iter_rows()}
 
 
 def test_repeated_and_contradicting_texts_are_dropped_and_counted() -> None:
-    kept, dropped = splits.one_of_each(rows_of([("x", "a"), ("y", "a"), ("x", "a"), ("y", "b"), ("z", "b")]))
+    kept, dropped = splits.drop_repeats(rows_of([("x", "a"), ("y", "a"), ("x", "a"), ("y", "b"), ("z", "b")]))
     assert sorted(kept["text"]) == ["x", "z"]
     assert dropped == {"in_another_split": 0, "contradicting_labels": 2, "duplicates": 1}
 
@@ -154,7 +154,7 @@ def test_repeated_and_contradicting_texts_are_dropped_and_counted() -> None:
 def test_a_text_in_two_tables_stays_where_it_is_held_out() -> None:
     pairs = [("x", "a"), ("x", "a"), ("y", "b"), ("z", "b")]
     tables = ["train", "test", "train", "validation"]
-    kept, dropped = splits.one_of_each(rows_of(pairs, tables))
+    kept, dropped = splits.drop_repeats(rows_of(pairs, tables))
     kept = splits.with_split(kept, splits.Rule(0.0, 0.0))
     assert dict(zip(kept["text"], kept["split"], strict=True)) == {"x": "test", "y": "train", "z": "validation"}
     assert dropped["in_another_split"] == 1

@@ -1,1 +1,1 @@
-"""What serves the project beyond its pipeline: `python -m tools.NAME`, or by `make`. Nothing in src imports it."""
+"""Tools beyond the pipeline: run them by `make`, or with `python -m tools.NAME`. Nothing in src imports them."""

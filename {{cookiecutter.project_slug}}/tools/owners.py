@@ -1,7 +1,7 @@
-"""Who owns which path: Git, Git LFS or DVC? Each path has one owner: `make owners`, part of `make lint`.
+"""Check that each path has one owner, Git, Git LFS or DVC: `make owners`, part of `make lint`.
 
-Git keeps text; Git LFS the documentation pictures that `.gitattributes` names; DVC data and models. What goes wrong is
-reported before it is committed. Git LFS need not be installed.
+Git keeps text; Git LFS the documentation pictures that `.gitattributes` names; DVC data and models. Mistakes are
+reported before they are committed. Git LFS need not be installed.
 """
 
 import sys
@@ -21,7 +21,7 @@ LONGEST_POINTER = 1024
 
 
 def main() -> int:
-    """Print how many paths each owns, with --list every path; 1 if a path has two owners or the wrong one."""
+    """Print how many paths each owner has, with --list all paths. Returns 1 if a path has two owners or a wrong one."""
     try:
         index = Repo().index
         outs = [out for out in index.outs if out.protocol == "local"]
@@ -63,14 +63,14 @@ def with_lfs_filter(paths: list[str]) -> set[str]:
 
 
 def files_of(place: Path) -> list[str]:
-    """The path itself and, where it is a directory, the files in it, from the project's root."""
+    """The path itself and, if it is a directory, the files in it, relative to the project's root."""
     found = [place, *(path for path in place.rglob("*") if path.is_file())] if place.is_dir() else [place]
     root = Path.cwd()
     return [path.relative_to(root).as_posix() for path in map(root.joinpath, found) if path.is_relative_to(root)]
 
 
 def mistake(path: object, problem: str, expected: str, fix: str, found: str = "") -> str:
-    """What goes wrong with a path."""
+    """The message about what is wrong with a path."""
     return (
         f"{path} {problem}\n  expected: {expected}\n"
         + (f"  found:    {found}\n" if found else "")
@@ -79,7 +79,7 @@ def mistake(path: object, problem: str, expected: str, fix: str, found: str = ""
 
 
 def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
-    """The outs of DVC that Git or Git LFS owns too."""
+    """The outs of DVC that Git or Git LFS also owns."""
     for path, out in in_dvc.items():
         if path in by_lfs:
             fix = f"remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
@@ -91,7 +91,7 @@ def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs:
 
 
 def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
-    """The large files in Git, and those that should be pointers of Git LFS and are not."""
+    """Large files in Git, files that should be pointers of Git LFS but are not, and pointers that should not be."""
     begins_so = git("grep", "--cached", "--text", "--files-with-matches", "-z", "-e", f"^{POINTER}$", may_fail=True)
     pointers = set(begins_so.split("\0"))
     for path, size in tracked.items():
@@ -110,7 +110,7 @@ def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
 
 
 def line_ends_of_windows() -> Iterator[str]:
-    """The files here that Git keeps with other line ends: DVC would hash bytes that no other checkout has."""
+    """The files here whose line ends differ from those in Git: DVC would hash bytes that no other checkout has."""
     for entry in git("ls-files", "--eol", "-z").split("\0"):
         about, _, path = entry.partition("\t")
         if "w/crlf" in about.split() and "eol=lf" in about.split():
@@ -119,7 +119,7 @@ def line_ends_of_windows() -> Iterator[str]:
 
 
 def pointers_read_as_data(paths: list[str]) -> Iterator[str]:
-    """What DVC would hash, or a stage read, although only the pointer is there."""
+    """The pointers of Git LFS that DVC would hash, or a stage would read, in place of the data."""
     for path in map(Path, sorted(set(paths))):
         if path.is_file() and path.stat().st_size <= LONGEST_POINTER and path.read_bytes().startswith(POINTER.encode()):
             problem = "is a pointer of Git LFS, and DVC would take it for the data"

@@ -1,8 +1,8 @@
-"""Pin what `fetch` takes: write the hub's commits and the files' sha256 into params.yaml. `make pin`
+"""Pin what `fetch` takes (`make pin`): write the hub's commits and the files' sha256 into params.yaml.
 
-Of a base model it also lists the files, where one of those listed has no digest or is not there, and takes over how the
-model's own sentence-transformers files pool and what they put before a text. Look at the difference before you commit
-it: from then on these files are trusted.
+For a base model it also lists the files anew if a listed file has no digest or does not exist, and takes the pooling
+and the text prefix from the model's own sentence-transformers files. Review the difference before you commit it: from
+then on these files are trusted.
 """
 
 import re
@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.sources.base_model import CONFIG, TOKENIZER
 from {{ cookiecutter.package_name }}.sources.hub import pinned
 from tools.shared import edited, run
 
-# The best first.
+# In order of preference.
 WEIGHTS = (
     r"model\.safetensors",
     r"model-\d+-of-\d+\.safetensors|model\.safetensors\.index\.json",
@@ -37,12 +37,12 @@ Read = TypeVar("Read")
 
 
 def main() -> int:
-    """Pin `fetch.data` and `fetch.model`; 0 when params.yaml is written."""
+    """Pin `fetch.data` and `fetch.model`. Returns 0 when params.yaml is written."""
     return run(pin_all)
 
 
 def pin_all() -> None:
-    """Pin both sources and write params.yaml, whose comments and order stay."""
+    """Pin both sources and write params.yaml, with its comments and order unchanged."""
     with edited(PARAMS) as params:
         for source in params["fetch"].values():
             if source["uri"].startswith("hf://"):
@@ -57,7 +57,7 @@ def pin_all() -> None:
 
 
 def files_of_model(uri: str, there: list[str]) -> list[str]:
-    """The files that a model needs, in the form that is nearest to what `fetch` writes."""
+    """The files that a model needs, in the form nearest to the one that `fetch` writes."""
 
     def like(form: str) -> list[str]:
         return [name for name in there if re.fullmatch(form, name)]
@@ -76,7 +76,7 @@ def files_of_model(uri: str, there: list[str]) -> list[str]:
 
 
 def instead_of(old: CommentedMap, names: list[str]) -> CommentedMap:
-    """A list of files without digests; what follows the old one in params.yaml (an empty line) follows it too."""
+    """A list of files without digests. What follows the old list in params.yaml (an empty line) follows this one."""
     new = CommentedMap(dict.fromkeys(names))
     if [*old][-1] in old.ca.items:
         new.ca.items[names[-1]] = old.ca.items[[*old][-1]]
@@ -84,14 +84,14 @@ def instead_of(old: CommentedMap, names: list[str]) -> CommentedMap:
 
 
 def write_digests(source: CommentedMap) -> None:
-    """Write the digest of every file of a source as it is found now."""
+    """Write the current digest of every file of a source."""
     for name in source["sha256"]:
         source["sha256"][name] = with_copy_of(f"{source['uri']}/{name}", sha256_of)
         print(f"{source['uri']}/{name}\n  {source['sha256'][name]}")
 
 
 def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
-    """Set `text.pooling` and `text.prefix` to those of the model, where its files name them."""
+    """Set `text.pooling` and `text.prefix` to those of the model, if its files name them."""
     found = {}
     if PROMPTS in there:
         prompts = with_copy_of(f"{uri}/{PROMPTS}", read_json)
@@ -105,7 +105,7 @@ def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
 
 
 def pooling_of(config: dict[str, Any], has_prefix: bool) -> str:
-    """How a sentence-transformers model pools, as `text.pooling` names it. Raises UserError where we do not have it."""
+    """How a sentence-transformers model pools, as `text.pooling` names it. Raises UserError for any other pooling."""
     start = "pooling_mode_"
     modes = [
         key.removeprefix(start).removesuffix("_token").removesuffix("_tokens")
@@ -127,7 +127,7 @@ def pooling_of(config: dict[str, Any], has_prefix: bool) -> str:
 
 
 def with_copy_of(address: str, read: Callable[[Path], Read]) -> Read:
-    """What a function makes of a copy of the file at the address."""
+    """What the function `read` returns for a copy of the file at the address."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "file"
         download(address, copy)

@@ -1,6 +1,6 @@
-"""Draw the plots of dvc.yaml: a page that opens without a network, and PNGs: `make plots`, `make plots AGAINST=main`.
+"""Draw the plots of dvc.yaml as an offline page and as PNGs: `make plots`, `make plots AGAINST=main`.
 
-DVC says what is drawn. Its own page, `dvc plots show`, loads the drawing scripts from the network.
+DVC decides what to draw. Its own page, `dvc plots show`, loads the drawing scripts from the network.
 """
 
 import html
@@ -33,12 +33,12 @@ for (const [name, spec] of Object.entries($specs)) vegaEmbed(document.getElement
 
 
 def main() -> int:
-    """Write `plots/index.html` and one PNG for each plot; 0 when that is done and they are those of the last run."""
+    """Write `plots/index.html` and one PNG for each plot. Returns 0 when they are those of the last run."""
     return run(lambda: draw(sys.argv[1:]))
 
 
 def draw(revisions: list[str]) -> None:
-    """Draw the workspace, beside it the revisions. Raises UserError where the workspace is of an earlier run."""
+    """Draw the workspace, and the revisions beside it. Raises UserError if the workspace is of an earlier run."""
     changed = stale_stages(changed_stages())
     specs = specs_in(dvc_json("plots", *(["diff", *revisions] if revisions else ["show"])))
     if not specs:
@@ -70,7 +70,7 @@ def specs_in(shown: dict) -> dict[str, dict]:
 
 
 def page(specs: dict[str, dict]) -> str:
-    """The page with everything that it needs."""
+    """The page, with everything that it needs inside it."""
     return PAGE.substitute(
         scripts=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
         places="\n".join(f'<div id="{html.escape(name)}"></div>' for name in specs),

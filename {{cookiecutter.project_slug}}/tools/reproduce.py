@@ -1,8 +1,8 @@
-"""Make everything again elsewhere and compare every byte: `make reproduce`, or `make reproduce AGAINST=COMMIT`.
+"""Run the pipeline again elsewhere and compare every byte: `make reproduce`, or `make reproduce AGAINST=COMMIT`.
 
-The commit is cloned into a directory with another path length, with its own DVC cache, another home, user, locale,
-time zone, umask and hash seed. There `dvc repro --force` runs, and the hashes of all outs are compared. What was found
-of the current dvc.lock is written to reports/reproduce.json, which Git may keep.
+The commit is cloned into a directory with another path length, and with its own DVC cache, home, user, locale, time
+zone, umask and hash seed. `dvc repro --force` runs there, and the hashes of all outs are compared. The result for the
+current dvc.lock is written to reports/reproduce.json, which Git may keep.
 """
 
 import argparse
@@ -38,7 +38,7 @@ STRANGER = {
 
 @dataclass(frozen=True)
 class Place:
-    """A checkout, the commit whose lock counts there, and where DVC keeps the bytes."""
+    """A checkout and its DVC cache, and the commit whose dvc.lock counts; "" for the dvc.lock of the checkout."""
 
     root: Path
     revision: str
@@ -67,7 +67,7 @@ class Place:
         return path.read_bytes() if path.exists() else None
 
     def bytes_of(self, out: str, name: str, md5: str) -> bytes | None:
-        """The bytes of a file of an out: from the cache, or from Git or the checkout where DVC keeps only the hash."""
+        """The bytes of a file of an out: from the cache, or from Git or the checkout if DVC keeps only the hash."""
         found = self.cached(md5)
         if found is None and name == out:
             found = self.read_git(out) if self.revision else (self.root / out).read_bytes()
@@ -75,7 +75,7 @@ class Place:
 
 
 def main() -> int:
-    """Make the commit again and compare; 0 when all outs are the same."""
+    """Make the commit again and compare. Returns 0 when all outs are the same."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--against", default="HEAD", metavar="REV", help="the commit to make again (default: HEAD)")
     here = Place(Path.cwd(), parser.parse_args().against)
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def reproduce(here: Place) -> int:
-    """Print the comparison of every out; 0 when all are the same, 1 when one differs or the run fails."""
+    """Print the comparison of every out. Returns 0 when all are the same, 1 when one differs or the run fails."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         there = Place(clone(Path(folder) / "a" / "directory-with-another-length" / "project"), "")
@@ -98,7 +98,7 @@ def reproduce(here: Place) -> int:
 
 
 def make_again(here: Place, there: Place, home: Path) -> bool:
-    """Check the commit out in the clone and run all of its stages as a stranger; whether they ended well."""
+    """Check the commit out in the clone and run all its stages as another user. Returns whether they succeeded."""
     home.mkdir(parents=True)
     commit = git("rev-parse", here.revision).strip()
     environment = os.environ | STRANGER | {"HOME": str(home), "PYTHONPATH": str(there.root / "src")}
@@ -119,7 +119,7 @@ def make_again(here: Place, there: Place, home: Path) -> bool:
 
 
 def take_remote_of(here: Place, there: Place) -> None:
-    """Give the clone this checkout's remote: its private settings, and a local directory by its full path."""
+    """Give the clone this checkout's remote: its private settings, and the full path of a local directory."""
     private = here.root / ".dvc/config.local"
     if private.exists():
         (there.root / ".dvc/config.local").write_bytes(private.read_bytes())
@@ -131,7 +131,7 @@ def take_remote_of(here: Place, there: Place) -> None:
 
 
 def compare(here: Place, there: Place) -> list[str]:
-    """Print the table of outs, then what differs in those that do; give these."""
+    """Print the table of outs, then what differs in those that differ. Returns the outs that differ."""
     ours, theirs = here.lock(), there.lock()
     pairs = {out: (ours.get(out, "-"), theirs.get(out, "-")) for out in sorted(ours | theirs)}
     differing = [out for out, (a, b) in pairs.items() if a != b]
@@ -146,7 +146,7 @@ def compare(here: Place, there: Place) -> list[str]:
 def first_difference(here: Place, there: Place, out: str, a: str, b: str) -> str:
     """The first file of an out that differs, and how."""
     ours, theirs = here.files(out, a), there.files(out, b)
-    for name in sorted(ours | theirs, key=lambda name: (name == "manifest.json", name)):  # it follows from the others
+    for name in sorted(ours | theirs, key=lambda name: (name == "manifest.json", name)):  # depends on the others
         if name not in ours or name not in theirs:
             return f"{name} is only {'here' if name in ours else 'there'}"
         if ours[name] != theirs[name]:
@@ -158,7 +158,7 @@ def first_difference(here: Place, there: Place, out: str, a: str, b: str) -> str
 
 
 def kind_of_difference(name: str, left: bytes, right: bytes) -> str:
-    """For tensors the largest difference and its place, for other bytes the first place."""
+    """How two files differ: for tensors, the largest difference and its place; else, the first byte that differs."""
     ours, theirs = tensors_of(name, left), tensors_of(name, right)
     worst = ("", -1.0, 0.0, ())
     for tensor in sorted(ours.keys() & theirs.keys()):

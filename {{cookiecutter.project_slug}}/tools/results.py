@@ -23,12 +23,12 @@ MODELS = {
     "onnx_fp32": ("ONNX fp32", Path("models/onnx/onnx/model.onnx")),
     "onnx_int8": ("ONNX int8", Path("models/onnx/onnx/model_int8.onnx")),
 }
-SHOWN_BELOW = 0.05  # p-value
+SHOWN_BELOW = 0.05  # a gain with a smaller p-value counts as shown
 NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact match", "r2": "R²", "rmse": "RMSE"}
 
 
 def main() -> int:
-    """Print the table, and that it is stale where it is; 0 when there is one."""
+    """Print the table, and a warning if it is stale. Returns 0 when there is a table."""
     return run(show)
 
 
@@ -50,7 +50,7 @@ def show() -> None:
 
 
 def verdict(gain: float, p: float) -> str:
-    """What the shipped model is worth beside the probe, which takes seconds to train."""
+    """What the shipped model is worth compared with the probe, which takes seconds to train."""
     if p >= SHOWN_BELOW:
         return f"No gain over the probe is shown ({p_value(p)}): bring more rows, train longer, or use the probe."
     if gain < 0:
@@ -64,7 +64,7 @@ def with_interval(values: dict[str, float], score: str) -> str:
 
 
 def megabytes_of(path: Path) -> str:
-    """The size on disk, or a dash where the file was not pulled."""
+    """The size on disk, or a dash if the file was not pulled."""
     return f"{size_of(path) / 1e6:.2f} MB" if path.exists() else "-"
 
 

@@ -1,4 +1,4 @@
-"""What the tools share: Git's output, stale stages, tables and private folders; `run` ends a command."""
+"""What the tools share: Git's output, stale stages, tables and private folders; `run` runs a command."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from {{ cookiecutter.package_name }}.common.io import write_text
 from {{ cookiecutter.package_name }}.errors import UserError, run_command
 
 run = run_command
-PRIVATE = Path(".tools")  # what tools keep in this checkout; neither Git nor DVC looks into it
-ABSENT = {"deleted", "not in cache"}  # as DVC calls what is not here
+PRIVATE = Path(".tools")  # where tools keep files in this checkout; Git and DVC ignore it
+ABSENT = {"deleted", "not in cache"}  # what DVC calls files that are not here
 
 
 def git(
     *command: str, cwd: Path | None = None, given: str | None = None, may_fail: bool = False, **environment: str
 ) -> str:
-    """What Git prints. Raises UserError with Git's own message where it refuses, unless it may."""
+    """What Git prints. Raises UserError with Git's own message if Git fails, unless `may_fail`."""
     done = subprocess.run(
         ["git", *command],
         cwd=cwd,
@@ -44,12 +44,12 @@ def git(
 
 
 def folder_in_git() -> Path:
-    """The project's folder, seen from the root of its repository."""
+    """The project's folder, relative to the root of its repository."""
     return Path(git("rev-parse", "--show-prefix").strip())
 
 
 def clone(into: Path) -> Path:
-    """Clone this repository, without a checkout; the project's folder there, which need not be the clone's root."""
+    """Clone this repository without a checkout. Returns the project's folder there, which may be below its root."""
     git("clone", "--quiet", "--no-checkout", git("rev-parse", "--show-toplevel").strip(), str(into))
     project = into / folder_in_git()
     project.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def clone(into: Path) -> Path:
 
 
 def dvc_json(*command: str) -> Any:
-    """What DVC answers with `--json`. Raises UserError with the first line of DVC's own message where it fails."""
+    """What DVC answers with `--json`. Raises UserError with the first line of DVC's own message if DVC fails."""
     done = subprocess.run(["dvc", *command, "--json"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(
@@ -70,12 +70,12 @@ def dvc_json(*command: str) -> Any:
 
 
 def changed_stages() -> dict[str, list[Any]]:
-    """What `dvc status` lists: the stages that are not as in dvc.lock, and why."""
+    """What `dvc status` lists: the stages that differ from dvc.lock, and why."""
     return dvc_json("status")
 
 
 def stale_stages(changed: dict[str, list[Any]]) -> list[str]:
-    """The changed stages of which a file, a parameter or the command differs; a file that is only absent does not."""
+    """The changed stages whose files, parameters or command differ; a file that is only absent does not count."""
     return sorted(stage for stage, entries in changed.items() if any(state not in ABSENT for state in _leaves(entries)))
 
 
@@ -86,20 +86,20 @@ def _leaves(tree: Any) -> list[str]:
 
 
 def existing(path: Path) -> Path:
-    """The path of what a stage wrote. Raises UserError where there is nothing."""
+    """The path that a stage wrote. Raises UserError if there is nothing."""
     if not path.exists():
         raise UserError("there are no results", expected="every stage run", found=f"no {path}", fix="dvc repro")
     return path
 
 
 def stale(found: str) -> UserError:
-    """The message about results of another run than the last one."""
+    """The error about results that are not those of the last run."""
     expected = "every stage run since the last change"
     return UserError("the results are stale", expected=expected, found=found, fix="make repro")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as wide as their longest cell."""
+    """The header and the rows as text, in columns as wide as their longest cell."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
@@ -108,7 +108,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @contextmanager
 def edited(path: Path) -> Iterator[Any]:
-    """The values of a YAML file, to be changed in place; comments, quotes and order stay, and every byte if none is."""
+    """A YAML file's values, to change in place. Comments, quotes and order stay; an unchanged file keeps every byte."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
@@ -124,7 +124,7 @@ def edited(path: Path) -> Iterator[Any]:
 
 
 def shipped_in(models: Container[str]) -> str:
-    """The shipped one of the measured models: int8 where there is one."""
+    """The shipped model among those measured: int8 if there is one."""
     return "onnx_int8" if "onnx_int8" in models else "onnx_fp32"
 
 
@@ -134,7 +134,7 @@ def against_probe(found: dict[str, float]) -> tuple[float, float]:
 
 
 def p_value(p: float) -> str:
-    """A p-value of the reports, which hold six digits of it."""
+    """A p-value from the reports, which hold six digits of it, as text."""
     return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
 
 

@@ -1,7 +1,7 @@
 """Run every stage of this commit on made-up sentences and a small model: `make small`. A minute, no network, no GPU.
 
-It shows that the pipeline runs, not that the model is good. With AGAIN=1 everything is made a second time in a clone of
-its own, as somebody else, and every byte is compared (reproduce.py). The project of tests/small_project.py is laid into
+It shows that the pipeline runs, not that the model is good. With AGAIN=1 the pipeline runs a second time, in another
+clone and as another user, and every byte is compared (reproduce.py). The project of tests/small_project.py is put into
 a clone in .tools/small/, which is made anew each time.
 """
 
@@ -22,7 +22,7 @@ SENTENCES = 400
 
 
 def main() -> int:
-    """0 when every stage ran, and with --again when the second run gave the same bytes."""
+    """Run the small pipeline. Returns 0 when every stage ran and, with --again, the second run gave the same bytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="make everything again elsewhere and compare")
     again = parser.parse_args().again
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def grow() -> None:
-    """Put the small model and its sentences into Git, and let the pipeline start from them."""
+    """Commit the small model and its sentences, and let the pipeline start from them."""
     small = runpy.run_path("tests/small_project.py")
     small["write_base_model"](MODEL)
     small["write_table"](TABLE, small["sentences"](SENTENCES, seed=1))
@@ -53,7 +53,7 @@ def grow() -> None:
 
 
 def commit(message: str) -> None:
-    """Commit everything there, without the hooks and under no name of a person."""
+    """Commit everything, without the hooks and without the name of a person."""
     git("add", "--all")
     who = ("-c", "user.name=small", "-c", "user.email=small@localhost")
     git(*who, "commit", "--quiet", "--no-verify", "--message", message)

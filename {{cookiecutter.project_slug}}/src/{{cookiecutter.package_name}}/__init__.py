@@ -1,10 +1,10 @@
 """Fine-tune a transformer for text classification and ship it as ONNX.
 
-Start at `dvc.yaml`: it names the stages in the order the data flows. Each stage is one file in `stages/`; what the
-stages share lies beside this file.
+Start at `dvc.yaml`, which lists the stages in the order the data flows. Each stage is one file in `stages/`; the code
+that the stages share lies beside that folder.
 """
 
 import os
 
-# onnxruntime would note a number of this machine in the home directory and report how it is used.
+# Otherwise onnxruntime stores a number for this machine in the home directory and reports how it is used.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

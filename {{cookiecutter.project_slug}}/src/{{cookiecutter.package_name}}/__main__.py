@@ -3,8 +3,8 @@
     python -m {{ cookiecutter.package_name }} fine_tune
     python -m {{ cookiecutter.package_name }} fetch model
 
-The parameters are validated and the process is set up before the stage is imported, because torch and numpy read their
-number of threads and instruction sets while they load.
+The parameters are validated and the process is set up before the stage is imported, because torch and numpy read the
+number of threads and the instruction sets when they load.
 """
 
 import gc
@@ -21,7 +21,7 @@ WITHOUT_COMPUTE = ("fetch", "prepare")
 
 
 def main() -> int:
-    """Run the stage named on the command line; 0 when its outs are written, 1 after a user's mistake."""
+    """Run the stage named on the command line. Returns 0 when its outs are written, 1 after a user's mistake."""
     stage, *only = sys.argv[1:] or [""]
     if stage not in STAGES or (only and stage != "fetch") or not {*only} <= {"data", "model"}:
         print(f"usage: python -m {__package__} {'|'.join(STAGES)} (or fetch data, fetch model)", file=sys.stderr)
@@ -35,7 +35,7 @@ def run(stage: str, *only: str) -> None:
     refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
-    gc.disable()  # else loading torch and transformers takes a third longer: what they make stays
+    gc.disable()  # otherwise torch and transformers load a third slower; nothing they create can be freed
     module = importlib.import_module(f".stages.{stage}", __package__)
     gc.freeze()
     gc.enable()

@@ -1,6 +1,6 @@
 """`params.yaml` as typed, validated, frozen objects: one block per stage, and the blocks that several stages share.
 
-There are no defaults here: every value stands in the file. To check it:
+There are no defaults here: every value is in the file. To check the file:
 
     python -m {{ cookiecutter.package_name }}.config
 """
@@ -17,7 +17,7 @@ from . import paths
 from .errors import UserError, run_command
 
 Task = Literal["single_label", "multi_label", "regression", "pair"]
-# The scores that may choose the best epoch, the first where `select_by` names none; for all of them more is better.
+# The scores that can choose the best epoch. Without `select_by` the first one does. For all of them, higher is better.
 SCORES: dict[Task, tuple[str, ...]] = {
     "single_label": ("accuracy", "macro_f1"),
     "pair": ("accuracy", "macro_f1"),
@@ -36,13 +36,13 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Block(BaseModel):
-    """A block of `params.yaml`: an unknown key, another type or a value out of range is refused."""
+    """A block of `params.yaml`. It refuses unknown keys, wrong types and values out of range."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Compute(Block):
-    """What the heavy stages run on. Everything here may decide bits, so nothing is read from the machine."""
+    """What the heavy stages run on. Any value here can change bits of the results, so none is read from the machine."""
 
     device: Literal["cpu", "cuda"]
     precision: Literal["fp32", "bf16"]
@@ -66,7 +66,7 @@ class Text(Block):
 
 
 class Source(Block):
-    """Files below one address, each with its digest; null where the digest is not known yet."""
+    """Files below one address, each with its sha256, or null as long as that is unknown."""
 
     uri: Name
     into: Literal["data/raw", "models/base"]
@@ -74,7 +74,7 @@ class Source(Block):
 
 
 class Fetch(Block):
-    """What is fetched. The block `data` is left out where `data/raw` holds tables of one's own."""
+    """What to fetch. Leave out the block `data` if `data/raw` holds your own tables."""
 
     data: Source | None = None
     model: Source
@@ -95,7 +95,7 @@ class Keep(Block):
 
 
 class Fold(Block):
-    """One of several equal parts of the rows, by its index from 0."""
+    """One of `of` equal parts of the rows; `index` counts from 0."""
 
     index: Annotated[int, Field(ge=0)]
     of: Annotated[int, Field(ge=2)]
@@ -108,7 +108,7 @@ class Fold(Block):
 
 
 class Additions(Block):
-    """A further table, all of whose rows are training rows."""
+    """An additional table, whose rows are all training rows."""
 
     file: Name
     sha256: Sha256
@@ -157,7 +157,7 @@ class Embeddings(Block):
 
 
 class Lora(Block):
-    """Adapters of low rank, see `modeling/adapters.py`."""
+    """Low-rank adapters, see `modeling/adapters.py`."""
 
     rank: Count
     alpha: Count
@@ -192,7 +192,7 @@ class FineTune(Block):
 
 
 class ExportOnnx(Block):
-    """The exported graph and what it must hold against the torch model."""
+    """The exported graph, and how closely it must match the torch model."""
 
     opset: Annotated[int, Field(ge=18, le=23)]
     fused: Literal["auto"] | bool
@@ -246,12 +246,12 @@ class Params(Block):
 
     @property
     def score(self) -> str:
-        """The score that chooses the best epoch and that int8 may not lose."""
+        """The score that chooses the best epoch and that int8 must keep."""
         return self.select_by or SCORES[self.task][0]
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
-    """The parameters, validated as a whole."""
+    """Read all parameters and validate them as a whole."""
     return load(path, Params)
 
 
@@ -275,7 +275,7 @@ def load(path: Path, model: type[Model]) -> Model:
 
 
 def validated(values: Any, model: type[Model], name: str, fix: str) -> Model:
-    """Settings as the model has them. Raises UserError with one line for each wrong key."""
+    """The settings as an object of the model. Raises UserError with one line for each wrong key."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -296,7 +296,7 @@ def _in_one_line(problem: Any) -> str:
 
 
 def main() -> int:
-    """Check `params.yaml`; 0 when it is as it should be."""
+    """Check `params.yaml`. Returns 0 when it is valid."""
     load_params()
     return 0
 

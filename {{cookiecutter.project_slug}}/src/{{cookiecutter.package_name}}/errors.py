@@ -1,4 +1,4 @@
-"""A user's mistake, in one message: what was expected, what was found, what fixes it. And how every command ends."""
+"""Error messages that say what was expected, what was found and how to fix it; and how every command ends."""
 
 import errno
 import io
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 
 class UserError(Exception):
-    """Something the user can fix. It is printed without a traceback; that of a bug is in a log."""
+    """An error that the user can fix. It is printed without a traceback; the traceback of a bug is in a log file."""
 
     def __init__(self, problem: str, *, expected: str, found: str, fix: str) -> None:
         super().__init__(f"{problem}\n  expected: {expected}\n  found:    {found}\n  fix:      {fix}")
 
 
 class Cause(NamedTuple):
-    """What is said about an error that no stage and no tool foresaw."""
+    """What to say about an error that no stage and no tool handles."""
 
     problem: str
     expected: str
@@ -46,7 +46,7 @@ BY_NUMBER = {
     errno.ENOENT: MISSING,
     errno.ENOMEM: MEMORY,
 }
-BY_TYPE = {  # and what derives from it; by name, because this module imports no library
+BY_TYPE = {  # subclasses count too; by name, because this module imports no library
     "MemoryError": MEMORY,
     "OutOfMemoryError": MEMORY,
     "ModuleNotFoundError": PACKAGE,
@@ -56,18 +56,18 @@ BY_TYPE = {  # and what derives from it; by name, because this module imports no
     "ClientError": REFUSED,
     "OSError": REFUSED,
 }
-# torch and safetensors report a full disk in messages of their own.
+# torch and safetensors report a full disk with their own messages.
 OF_A_FULL_DISK = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
 
 
 def run_command(work: Callable[[], int | None], *also: type[Exception], stopped: str = "stopped") -> int:
-    """The exit code of a command's work, which never ends in a traceback.
+    """Run a command and return its exit code. An error becomes one message, without a traceback.
 
-    1 after a user's mistake, an error of `also`, or one that nobody foresaw, each as one message; 130 when stopped. 0
-    when the reader of standard output has read enough, as `head` does.
+    1 after a user's mistake, an error of a type in `also`, or an unforeseen error; 130 when the user stops the command.
+    0 when the reader of standard output stops reading early, as `head` does.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in another encoding stops no command
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal with another encoding must not stop a command
     try:
         code = work() or 0
         sys.stdout.flush()
@@ -86,9 +86,9 @@ def run_command(work: Callable[[], int | None], *also: type[Exception], stopped:
 
 
 def _reader_is_gone() -> bool:
-    """Whether standard output is the broken pipe. What is left of it then goes nowhere, without another error."""
+    """Whether standard output is the broken pipe. If so, discard the remaining output, to avoid a second error."""
     output = select.poll()
-    output.register(sys.stdout.fileno(), 0)  # asks for errors alone
+    output.register(sys.stdout.fileno(), 0)  # asks only for errors
     if not output.poll(0):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,7 +96,7 @@ def _reader_is_gone() -> bool:
 
 
 def _unforeseen(error: Exception) -> str:
-    """The cause's own words, what may be done, and where the traceback is kept."""
+    """The message about an unforeseen error: its own words, what may fix it, and where the traceback is kept."""
     cause = cause_of(error)
     found = str(error).strip().replace("\n", "\n            ")
     message = UserError(cause.problem, expected=cause.expected, found=f"{type(error).__name__}: {found}", fix=cause.fix)
@@ -107,12 +107,12 @@ def _unforeseen(error: Exception) -> str:
             log.write(f"{sys.argv}\n")
             traceback.print_exception(error, file=log)
         return f"{message}\n  log:      {log.name}"
-    except OSError:  # nowhere to write a log: what a bug needs is printed, what a full disk needs was said
+    except OSError:  # no log can be written: print the traceback of a bug; other causes need none
         return f"{message}\n{''.join(traceback.format_exception(error)) if cause is BUG else ''}"
 
 
 def cause_of(error: Exception) -> Cause:
-    """What caused an error: by its number, its type, or its message."""
+    """The cause of an error, found by its message, its number or its type."""
     if any(message in str(error) for message in OF_A_FULL_DISK):
         return DISK_FULL
     if isinstance(error, OSError) and error.errno in BY_NUMBER:

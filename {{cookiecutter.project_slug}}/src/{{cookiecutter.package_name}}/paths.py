@@ -1,4 +1,4 @@
-"""Where everything lies, from the project's root. `dvc.yaml` names the same paths; a test holds the two together."""
+"""All paths, relative to the project's root. `dvc.yaml` names the same paths; a test checks that the two agree."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_table(split: str) -> Path:
-    """The rows of one split: columns `text`, `second_text` (of pairs), `label` (see data/labels.py)."""
+    """The rows of one split: columns `text`, `second_text` (only for pairs), `label` (see data/labels.py)."""
     return PROCESSED / f"{split}.parquet"
 
 

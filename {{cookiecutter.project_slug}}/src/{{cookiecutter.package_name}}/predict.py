@@ -4,10 +4,10 @@ python -m {{ cookiecutter.package_name }}.predict --text "A warm, funny film."
 python -m {{ cookiecutter.package_name }}.predict film.csv --output a.csv
 
 The texts come from a file (JSON Lines, CSV, TSV or Parquet, by its name) or from JSON Lines on standard input. The
-predictions go to a file or, as JSON Lines, to standard output: in the order of the texts, as they come. Each row has
-its line, all columns of the input, then the prediction; an input's column that is called like one of a prediction gets
-`input_` before its name. A malformed row, or one without text, is reported with its line and left out; the rest goes
-on. The command ends with 0 when every line was predicted or stands in the file of --rejects, else with 1.
+predictions go to a file or, as JSON Lines, to standard output, in the order of the texts and as soon as they are ready.
+Each row holds its line, all columns of the input, and the prediction. An input column with the name of a prediction's
+column gets the prefix `input_`. A malformed row, or one without text, is reported with its line and left out; the other
+rows go on. The exit code is 0 if every line was predicted or is in the file of --rejects, else 1.
 """
 
 import argparse
@@ -32,19 +32,19 @@ from .tables.files import FORMATS
 from .tables.writer import Row, Types, write_json_lines, write_rows
 from .text.tokenization import Text
 
-OWN = r"line|labels?|value|probabilit(ies|y_.*)|truncated|unknown_tokens"  # the columns of a prediction
-MOSTLY = 0.5  # share of unknown tokens
+PREDICTION_COLUMNS = r"line|labels?|value|probabilit(ies|y_.*)|truncated|unknown_tokens"  # the columns of a prediction
+MOSTLY = 0.5  # the share of unknown tokens above which a text is reported
 
 Source = tuple[Text, Record | None]
 
 
 def main() -> int:
-    """Predict for every text of the source; 0 when nothing was lost."""
+    """Run the command and return its exit code, see `run`."""
     return run_command(lambda: run(parse()))
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("file", nargs="?", type=Path, help="texts to label; default: standard input")
@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predict what the arguments name; 0 when nothing was lost."""
+    """Predict for the texts that the arguments name. Returns 1 if rows are left out without --rejects, else 0."""
     require_files(arguments)
     classifier = OnnxClassifier(arguments.directory, arguments.model, arguments.threads, arguments.batch_tokens)
     report = Report()
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def require_files(arguments: argparse.Namespace) -> None:
-    """Refuse, before any work, files that cannot be written, and one file for two purposes."""
+    """Refuse files that cannot be written, and one file for two purposes, before any work is done."""
     output, rejects, source = arguments.output, arguments.rejects, arguments.file
     if output and output.suffix.lower() not in FORMATS:
         raise UserError(
@@ -115,7 +115,7 @@ def require_files(arguments: argparse.Namespace) -> None:
 
 
 def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source | MalformedRow]:
-    """The texts, or pairs of them, that the arguments name, each with its row."""
+    """The texts or pairs of texts that the arguments name, each with its input row."""
     if (arguments.second_text is not None) != (pairs and arguments.text is not None):
         raise UserError(
             "the model reads pairs of texts" if pairs else "the model reads one text at a time",
@@ -132,7 +132,7 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source |
 
     if arguments.text is not None:
         typed = [arguments.text, arguments.second_text] if pairs else [arguments.text]
-        try:  # what was typed is UTF-8, whatever the locale made of its bytes
+        try:  # what was typed is UTF-8, however the locale decoded its bytes
             return [source_of(*(os.fsencode(text).decode(errors="surrogateescape") for text in typed))]
         except ValueError as error:
             expected, _, found = str(error).removeprefix("expected ").partition(", found ")
@@ -144,7 +144,7 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source |
 
 
 def predicted(classifier: OnnxClassifier, source: Iterable[Source]) -> Iterator[tuple[Answer, Record | None]]:
-    """The prediction for each text, with the row of the text."""
+    """The prediction for each text, with the text's input row."""
     waiting: deque[Record | None] = deque()
 
     def texts() -> Iterator[Text]:
@@ -157,7 +157,7 @@ def predicted(classifier: OnnxClassifier, source: Iterable[Source]) -> Iterator[
 
 
 def row_of(answer: Answer, record: Record | None) -> Row:
-    """A row of the output: the line, the input's columns and the prediction; or the text and its prediction."""
+    """A row of the output: line, input columns and prediction; without a record, the text and its prediction."""
     if record is None:
         return answer
     own = {name: value for name, value in answer.items() if name not in ("text", "second_text")}
@@ -165,12 +165,12 @@ def row_of(answer: Answer, record: Record | None) -> Row:
 
 
 def column_of(name: str) -> str:
-    """What a column of the input is called in the output, different for different columns."""
-    return f"input_{name}" if re.fullmatch(f"(input_)*({OWN})", name) else name
+    """The output name of an input column; different columns get different names."""
+    return f"input_{name}" if re.fullmatch(f"(input_)*({PREDICTION_COLUMNS})", name) else name
 
 
 def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: OnnxClassifier) -> None:
-    """Write the rows into the file of --output; the columns of Parquet keep their types in Parquet."""
+    """Write the rows to the file of --output. From Parquet to Parquet, the input's columns keep their types."""
 
     def types() -> Types:
         if arguments.file is None or arguments.only or arguments.file.suffix.lower() != ".parquet":
@@ -186,7 +186,7 @@ def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: 
 
 
 class Report:
-    """What is counted while the rows pass, and reported on standard error."""
+    """Counts rows as they pass, and reports the counts on standard error."""
 
     def __init__(self) -> None:
         self.rejects = self.texts = self.truncated = self.unknown = 0
@@ -202,7 +202,7 @@ class Report:
             file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
 
     def counted(self, pairs: Iterable[tuple[Answer, Record | None]]) -> Iterator[tuple[Answer, Record | None]]:
-        """The same pairs."""
+        """Count the pairs and pass them on."""
         for answer, record in pairs:
             self.texts += 1
             self.truncated += answer["truncated"]
@@ -210,7 +210,7 @@ class Report:
             yield answer, record
 
     def show(self, kept: Path | None) -> None:
-        """Print what was not as it should be."""
+        """Print how many texts were cut or are mostly unknown, and how many lines were left out."""
         if self.truncated:
             print(f"{self.truncated} of {self.texts} texts were cut: the model reads their beginning", file=sys.stderr)
         if self.unknown:

@@ -1,1 +1,1 @@
-"""What every folder may use: files, fingerprints, processes and the environment that decides bits."""
+"""What every folder may use: files, fingerprints, processes and the environment that affects bits."""

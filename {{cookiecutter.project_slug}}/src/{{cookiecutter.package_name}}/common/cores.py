@@ -1,4 +1,4 @@
-"""How many cores this process may use, which a container or `taskset` makes fewer than the machine has."""
+"""How many cores this process may use. A container or `taskset` may allow fewer than the machine has."""
 
 import math
 import os
@@ -9,9 +9,9 @@ CPUS = Path("/sys/devices/system/cpu")
 
 
 def usable_cores() -> int:
-    """The cores of the CPUs that this process may run on, at most the quota of its cgroup (version 2), rounded up.
+    """The number of cores that this process may run on, at most the quota of its cgroup (version 2), rounded up.
 
-    Two CPUs that are threads of one core count once: onnxruntime gains nothing from the second.
+    Two CPUs that are threads of one core count once, because onnxruntime gains nothing from the second.
     """
     if not hasattr(os, "sched_getaffinity"):  # as on macOS
         return os.cpu_count() or 1
@@ -20,7 +20,7 @@ def usable_cores() -> int:
 
 
 def cpu_quota() -> float:
-    """How many CPUs' time the cgroup of this process, or one above it, may take; infinity where none has a quota."""
+    """The smallest CPU quota, in CPUs, of this process's cgroup and those above it; infinity if none has a quota."""
     own = _text(Path("/proc/self/cgroup")).rpartition("::")[2].strip().lstrip("/")
     limits = [_text(folder / "cpu.max").split() for folder in (CGROUPS / own, *(CGROUPS / own).parents)]
     return min((int(limit[0]) / int(limit[1]) for limit in limits if limit and limit[0] != "max"), default=math.inf)

@@ -1,4 +1,4 @@
-"""The one place that decides bits beside the data: threads, instruction sets and kernels.
+"""The one place, besides the data, that decides the bits of a result: threads, instruction sets and kernels.
 
 Two modes, `compute.determinism` in `params.yaml`:
 
@@ -6,8 +6,8 @@ machine   the same bytes on the same machine, whatever its load, from any direct
 portable  the same weights on any x86-64 CPU with AVX2: the instruction sets are pinned too (fp32 only). Only
           onnxruntime still chooses by the CPU, so what ONNX files predict may differ in its last digits
 
-In both the number of threads is a parameter, never read from the machine: sums are split by thread, so their number
-decides the last bits. It may exceed the number of cores.
+In both modes the number of threads is a parameter and is never read from the machine: sums are split by thread, so the
+number of threads decides the last bits. It may exceed the number of cores.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import sys
 from ..config import Compute
 
 PORTABLE = {
-    # Each library picks its kernels by the CPU; each of these changes the last bits.
+    # Each library picks its kernels by the CPU, and each choice changes the last bits.
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
@@ -32,7 +32,7 @@ def environment(compute: Compute) -> dict[str, str]:
     variables = {
         "OMP_NUM_THREADS": str(compute.threads),
         "MKL_NUM_THREADS": str(compute.threads),
-        # OpenBLAS starts no more threads than it has cores, whatever is set; numpy's part of the work is small.
+        # OpenBLAS never starts more threads than there are cores; numpy's part of the work is small.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_DYNAMIC": "FALSE",
         "MKL_DYNAMIC": "FALSE",
@@ -47,22 +47,22 @@ def set_up_process(compute: Compute) -> None:
     """Set the environment that decides bits, and what only saves time. Call it before torch or numpy is imported."""
     os.environ.update(environment(compute))
     if compute.device == "cuda" and "LOCAL_RANK" not in os.environ:
-        # One process uses one GPU; none of the others is touched.
+        # One process uses one GPU and leaves the others alone.
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
-    # OpenMP's threads would spin while they wait; beside another process they then wait for each other's time slices.
+    # OpenMP's threads would spin while they wait; beside another process they would wait for each other's time slices.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    # glibc is to keep what is freed: returning large buffers and faulting them in again costs time in every batch.
+    # Let glibc keep freed memory: returning large buffers and faulting them in again costs time in every batch.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, 2**30)
-        mallopt(_MMAP_THRESHOLD, 2**30) or mallopt(_MMAP_THRESHOLD, 2**25)  # older ones allow no more
+        mallopt(_MMAP_THRESHOLD, 2**30) or mallopt(_MMAP_THRESHOLD, 2**25)  # older versions allow no more
 
 
 def use_deterministic_kernels(compute: Compute) -> None:
     """Let torch use only kernels that give the same bits every time, and the pinned number of threads."""
     import torch
 
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing a compiler
+    torch.set_deterministic_debug_mode("error")  # like use_deterministic_algorithms, without importing a compiler
     # Filling fresh memory with NaN finds bugs in kernels, but costs time and puts NaN where models rely on `empty`.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, the stubs lack it
     torch.backends.cudnn.benchmark = False

@@ -1,6 +1,6 @@
-"""The processes (ranks) that run one stage together, where `launcher` starts several, as torchrun does.
+"""The processes (ranks) that run one stage together if `launcher` starts several, as torchrun does.
 
-Each finds its rank in its environment. Started by `python`, a stage is one process of rank 0.
+Each process finds its rank in its environment. If `python` starts a stage, it is one process of rank 0.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def join(compute: Compute) -> torch.device:
-    """Join the process group of this stage, if a launcher started several; the device of this rank.
+    """Join the process group of this stage, if a launcher started several processes. Returns the device of this rank.
 
     Raises UserError when there are fewer GPUs than processes that need one.
     """
@@ -64,19 +64,19 @@ def rank() -> int:
 
 
 def on_rank_0() -> bool:
-    """Whether this process writes what all share: outs, reports, caches."""
+    """Whether this process writes what all ranks share: outs, reports, caches."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank has come to this point."""
     if distributed.is_initialized():
         distributed.barrier()
 
 
 @contextmanager
 def rank_0_first() -> Iterator[None]:
-    """Let rank 0 finish the block before the others begin it: they find what it wrote."""
+    """Let rank 0 finish the block before the others begin it, so that they find what it wrote."""
     if not on_rank_0():
         barrier()
     yield
@@ -121,11 +121,11 @@ def require_divisible(batch_size: int) -> None:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor there; the copy to a GPU does not block."""
+    """The tensor on the device; the copy to a GPU does not block."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _end_with_the_launcher() -> None:
-    # torchrun gives its processes sessions of their own: killed itself, it would leave them training.
+    # torchrun starts its processes in their own sessions. If it were killed, they would go on training.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

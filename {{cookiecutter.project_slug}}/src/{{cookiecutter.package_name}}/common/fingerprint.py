@@ -1,6 +1,6 @@
 """Fingerprints: what is kept between runs belongs to one set of inputs, parameters, code and libraries.
 
-The code that counts is the import closure of one module of this package, so that an edit elsewhere keeps what is there.
+The code is the import closure of one module of this package, so an edit elsewhere does not discard what is kept.
 """
 
 import ast
@@ -15,13 +15,13 @@ from .io import sha256_of
 
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 PACKAGE = Path(__file__).parent.parent
-# They only refuse, name files or start a stage: no byte of an out depends on them.
+# These only validate, name files or start a stage: no byte of an out depends on them.
 WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "config.py", "errors.py", "paths.py")}
 KEPT = 2
 
 
 def import_closure(module: Path) -> set[Path]:
-    """The files of the module and of all modules of this package that it imports, at any depth and anywhere in them."""
+    """The files of the module and of all modules of this package that it imports, directly or through others."""
     found: set[Path] = set()
     waiting = [module]
     while waiting:
@@ -44,7 +44,7 @@ def imported_by(module: Path) -> list[Path]:
 
 
 def fingerprint(module: Path, inputs: Iterable[Path], parameters: dict[str, object]) -> str:
-    """One name for the bytes of the inputs and of the module's import closure, the parameters and the libraries."""
+    """A name for the bytes of the inputs and of the module's import closure, the parameters and the libraries."""
     files = {path.as_posix(): sha256_of(path) for path in inputs}
     files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in import_closure(module)}
     versions = {name: version(name) for name in LIBRARIES}
@@ -52,7 +52,7 @@ def fingerprint(module: Path, inputs: Iterable[Path], parameters: dict[str, obje
 
 
 def cache_directory(root: Path, name: str) -> Path:
-    """The directory of this fingerprint below `root`; of all others only the most recent are kept."""
+    """The directory of this fingerprint below `root`. Of the others, only the most recent one is kept."""
     directory = root / name
     directory.mkdir(parents=True, exist_ok=True)
     directory.touch()

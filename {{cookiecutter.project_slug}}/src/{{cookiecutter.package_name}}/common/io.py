@@ -1,4 +1,4 @@
-"""Write files so that a kill at any moment leaves either the whole new one or nothing of it."""
+"""Write files so that a kill at any moment leaves either the whole new file or nothing of it."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ from typing import Any
 
 from ..errors import UserError
 
-EXTERNAL = ".data"  # ends the name of the file beside an ONNX file that has its weights, where there is one
+WEIGHTS_SUFFIX = ".data"  # the ending of the file beside an ONNX file that holds its weights, if there is one
 
 
 def refuse_links(folders: Iterable[Path]) -> None:
-    """Raise UserError where a folder that holds outs is a link: DVC refuses outs behind it only after the work."""
+    """Raise UserError if a folder that holds outs is a link, because DVC would refuse its outs only after the work."""
     for folder in folders:
         if folder.is_symlink():
             raise UserError(
@@ -32,16 +32,16 @@ def sha256_of(path: Path) -> str:
 
 
 def size_of(model: Path) -> int:
-    """The bytes of a model's file, with those of the weights beside it."""
-    beside = model.with_name(model.name + EXTERNAL)
+    """The size of a model's file in bytes, including weights in a file beside it."""
+    beside = model.with_name(model.name + WEIGHTS_SUFFIX)
     return sum(path.stat().st_size for path in (model, beside) if path == model or path.exists())
 
 
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Give an empty directory beside `path`; put it in place of `path` when the block ends well.
+    """Yield an empty directory beside `path`; when the block ends well, put it in place of `path`.
 
-    Where `path` is a link, that is beside its target, on the same disk. Raises UserError for a mount point.
+    If `path` is a link, the directory is beside its target, on the same disk. Raises UserError for a mount point.
     """
     path = path.resolve()
     if path.is_mount():
@@ -63,7 +63,7 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 with the line ends as they are, beside the target first, then rename."""
+    """Write UTF-8 with unchanged line ends, beside the target first, then rename."""
     write_bytes(path, text.encode())
 
 

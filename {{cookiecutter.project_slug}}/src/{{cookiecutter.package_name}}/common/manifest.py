@@ -1,6 +1,6 @@
 """The manifest of a model's directory: which files belong to it, their sha256, and the facts needed to use them.
 
-Whatever loads a model verifies its manifest first. That matters most for the probe: joblib runs what it reads.
+Whatever loads a model verifies its manifest first, above all for the probe: joblib runs code from the file it reads.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .io import EXTERNAL, read_json, sha256_of, write_json
+from .io import WEIGHTS_SUFFIX, read_json, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 _FIX = "dvc checkout --force, or dvc pull; if it stays, dvc repro"
@@ -31,10 +31,10 @@ Names = tuple[str, ...]
 
 
 def verified_manifest(directory: Path, needed: Names | Callable[[Collection[str]], Names] = ()) -> dict[str, Any]:
-    """The facts, after every file that is there was checked. Raises UserError for a changed or a missing needed one.
+    """The facts, after checking all existing files. Raises UserError if one was changed or a needed one is missing.
 
-    needed: their names, or what chooses them from those of all files. With an ONNX file the weights beside it are
-    needed, if the manifest names them.
+    needed: the names of needed files, or a function that chooses them from all names. The weights beside a needed ONNX
+    file are needed too, if the manifest names them.
     """
     path = directory / MANIFEST
     if not path.exists():
@@ -51,7 +51,7 @@ def verified_manifest(directory: Path, needed: Names | Callable[[Collection[str]
     for name in sorted(files.keys() | set(needed)):
         path = directory / name
         found = sha256_of(path) if path.exists() else "no such file"
-        if found != files.get(name) and (path.exists() or name.removesuffix(EXTERNAL) in needed):
+        if found != files.get(name) and (path.exists() or name.removesuffix(WEIGHTS_SUFFIX) in needed):
             raise _changed(path, f"sha256 {files.get(name)}", found)
     return manifest
 

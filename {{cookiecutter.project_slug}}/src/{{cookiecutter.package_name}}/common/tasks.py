@@ -25,7 +25,7 @@ def output_size(task: "Task", labels: int) -> int:
 
 
 def targets_of(column: "pl.Series", task: "Task", labels: int) -> np.ndarray:
-    """The prepared labels as training takes them.
+    """The prepared labels in the form that training takes.
 
     single_label and pair: index of the label (rows, int64); multi_label: 1 for each label that a row has
     (rows x labels, float32); regression: the numbers (rows, float32).
@@ -41,21 +41,21 @@ def targets_of(column: "pl.Series", task: "Task", labels: int) -> np.ndarray:
 
 
 class Unit(NamedTuple):
-    """The unit in which a model is trained: a target is `(number - mean) / scale` in it. 0 and 1 change nothing."""
+    """The unit in which a model is trained: a target is `(number - mean) / scale`. With 0 and 1 nothing changes."""
 
     mean: float
     scale: float
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
-        """The targets in this unit; labels stay what they are."""
+        """The targets in this unit; labels stay as they are."""
         return targets if self == LABELS else ((targets.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
 
     def unfold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The weight and bias of a linear layer that predicts in this unit, for one that predicts the numbers."""
+        """Convert the weight and bias of a linear layer that predicts in this unit, so that it predicts the numbers."""
         return weight * self.scale, bias.astype(np.float64) * self.scale + self.mean
 
     def fold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The reverse."""
+        """The reverse of `unfold`."""
         return weight / self.scale, (bias.astype(np.float64) - self.mean) / self.scale
 
 
@@ -65,8 +65,8 @@ LABELS = Unit(0.0, 1.0)
 def unit_of(targets: "Iterable[float]", task: "Task") -> Unit:
     """The unit for these training targets: their mean, and the power of two nearest to their standard deviation.
 
-    A power of two because dividing by it rounds nothing, so that a head keeps the bits of its weights in either unit.
-    The sums are exact (`fsum`): no number of threads and no instruction set changes them.
+    Dividing by a power of two rounds nothing, so a head keeps the bits of its weights in either unit. The sums are
+    exact (`fsum`), so neither the number of threads nor the instruction set changes them.
     """
     if task != "regression":
         return LABELS
@@ -77,7 +77,7 @@ def unit_of(targets: "Iterable[float]", task: "Task") -> Unit:
 
 
 def values_of(task: "Task", logits: np.ndarray) -> np.ndarray:
-    """Predictions of the logits (rows x outputs): probabilities, or for regression the numbers; the same shape."""
+    """Predictions from logits (rows x outputs), in the same shape: probabilities, or for regression the numbers."""
     if task == "regression":
         return logits
     if task == "multi_label":
@@ -99,10 +99,10 @@ def decisions_of(task: "Task", values: np.ndarray) -> np.ndarray:
     return values.argmax(axis=1, keepdims=True)
 
 
-def decided(task: "Task", values: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
+def labels_above_threshold(task: "Task", values: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
     """Which labels are predicted (rows x labels, bool): the decisions at least as probable as their thresholds.
 
-    In multi_label the thresholds (labels) stand for the half that a label's probability must exceed otherwise.
+    In multi_label the thresholds (labels) replace the 0.5 that a label's probability must otherwise exceed.
     """
     if task == "multi_label":
         return values > 0.5 if thresholds is None else values >= thresholds
@@ -111,5 +111,5 @@ def decided(task: "Task", values: np.ndarray, thresholds: np.ndarray | None) -> 
 
 
 def label_disagreement(task: "Task", values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """In which rows the labels of two models differ (rows, bool)."""
+    """The rows in which the labels of two models differ (rows, bool)."""
     return (decisions_of(task, values) != decisions_of(task, others)).any(axis=1)

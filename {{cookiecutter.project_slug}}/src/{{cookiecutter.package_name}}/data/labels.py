@@ -1,6 +1,6 @@
-"""What a cell of the label column means, for each task; and how labels are kept in the tables.
+"""What a cell of the label column means, for each task; and how the tables store labels.
 
-Between reading and writing a label is one string, so that equal labels are equal strings: the name (single_label,
+Between reading and writing, a label is one string, so that equal labels are equal strings: the name (single_label,
 pair), the sorted names joined (multi_label), the shortest decimal number (regression).
 """
 
@@ -18,13 +18,13 @@ from ..text.cleaning import clean
 
 MOST_LABELS = 10_000
 SHOWN = 10  # labels in a message
-JOINT = "\x1f"  # in no cleaned name
+JOINT = "\x1f"  # occurs in no cleaned name
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 class LabelReader:
-    """Reads the label column of one data set; counts what it repairs in `repaired`."""
+    """Reads the label column of one data set, and counts its repairs in `repaired`."""
 
     def __init__(self, task: str, separator: str, repaired: Counter[str]) -> None:
         self.task = task
@@ -34,7 +34,7 @@ class LabelReader:
         self._seen: set[str] = set()
 
     def read(self, value: Any) -> str | None:
-        """The label of a cell; None where there is none. Raises ValueError for what cannot be one."""
+        """The label in a cell; None if there is none. Raises ValueError for a value that cannot be a label."""
         if self.task == "regression":
             return number_in(value)
         if self.task != "multi_label":
@@ -76,7 +76,7 @@ def _name_of(value: str | int | float | None) -> tuple[str | None, str | None]:
 
 
 def number_in(value: Any) -> str | None:
-    """The shortest decimal number of a cell, None where it is empty. Raises ValueError for what is no finite number."""
+    """The number in a cell, as its shortest decimal; None if it is empty. Raises ValueError for anything else."""
     text = clean(value) if isinstance(value, str) else value
     if text is None or text == "":
         return None
@@ -91,12 +91,12 @@ def number_in(value: Any) -> str | None:
     return repr(float(text) + 0.0)  # -0.0 is 0.0
 
 
-# What the column `label` of the tables holds; else an index, UInt32.
+# The type of the column `label` in the tables; for other tasks an index, UInt32.
 KINDS = {"multi_label": pl.List(pl.UInt32), "regression": pl.Float64}
 
 
 def as_column(labels: pl.Series, names: list[str], task: str) -> pl.Series:
-    """Labels as the tables have them: the index of the name, the indices of all names in order, or the number."""
+    """Labels as the tables store them: the index of the name, the indices of all names in order, or the number."""
     if task == "regression":
         return labels.cast(pl.Float64)
     index = {name: number for number, name in enumerate(names)}
@@ -112,14 +112,14 @@ def names_in(label: str, task: str) -> list[str]:
 
 
 def sorted_names(names: set[str]) -> list[str]:
-    """The names in an order that depends on nothing else: numbers by value, words by code point."""
+    """The names in an order that depends only on them: numbers by value, words by code point."""
     if all(name.isascii() and name.isdigit() and len(name) < 19 for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
 
 def renamed(labels: list[str], names: dict[str, str] | None) -> list[str]:
-    """The names that prepare.label_names gives the labels, in their order. Refuses names that are not for these."""
+    """The names that prepare.label_names gives the labels, in the same order. Refuses names that do not fit them."""
     if names is None:
         return labels
     unnamed, unused = sorted(set(labels) - set(names)), sorted(set(names) - set(labels))

@@ -1,4 +1,4 @@
-"""What the prepared data are like, in numbers; and whether they can be learned from."""
+"""Statistics of the prepared data, and whether a model can learn from them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from ..errors import UserError
 from .labels import names_in
 
 QUANTILES = (0, 50, 90, 99, 100)
-LARGEST = 1e30  # of a target: float32 ends at 3.4e38, and its square is summed
-SMALLEST_SPREAD = 1e-4  # of the targets, as a share of the largest: float32 has 7 digits, the last are the model's
+LARGEST = 1e30  # of a target; float32 ends at 3.4e38
+SMALLEST_SPREAD = 1e-4  # of the targets, as a share of the largest: float32 has 7 digits, the model needs the last
 SHOWN = 10
-FEW = 5  # test rows of a label: its F1 then moves by a fifth with each
+FEW = 5  # test rows of a label: with so few, each row moves its F1 by a fifth
 
 
 class SplitCounts:
-    """The rows of one split and their labels, counted while they pass."""
+    """Counts the rows of one split and their labels as they pass."""
 
     def __init__(self, task: Task, *, grouped: bool) -> None:
         self.task = task
-        self.groups = [np.empty(0)] if grouped else None  # the position of each
+        self.groups = [np.empty(0)] if grouped else None  # the positions of the groups
         self.rows = 0
         self.per_label: Counter[str] = Counter()
         self.without_any_label = 0
@@ -45,7 +45,7 @@ class SplitCounts:
     def profile(self, table: Path, names: Mapping[str, str]) -> dict[str, Any]:
         """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target.
 
-        table: the rows as they were written. names: what each label is called.
+        table: the written rows. names: the name of each label.
         """
         found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(table, pl.col("text").str.len_chars())}
         if self.groups:
@@ -60,13 +60,13 @@ class SplitCounts:
 
 
 def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
-    """The numbers of all rows that are nearest to the quantiles."""
+    """For each quantile, the value among all rows that is nearest to it."""
     ordered = pl.scan_parquet(table).select(number.sort()).collect(engine="streaming").to_series()
     return {f"p{q}": ordered[round((len(ordered) - 1) * q / 100)] for q in QUANTILES}
 
 
 def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
-    """Refuse data that cannot be learned from or measured on."""
+    """Refuse data that a model cannot learn from or be measured on."""
     rows = {split: found.rows for split, found in counts.items()}
     labels = sorted(set().union(*(found.per_label for found in counts.values())))
     spellings: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
 
 
 def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts]) -> UserError:
-    """The error of labels without training rows."""
+    """The error for labels without training rows."""
     fix = "add rows with these labels, or remove theirs"
     for split, found in counts.items():
         if sum(found.per_label[label] for label in labels) >= found.rows:
@@ -110,7 +110,7 @@ def few_test_rows(profile: Mapping[str, Any]) -> dict[str, int]:
 
 
 def check_groups(counts: Mapping[str, SplitCounts]) -> None:
-    """Refuse groups that are in two splits, as the tables of the data may have them."""
+    """Refuse groups that are in two splits, which can happen if the data come as one table per split."""
     groups = {split: np.concatenate(found.groups or [np.empty(0)]) for split, found in counts.items()}
     shared = {f"{a} and {b}": len(np.intersect1d(groups[a], groups[b])) for a, b in combinations(groups, 2)}
     if any(shared.values()):
@@ -120,7 +120,7 @@ def check_groups(counts: Mapping[str, SplitCounts]) -> None:
 
 
 def check_targets(train: Mapping[str, Any]) -> None:
-    """Refuse a regression whose training rows all have one number; `train` is their profile."""
+    """Refuse regression targets that are all equal or that float32 cannot hold; `train`: the training rows' profile."""
     target = train.get("target")
     if not target:
         return

@@ -1,4 +1,4 @@
-"""From the values of a raw row to a clean row; what is repaired, left out or malformed is counted."""
+"""Turn the values of a raw row into a clean row; count what is repaired, left out or malformed."""
 
 import json
 from collections import Counter
@@ -57,7 +57,7 @@ class RowParser:
         ]
 
     def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
-        """The clean row, or None for one that is left out. Raises ValueError for a malformed one."""
+        """The clean row, or None for a row that is left out. Raises ValueError for a malformed row."""
         if self._keep:
             given = more[-1] if isinstance(more[-1], str) else json.dumps(more[-1], default=str)
             if given != self._keep.value:
@@ -67,7 +67,7 @@ class RowParser:
     def parse_addition(
         self, text: Any, label: Any, *more: Any, position_of: Callable[[Any], float | None] | None = None
     ) -> Row | None:
-        """The same of a row of additions, which have texts and labels alone."""
+        """Like `parse`, for a row of the additions, which have only texts and labels."""
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
         target = self._labels.read(label)
@@ -83,13 +83,13 @@ class RowParser:
         return cleaned, second, target, position
 
     def reader_of(self, table: str) -> tuple[list[Column], Callable[..., Row | None]]:
-        """The columns to read of a table, and what parses their values."""
+        """The columns to read from a table, and the function that parses their values."""
         if table == ADDITIONS:
             return self.columns[: 2 + self._pair], self.parse_addition
         return self.columns, self.parse
 
     def _of_group(self, value: Any) -> float | None:
-        """The position of the rows of a group; None for a row without one."""
+        """The position of the rows of a group; None for a row without a group."""
         if isinstance(value, (list, dict)) or value != value:
             raise ValueError(f"expected a group (text or a number), found {kind_of(value)}")
         group = "" if value is None else clean(str(value))
@@ -97,17 +97,17 @@ class RowParser:
         return position_of_group(group, self._seed) if group else None
 
     def _of_time(self, value: Any) -> float:
-        """The position of a row of a time: the latest first."""
+        """The position of a row by its time, the latest first."""
         time, kind = time_of(value)
         self.times[kind] += 1
         return -time
 
     def time_at(self, position: float) -> str | float:
-        """The time of a position, as the time column has it."""
+        """The time at a position: a number, or an ISO 8601 time if the column holds dates."""
         return -position if self.times["numbers"] else datetime.fromtimestamp(-position, UTC).isoformat()
 
     def check_times(self) -> None:
-        """Refuse a time column in which some rows have dates and some numbers: nothing orders them."""
+        """Refuse a time column that mixes dates and numbers, because nothing orders them."""
         if len(self.times) > 1:
             raise UserError(
                 "the column of prepare.time_column holds two kinds of times",
@@ -117,7 +117,7 @@ class RowParser:
             )
 
     def no_rows(self, path: Path) -> UserError:
-        """The error of a table that gives no rows."""
+        """The error for a table that gives no rows."""
         keep = self._keep
         return UserError(
             f"{path} gives no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
@@ -128,9 +128,9 @@ class RowParser:
 
 
 def time_of(value: Any) -> tuple[float, str]:
-    """The number in a cell, or the seconds since 1970 of its ISO 8601 date or time, in UTC where it names no zone.
+    """The number in a cell, or the seconds since 1970 of its ISO 8601 date or time (in UTC if it names no zone).
 
-    Also which of both it is: numbers, dates. Raises ValueError for anything else.
+    Also which of the two it is: `numbers` or `dates`. Raises ValueError for anything else.
     """
     text = value.isoformat() if isinstance(value, date) else value
     with suppress(ValueError):
@@ -152,7 +152,7 @@ def _cleaned(value: Any) -> str:
 
 
 def unlabelled(table: str, files: list[Path], params: Params, found: str) -> UserError:
-    """The error of a table that has no labels, as those of competitions."""
+    """The error for a table without labels, such as the test table of a competition."""
     columns = f"--column {quote(params.prepare.text_column)}"
     if params.prepare.second_text_column:
         columns += f" --second-column {quote(params.prepare.second_text_column)}"
@@ -167,7 +167,7 @@ def unlabelled(table: str, files: list[Path], params: Params, found: str) -> Use
 
 
 class MalformedRows:
-    """The malformed rows of all files, written as JSON Lines and counted."""
+    """Counts the malformed rows of all files, and writes them as JSON Lines."""
 
     def __init__(self, file: TextIO) -> None:
         self.counts: Counter[str] = Counter()
@@ -175,14 +175,14 @@ class MalformedRows:
         self._file = file
 
     def add(self, path: Path, row: MalformedRow) -> None:
-        """Count a malformed row of a file, by the part of its reason that all rows of its kind share."""
+        """Write a malformed row and count it under the part of its reason that all rows of its kind share."""
         self.counts[row.reason.partition(", found")[0]] += 1
         self._file.write(json.dumps({"file": path.name, **asdict(row)}, ensure_ascii=False) + "\n")
         if len(self._first) < SHOWN:
             self._first.append((path, row))
 
     def refuse(self, accepted: int) -> None:
-        """Raise UserError if there are malformed rows; `accepted`: how many rows are not."""
+        """Raise UserError if there are malformed rows; `accepted`: the number of rows that are not malformed."""
         if not self._first:
             return
         total = self.counts.total()
@@ -203,7 +203,7 @@ class MalformedRows:
         )
 
     def _hint(self) -> str:
-        """What else than the lines may be at fault."""
+        """What else may be wrong, apart from the lines."""
         for path, row in self._first:
             if row.reason.startswith("expected UTF-8, found the byte"):
                 return f"; if all of the file is in another encoding: {iconv(path)}"

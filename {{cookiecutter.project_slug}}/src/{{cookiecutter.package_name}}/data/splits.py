@@ -1,8 +1,8 @@
-"""Sort the rows by the keys of their texts; decide for each whether it is kept and to which split it goes.
+"""Sort the rows by the keys of their texts; decide for each row whether to keep it and which split it goes to.
 
-A text's key is a keyed hash of it, which finds equal texts without comparing them. A row's position decides its split:
-its key as a number in [0, 1), or that of its group, so that adding, removing or reordering rows never moves another
-row; or its time, negated. The lowest positions are held out. More rows than fit into memory are sorted in runs on disk.
+A text's key is a keyed hash, which finds equal texts without comparing them. A row's position decides its split. It is
+the key of its text or of its group as a number in [0, 1), so adding, removing or reordering rows never moves another
+row; or the row's time, negated. The lowest positions are held out. Rows that exceed memory are sorted in runs on disk.
 """
 
 import hashlib
@@ -18,33 +18,33 @@ from ..errors import UserError
 from ..paths import RAW, SPLITS
 from ..tables.discovery import ADDITIONS
 
-BYTES_PER_RUN = 2**25  # in memory, about
-BYTES_PER_ROW = 100  # beyond its text
+BYTES_PER_RUN = 2**25  # approximate size in memory
+BYTES_PER_ROW = 100  # in addition to its text
 CHARACTERS_PER_RANGE = 2**23
 FIXED = pl.col("table").is_in(["validation", "test", ADDITIONS])  # the table decides the split
 SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64}
 
-Row = tuple[str, str | None, str, float | None]  # text, second text, label; position, None for that of its text
+Row = tuple[str, str | None, str, float | None]  # text, second text, label, position (None: that of the text)
 
 
 def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
     """The keys of clean rows, columns `text` and `second_text`: BLAKE2b of the text, salted with the seed (RFC 7693).
 
-    A key is a number of 16 bytes. No cleaned text holds the character that stands between those of a pair.
+    A key is a number of 16 bytes. No cleaned text contains the character that separates the texts of a pair.
     """
     pairs = rows["second_text"].null_count() < rows.height
     texts = rows["text"] + "\0" + rows["second_text"] if pairs else rows["text"]
     salted = salted_hash(split_seed)
     digests = []
     for text in texts.cast(pl.Binary).to_list():
-        digest = salted.copy()  # faster than to salt a new one
+        digest = salted.copy()  # faster than salting a new one
         digest.update(text)
         digests.append(digest.digest())
     return pl.Series("key", digests, dtype=pl.Binary).bin.reinterpret(dtype=pl.UInt128, endianness="big")
 
 
 def salted_hash(split_seed: int) -> "hashlib.blake2b":
-    """A hash of 16 bytes that has seen the seed."""
+    """A hash of 16 bytes, salted with the seed."""
     return hashlib.blake2b(digest_size=16, salt=split_seed.to_bytes(hashlib.blake2b.SALT_SIZE, "big"))
 
 
@@ -54,14 +54,14 @@ def positions_of(keys: pl.Series) -> np.ndarray:
 
 
 def position_of_group(group: str, split_seed: int) -> float:
-    """The position of all rows of a group, as that of a text."""
+    """The position of all rows of a group, computed like that of a text."""
     digest = salted_hash(split_seed)
     digest.update(group.encode())
     return int.from_bytes(digest.digest()[:8], "big") / 2.0**64
 
 
 class SortedRows:
-    """Clean rows in any order, given back by ascending key. Those with equal key, table and label become one."""
+    """Takes clean rows in any order, returns them by ascending key. Rows of equal key, table and label become one."""
 
     def __init__(self, directory: Path, split_seed: int) -> None:
         self._directory = directory
@@ -70,7 +70,7 @@ class SortedRows:
         self._characters = 0
 
     def add(self, table: str, rows: Iterable[Row]) -> None:
-        """Take rows of a table."""
+        """Add the rows of a table."""
         taken: list[Row] = []
         size = 0
         for row in rows:
@@ -93,7 +93,7 @@ class SortedRows:
         run.write_ipc(self._runs[-1], record_batch_size=4096)
 
     def ranges(self) -> Iterator[pl.DataFrame]:
-        """All rows by ascending key, those merged counted as `rows`; rows of one key are in one frame."""
+        """All rows by ascending key; those of one key are in one frame. `rows` counts the rows merged into each."""
         count = max(1, self._characters // CHARACTERS_PER_RANGE)
         bounds = pl.Series([part * 2**128 // count for part in range(1, count)], dtype=pl.UInt128)
         ends = []
@@ -109,7 +109,7 @@ class SortedRows:
 
 
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows by key, those with equal key, table and label as one, at the lowest of their positions."""
+    """The rows sorted by key. Rows of equal key, table and label become one, at the lowest of their positions."""
     group = ["key", "table", "label"]
     first = pl.col("text", "second_text").first()
     positions = pl.col("position").min(), pl.col("last_position").max()
@@ -118,9 +118,9 @@ def _merged(rows: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Rule:
-    """Rows at positions below `test` are test, those at others below `validation` are validation.
+    """Rows at positions below `test` are test rows; others below `validation` are validation rows.
 
-    With a fold, a position is counted from where the fold begins, in folds.
+    With a fold, positions are measured from the start of the fold, in units of one fold.
     """
 
     test: float
@@ -135,15 +135,15 @@ class Rule:
         return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
 
     def ends(self) -> dict[str, float]:
-        """The last position of each split that the rule cuts off."""
+        """The last position of each split that the rule holds out."""
         bounds = {"test": (-np.inf, self.test), "validation": (self.test, self.validation)}
         return {split: float(np.nextafter(end, -np.inf)) for split, (start, end) in bounds.items() if start < end}
 
 
 def rule_of(params: Prepare, preset: set[str], rows: SortedRows) -> Rule:
-    """The rule for rows whose table does not fix their split. preset: the splits that have a table of their own.
+    """The rule for rows whose table does not fix their split. preset: the splits that have their own table.
 
-    Raises UserError for a fold or times where the tables leave nothing to decide.
+    Raises UserError if a fold or a time column would split rows that the tables have split already.
     """
     own = sorted(preset & {"validation", "test"})
     if (params.fold and own) or (params.time_column and len(own) == 2):
@@ -164,8 +164,8 @@ def rule_of(params: Prepare, preset: set[str], rows: SortedRows) -> Rule:
 
 
 def rule_by_time(validation: float, test: float, rows: SortedRows) -> Rule:
-    """The rule that holds out the shares of the rows that are kept, the latest. Rows of one time stay together."""
-    kept = (one_of_each(part)[0].filter(~FIXED)["position"] for part in rows.ranges())
+    """The rule that holds out the latest of the kept rows, by the given shares. Rows of equal time stay together."""
+    kept = (drop_repeats(part)[0].filter(~FIXED)["position"] for part in rows.ranges())
     positions = np.sort(np.concatenate([np.empty(0), *kept]))
     bound, bounds = -np.inf, []
     for share in (test, validation):
@@ -176,23 +176,23 @@ def rule_by_time(validation: float, test: float, rows: SortedRows) -> Rule:
     return Rule(*bounds)
 
 
-def one_of_each(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+def drop_repeats(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keep one row of each text.
 
-    rows: sorted by `key`, all rows of each; columns `table` (a split's name, `all`, `additions`), `label`, and `rows`,
-    how many equal rows it stands for. Returns the kept rows, in order, and how many rows were dropped for which reason.
-    A text in several tables stays in the one that is held out most, and no text of another table in the additions; a
-    text with two labels there is dropped.
+    rows: sorted by `key`, with all rows of each key; columns `table` (a split's name, `all`, `additions`), `label`, and
+    `rows`, the number of equal rows that it stands for. Returns the kept rows, in order, and how many were dropped for
+    which reason. A text in several tables stays in only one: test before validation before train or `all`, additions
+    last. A text with two labels in that table is dropped.
     """
     rank = pl.col("table").replace_strict({ADDITIONS: -1, "all": 0} | {name: rank for rank, name in enumerate(SPLITS)})
     held = rows.filter(rank == rank.max().over("key"))
-    agreed = held.filter(pl.len().over("key") == 1)  # equal rows are one already, so two have two labels
+    agreed = held.filter(pl.len().over("key") == 1)  # equal rows are already one, so two rows have two labels
     read, left, kept = (int(part["rows"].sum()) for part in (rows, held, agreed))
     dropped = {"in_another_split": read - left, "contradicting_labels": left - kept, "duplicates": kept - agreed.height}
     return agreed, dropped
 
 
 def with_split(rows: pl.DataFrame, rule: Rule) -> pl.DataFrame:
-    """Rows with their `split`."""
+    """The rows with an added column `split`."""
     drawn = rule.split_of(rows["position"].to_numpy())
     return rows.with_columns(split=pl.when(FIXED).then(pl.col("table").replace(ADDITIONS, "train")).otherwise(drawn))

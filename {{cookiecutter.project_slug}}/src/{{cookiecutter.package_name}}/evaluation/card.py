@@ -1,4 +1,4 @@
-"""Facts for the model card, in the format of the Hugging Face hub. The card itself is model_card.md: edit it there.
+"""Facts for the model card, in the format of the Hugging Face hub. The card's text is in model_card.md: edit it there.
 
 All facts come from the parameters, the manifests and the reports, so the same run writes the same card.
 """
@@ -24,7 +24,7 @@ MODELS = {
     "onnx_fp32": "ONNX fp32",
     "onnx_int8": "ONNX int8",
 }
-# The scores of the card: the name of each there, and on the hub.
+# The scores on the card: the name of each on the card, and on the hub.
 SCORES: dict[Task, dict[str, tuple[str, str]]] = {
     "single_label": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
     "pair": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
@@ -35,7 +35,7 @@ SCORES: dict[Task, dict[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class Reports:
-    """What the stages wrote: reports, the manifests of three models, and the bytes of each model's file (`sizes`)."""
+    """What the stages wrote: reports, facts from two manifests, and the bytes of each model's file (`sizes`)."""
 
     labels: list[str]
     metrics: dict[str, Any]
@@ -50,7 +50,7 @@ class Reports:
 
 
 def model_card(params: Params, reports: Reports) -> str:
-    """The card as Markdown under its YAML. Raises UserError where the template cannot be filled."""
+    """The card as Markdown below its YAML header. Raises UserError when the template cannot be filled."""
     try:
         card = ModelCard.from_template(
             front_matter(params, reports),
@@ -77,7 +77,7 @@ def model_card(params: Params, reports: Reports) -> str:
 
 
 def models_of(reports: Reports) -> dict[str, str]:
-    """The models that were measured, and what the card calls them; the last is the shipped one."""
+    """The measured models, and what the card calls them; the last is the shipped one."""
     return {model: title for model, title in MODELS.items() if model in reports.metrics}
 
 
@@ -111,7 +111,7 @@ def front_matter(params: Params, reports: Reports) -> ModelCardData:
 
 
 def parameters(params: Params, trained: dict[str, Any]) -> dict[str, str]:
-    """The parameters that decided the model: those of its manifest, and which rows it was trained on."""
+    """The parameters that decided the model: those in its manifest, and those that chose its training rows."""
     split = {"split_seed", "validation_fraction", "test_fraction", "group_column", "time_column", "fold", "additions"}
     rows = params.prepare.model_dump(include={"keep", *split})
     return dict(sorted(dotted({**trained, "prepare": rows}).items()))
@@ -129,11 +129,11 @@ def dotted(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def address_of(source: Source | None) -> str:
-    """The address as `params.yaml` has it, without a path on this machine."""
+    """The address in `params.yaml`, but no path on this machine."""
     return source.uri if source and "://" in source.uri else "local files"
 
 
 def on_hub(source: Source | None) -> str | None:
-    """The name on the Hugging Face hub, for what lies there."""
+    """The name on the Hugging Face hub; None for a source that is not there."""
     found = re.match(r"hf://(?:datasets/)?([^@]+)@", source.uri) if source else None
     return found[1] if found else None

@@ -1,6 +1,6 @@
-"""What is reported of the models and chooses nothing: intervals, calibration, significance, the rows' predictions.
+"""Metrics that are only reported and choose nothing: intervals, calibration, significance, the rows' predictions.
 
-Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.targets_of` gives.
+Values are what `tasks.values_of` returns (rows x outputs), targets what `tasks.targets_of` returns.
 """
 
 import hashlib
@@ -11,22 +11,20 @@ import polars as pl
 from scipy.stats import binom, binomtest, wilcoxon
 from sklearn.metrics import precision_recall_fscore_support
 
-from ..common.tasks import decided, decisions_of
+from ..common.tasks import decisions_of, labels_above_threshold
 from ..config import Task
 from ..modeling.scores import DECIMALS, Scorer, bootstrap_weights, rounded, scorer
 from ..text.tokenization import Text, texts_of
 
-# From so many discordant rows on the mid-p: the exact test rejects too rarely there (Fagerland, Lydersen and Laake
+# From this many discordant rows on, the mid-p: the exact test rejects too rarely (Fagerland, Lydersen and Laake
 # 2013, doi:10.1186/1471-2288-13-91).
 EXACT_BELOW = 25
 KEY_BYTES = 16
-SHARES = ("accuracy", "exact_match")  # of the rows
+SHARES = ("accuracy", "exact_match")  # shares of the rows: Wilson's interval has a width even if all rows are right
 
 
 def intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals of every score: Wilson's (1927) of shares, which has a width where all rows are right; of others
-    the percentiles over rows drawn with replacement (Efron 1979).
-    """
+    """95 % intervals of every score: Wilson's (1927) for shares, bootstrap percentiles (Efron 1979) for the others."""
     found = [score(weights) for weights in bootstrap_weights(rows, samples, seed=seed)]
     bounds = {name: np.quantile([sample[name] for sample in found], [0.025, 0.975]) for name in found[0]}
     for name, share in score(np.ones(rows)).items():
@@ -36,10 +34,10 @@ def intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str,
 
 
 def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray) -> tuple[str, float, float]:
-    """The paired test that two models err alike, the gain over the baseline, and the p-value.
+    """The paired test of whether two models err alike: its name, the gain over the baseline, and the p-value.
 
-    McNemar's, and the gain in the share of rows that are all right; for regression Wilcoxon's, and by how much the
-    absolute error is smaller on average.
+    McNemar's test, with the gain in the share of entirely right rows; for regression Wilcoxon's test, with the mean
+    decrease of the absolute error.
     """
     if task == "regression":
         better = abs(baseline[:, 0] - targets) - abs(values[:, 0] - targets)
@@ -51,12 +49,12 @@ def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: 
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """The two-sided p-value that two models are right equally often, from the rows that only one of them has right."""
+    """The two-sided p-value for two models being right equally often, from the rows that only one of them has right."""
     return float(mcnemar_p(min(better, worse), better + worse))
 
 
 def mcnemar_p(fewer: Any, discordant: Any) -> np.ndarray:
-    """The same for arrays: of so many discordant rows, how many the model has right that has fewer of them right."""
+    """`mcnemar` for arrays. fewer: of the `discordant` rows, the number that the weaker model has right."""
     exact = 2 * binom.cdf(fewer, discordant, 0.5)
     mid_p = exact - binom.pmf(fewer, discordant, 0.5)
     return np.where(np.asarray(discordant) < EXACT_BELOW, np.minimum(exact, 1), mid_p)
@@ -65,8 +63,8 @@ def mcnemar_p(fewer: Any, discordant: Any) -> np.ndarray:
 def calibration_table(task: Task, targets: np.ndarray, values: np.ndarray, bins: int) -> list[dict[str, float]]:
     """For each bin that is not empty: its rows, the mean prediction and the mean observation.
 
-    single_label and pair: bins of equal width of the confidence, and the accuracy. multi_label: bins of every label's
-    probability, and how often rows have it. regression: bins of equally many rows.
+    single_label and pair: bins of equal width of the confidence, and the accuracy. multi_label: such bins of all
+    labels' probabilities, and how often rows have the label. regression: bins of equally many rows.
     """
     if task == "regression":
         predicted, observed = values[:, 0], targets
@@ -109,7 +107,7 @@ def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: 
 def summary(
     task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray, *, bins: int, samples: int, seed: int
 ) -> dict[str, float]:
-    """Everything that is compared about one model; `baseline` holds the probe's values."""
+    """All metrics that models are compared by, for one model; `baseline` holds the probe's values."""
     score = scorer(task, targets, values)
     found = score(np.ones(len(targets)))
     for name, (low, high) in intervals(score, len(targets), samples=samples, seed=seed).items():
@@ -122,11 +120,11 @@ def summary(
 
 
 def at_thresholds(task: Task, targets: np.ndarray, values: np.ndarray, thresholds: np.ndarray) -> dict[str, float]:
-    """What thresholds leave: the share of the rows that still get a label (coverage), and that of right labels.
+    """The effect of thresholds: the share of the rows that still get a label (coverage), and the share of right labels.
 
-    In multi_label the recall stands for the coverage.
+    In multi_label, recall takes the place of coverage.
     """
-    chosen = decided(task, values, thresholds)
+    chosen = labels_above_threshold(task, values, thresholds)
     wanted = targets.astype(bool) if task == "multi_label" else np.arange(values.shape[1]) == targets[:, None]
     right = int(np.sum(chosen & wanted))
     share = right / max(1, int(wanted.sum())) if task == "multi_label" else float(chosen.any(axis=1).mean())
@@ -137,7 +135,7 @@ def at_thresholds(task: Task, targets: np.ndarray, values: np.ndarray, threshold
 def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:
     """A row for each test row: its `key`, its `label`, and the prediction of each model; labels by name.
 
-    The texts are left out: a key identifies the same row in two commits without showing it.
+    The texts are left out: a key identifies the same row in two commits without showing its text.
     """
     labels = rows["label"].to_list()
     if task == "multi_label":
@@ -155,7 +153,7 @@ def key_of(text: Text) -> str:
 
 
 def predicted(task: Task, values: np.ndarray, names: list[str]) -> list[str] | list[list[str]] | list[float]:
-    """For each row of values its label, its labels, or its number."""
+    """The label, the labels or the number that each row of values predicts."""
     if task == "regression":
         return values[:, 0].astype(np.float64).tolist()
     chosen = decisions_of(task, values)

@@ -29,9 +29,9 @@ def robustness(
     settings: Evaluate,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """For each perturbation the scores of the model, the perturbed rows, and the rows whose label differs.
+    """For each perturbation: the model's scores, the number of perturbed rows, and of rows whose label differs.
 
-    values: of the unperturbed texts, see `tasks.values_of`.
+    values: those of the unperturbed texts, see `tasks.values_of`.
     """
     found: dict[str, dict[str, Any]] = {}
     for kind in PERTURBATIONS:

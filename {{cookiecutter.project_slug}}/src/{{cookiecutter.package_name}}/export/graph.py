@@ -1,4 +1,4 @@
-"""The torch model as an ONNX graph whose bytes depend on nothing but the model."""
+"""Export the torch model to an ONNX graph whose bytes depend only on the model."""
 
 import logging
 import math
@@ -15,15 +15,15 @@ from onnx.external_data_helper import set_external_data, write_external_data_ten
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import bidirectional_mask_function
 
-from ..common.io import EXTERNAL
+from ..common.io import WEIGHTS_SUFFIX
 from ..errors import UserError
 from ..modeling.classifier import Classifier
 
-LARGEST_PROTOBUF = 2_000_000_000  # bytes of weights; protobuf allows 2 GiB, of which the rest of the graph needs a part
-ALIGNMENT = 65536  # of external weights, as onnx advises: every system can map a file into memory from there
+LARGEST_PROTOBUF = 2_000_000_000  # bytes of weights; protobuf allows 2 GiB, and the rest of the graph needs some
+ALIGNMENT = 65536  # of external weights, as onnx advises: every system can memory-map a file from such an offset
 SMALLEST_EXTERNAL = 1024  # bytes; smaller tensors may be needed to infer shapes
 
-logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not missed here
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not needed here
 
 
 def _one_node(
@@ -36,7 +36,7 @@ def _one_node(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention (batch x heads x sequence x size) as the one operator that onnxruntime has for it, while exporting."""
+    """Attention (batch x heads x sequence x size) as a single onnxruntime operator, during the export."""
     batch, heads, sequence, size = query.shape
     if key.shape[1] != heads:
         raise _not_fused("a model whose heads share keys")
@@ -75,15 +75,15 @@ def _not_fused(found: str) -> UserError:
 def export(model: Classifier, path: Path, opset: int, *, fused: bool) -> Counter[str]:
     """Write the model in float32, see `save`, and return its operators.
 
-    It takes `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels). fused: attention
-    as one operator of onnxruntime. Raises UserError for a model that it does not fit, or that torch cannot export.
+    It maps `input_ids` and `attention_mask` (batch x sequence, int64) to `logits` (batch x labels). fused: attention as
+    one operator of onnxruntime. Raises UserError if that does not fit the model, or if torch cannot export the model.
     """
     encoder: Any = model.encoder
     layers, usual = encoder.config.num_hidden_layers, encoder.config._attn_implementation
     if fused and not getattr(encoder, "_supports_attention_backend", False):
         raise _not_fused("a family whose attention cannot be exchanged")
     try:
-        # torch's own fused attention becomes the same products, but not with the position biases of every family.
+        # torch's own fused attention exports as the same products, but not with every family's position biases.
         encoder.set_attn_implementation("one_node" if fused else "eager")
         graph = _traced(model, opset)
         strip(graph)
@@ -92,7 +92,7 @@ def export(model: Classifier, path: Path, opset: int, *, fused: bool) -> Counter
         onnx.checker.check_model(path, full_check=True)
     except OSError:  # a full disk says nothing about the model
         raise
-    except Exception as error:  # torch wraps what went wrong, in its code or in ours, in errors of its own
+    except Exception as error:  # torch wraps every error, from its code or ours, in errors of its own
         raise _cause_of(error) from None
     finally:
         encoder.set_attn_implementation(usual)
@@ -103,7 +103,7 @@ def export(model: Classifier, path: Path, opset: int, *, fused: bool) -> Counter
 
 
 def _cause_of(error: BaseException) -> UserError:
-    """The mistake that an error of the exporter was caused by, as one message."""
+    """The UserError behind an error of the exporter, or a new one about its root cause."""
     while not isinstance(error, UserError) and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__ or error
     if isinstance(error, UserError):
@@ -117,7 +117,7 @@ def _cause_of(error: BaseException) -> UserError:
 
 
 def operators(graph: onnx.ModelProto) -> Counter[str]:
-    """How often each operator stands in the graph."""
+    """How often each operator occurs in the graph."""
     return Counter(node.op_type for node in graph.graph.node)
 
 
@@ -127,7 +127,7 @@ def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
     mask[1, 5:] = 0
     shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+        warnings.simplefilter("ignore", FutureWarning)  # torch warns about its own code
         program = torch.onnx.export(
             model.eval(),
             (ids, mask),
@@ -146,7 +146,7 @@ def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
 
 
 def strip(graph: onnx.ModelProto) -> None:
-    """Remove what the exporter writes of this machine: stack traces with paths, line numbers, its own version."""
+    """Remove what the exporter writes about this machine: stack traces with paths, line numbers, its own version."""
     graph.producer_name = graph.producer_version = ""
     parts = [graph.graph, *graph.functions]
     values = [*graph.graph.input, *graph.graph.output, *graph.graph.initializer]
@@ -158,7 +158,7 @@ def strip(graph: onnx.ModelProto) -> None:
 
 
 def name_axes(graph: onnx.ModelProto) -> None:
-    """Name the free axes of the inputs and outputs. Raises ValueError where the exporter fixed one of them."""
+    """Name the free axes of the inputs and outputs. Raises ValueError if the exporter fixed one of them."""
     for value in [*graph.graph.input, *graph.graph.output]:
         axes = ["batch"] if value.name == "logits" else ["batch", "sequence"]
         for dimension, name in zip(value.type.tensor_type.shape.dim, axes, strict=False):
@@ -170,13 +170,13 @@ def name_axes(graph: onnx.ModelProto) -> None:
 def save(graph: onnx.ModelProto, path: Path) -> None:
     """Write one file, the same bytes for the same graph.
 
-    Where protobuf cannot hold the weights they go into a second file, `path` with `.data`; the graph keeps none then.
+    If the weights are too large for protobuf, they move out of the graph into a second file, `path` with `.data`.
     """
     weights = graph.graph.initializer
     sizes = [math.prod(weight.dims) * helper.tensor_dtype_to_np_dtype(weight.data_type).itemsize for weight in weights]
     if sum(sizes) > LARGEST_PROTOBUF:
-        beside = path.with_name(path.name + EXTERNAL)
-        beside.write_bytes(b"")  # onnx appends, and to a file of its own that nobody else may read
+        beside = path.with_name(path.name + WEIGHTS_SUFFIX)
+        beside.write_bytes(b"")  # onnx appends; a file that it creates itself could be read by nobody else
         offset = 0
         for weight, size in zip(weights, sizes, strict=True):
             if size >= SMALLEST_EXTERNAL and weight.HasField("raw_data"):

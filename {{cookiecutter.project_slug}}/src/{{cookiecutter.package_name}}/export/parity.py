@@ -16,7 +16,7 @@ from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
 SAMPLES = 2000
-LARGE = 10.0  # logits; a head on few rows that are easy to tell apart reaches 300
+LARGE = 10.0  # logits; a head trained on few rows that are easy to tell apart reaches 300
 HARD_TEXTS = (
     "",
     " ",
@@ -46,8 +46,8 @@ def differences(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each row's largest logit difference over all batch sizes, whether its label differs in any, and the logits.
 
-    expected: torch's logits, rows x outputs. The logits returned are those of the largest batches. Rows come in their
-    own order, padded to the longest of their batch; in batches of one they are not padded.
+    expected: torch's logits, rows x outputs. The returned logits are those of the largest batches. Rows stay in order
+    and are padded to the longest row of their batch; in batches of one there is no padding.
     """
     by_size = [run_in_order(session, sequences, expected.shape[1], size) for size in BATCH_SIZES]
     distance = np.max([np.abs(logits - expected).max(axis=1) for logits in by_size], axis=0)
@@ -57,10 +57,10 @@ def differences(
 
 
 def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
-    """By how much logits may differ: float32 has few bits left for those that are large.
+    """By how much logits may differ. The limit grows with the logits, because float32 has few bits left for large ones.
 
-    For labels the limit itself, and in proportion where the median of the rows' largest logits is above LARGE. For
-    numbers a share of their unit, and four of the last bits of the largest one.
+    For labels, the limit itself, increased in proportion if the median of the rows' largest logits is above LARGE. For
+    numbers, the limit times their unit, plus four units in the last place of the largest one.
     """
     largest = np.abs(expected).max(axis=1)
     if unit == LABELS:
@@ -69,7 +69,7 @@ def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
 
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
-    """Raise UserError with the worst rows if one differs by more than the limit or has another label."""
+    """Raise UserError with the worst rows if any row differs by more than the limit or has another label."""
     wrong = np.flatnonzero(relabelled | (distance > limit))
     if len(wrong):
         worst = wrong[np.argsort(-distance[wrong])][:5]
@@ -96,10 +96,10 @@ def report(
 ) -> dict[str, object]:
     """The parity report; raises UserError when int8 loses more on the validation rows than the parameters allow.
 
-    distance and relabelled: of fp32, on validation rows and hard texts, see `differences`; the distance in the unit of
+    distance and relabelled: of fp32, on validation rows and hard texts, see `differences`; the distance is in units of
     `export_onnx.max_logit_difference`, see `limit_of`.
-    logits: of the validation rows (rows x outputs) by `torch`, `fp32` and, where there is an int8 model, `int8`, and
-    `int8_alone` in batches of one row.
+    logits: of the validation rows (rows x outputs), of `torch`, `fp32` and, if there is an int8 model, `int8` and
+    `int8_alone`, which is int8 in batches of one row.
     """
     task, score, limit = params.task, params.score, params.export_onnx.max_int8_drop
     values = {name: values_of(task, rows) for name, rows in logits.items()}
@@ -125,10 +125,10 @@ def report(
 
 
 def require_chance(drop: float, params: Params, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray) -> None:
-    """Raise UserError unless so few rows may show a drop above the limit by chance; where they may, that is printed.
+    """Raise UserError unless the drop may exceed the limit by chance, as it can on few rows; in that case print it.
 
-    The test is a paired bootstrap (Efron 1979): rows are drawn with replacement, the same for both models. By chance
-    it may be where the drop is at most the limit in 5 % of the samples.
+    The test is a paired bootstrap (Efron 1979): rows are drawn with replacement, the same for both models. The drop may
+    be chance if it is at most the limit in at least 5 % of the samples.
     """
     score, count, limit = params.score, len(targets), params.export_onnx.max_int8_drop
     models = [scorer(params.task, targets, values) for values in (fp32, int8)]
@@ -146,5 +146,5 @@ def require_chance(drop: float, params: Params, targets: np.ndarray, fp32: np.nd
 
 
 def power_of_ten_above(value: float) -> float:
-    """The next power of ten: the exact difference depends on the CPU, its magnitude does not."""
+    """The next power of ten: the exact difference depends on the CPU, but its magnitude does not."""
     return float(f"1e{math.floor(math.log10(max(value, 1e-12))) + 1}")

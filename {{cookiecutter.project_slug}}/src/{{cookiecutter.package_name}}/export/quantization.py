@@ -1,6 +1,6 @@
-"""The graph with int8 weights and activations, its outlying channels brought near the others first.
+"""The graph with int8 weights and activations, after its outlying channels are scaled down.
 
-Activations have one scale for a whole matrix. A few channels that are ten times as large as the others take most of
+All activations of a matrix share one scale. A few channels that are ten times as large as the others take most of
 the 8 bits (Dettmers et al. 2022, arXiv:2208.07339). They are divided by a power of two and their weights multiplied by
 it (after SmoothQuant, Xiao et al. 2022, arXiv:2211.10438): float32 results keep every bit, and int8 loses less.
 """
@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 
-from ..common.io import EXTERNAL
+from ..common.io import WEIGHTS_SUFFIX
 from ..inference.classifier import open_session
 from ..text.tokenization import fixed_shape_batches
 from .graph import save, strip
@@ -30,13 +30,13 @@ OUTLYING = 95
 def quantize(model: Path, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
     """Write the model with int8 matrix products and embedding tables, one scale per channel of the weights.
 
-    calibration: token ids of texts that show how large the activations become. Weights keep 7 bits: on a CPU without
+    calibration: token ids of texts that show how large activations get. Weights use 7 bits, because on a CPU without
     VNNI the sum of two 8-bit products overflows 16 bits (onnxruntime #5849).
     """
     with tempfile.TemporaryDirectory() as folder:
         level, made = Path(folder) / "level.onnx", Path(folder) / "int8.onnx"
-        write_level(model, calibration, level, threads)
-        logging.disable(logging.WARNING)  # of a preparation that only static quantisation needs
+        write_without_outliers(model, calibration, level, threads)
+        logging.disable(logging.WARNING)  # onnxruntime asks for a preparation that only static quantisation needs
         quantize_dynamic(
             level,
             made,
@@ -44,7 +44,7 @@ def quantize(model: Path, calibration: Sequence[Sequence[int]], path: Path, thre
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            use_external_data_format=level.with_name(level.name + EXTERNAL).exists(),
+            use_external_data_format=level.with_name(level.name + WEIGHTS_SUFFIX).exists(),
             extra_options={"DefaultTensorType": TensorProto.FLOAT},
         )
         logging.disable(logging.NOTSET)
@@ -53,8 +53,8 @@ def quantize(model: Path, calibration: Sequence[Sequence[int]], path: Path, thre
     save(quantized, path)
 
 
-def write_level(model: Path, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
-    """Write the model with its outlying channels divided. It goes through files, so few copies are in memory."""
+def write_without_outliers(model: Path, calibration: Sequence[Sequence[int]], path: Path, threads: int) -> None:
+    """Write the model with its outlying channels divided. It works through files, so that few copies are in memory."""
     plain = ONNXModel(onnx.load(model))
     plain.replace_gemm_with_matmul()
     save(plain.model, path)
@@ -66,7 +66,7 @@ def write_level(model: Path, calibration: Sequence[Sequence[int]], path: Path, t
 
 
 def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
-    """The products of activations with constant weights of their own, by the name of what they multiply."""
+    """The products of activations with constant weights that nothing else uses, by the name of the activations."""
     weights = {weight.name for weight in graph.graph.initializer}
     uses = Counter(name for node in graph.graph.node for name in node.input)
     found: dict[str, list[onnx.NodeProto]] = {}
@@ -81,7 +81,7 @@ def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 def largest_activations(model: Path, sequences: Sequence[Sequence[int]], threads: int) -> dict[str, np.ndarray]:
     """For the input of every matrix product, each channel's largest magnitude over all tokens.
 
-    Padding is left out where the input has a row for every token.
+    Padding is left out if the input has a row for every token.
     """
     watched, beside = onnx.load(model, load_external_data=False), model.with_suffix(".watched.onnx")
     names = list(matrix_products(watched))
@@ -100,7 +100,7 @@ def largest_activations(model: Path, sequences: Sequence[Sequence[int]], threads
 
 
 def divide_outlying_channels(graph: onnx.ModelProto, largest: dict[str, np.ndarray]) -> None:
-    """Divide the outlying channels by powers of two and multiply their rows of the weights by them, in place."""
+    """Divide the outlying channels by powers of two, and multiply the matching weight rows by them, in place."""
     weights = {weight.name: weight for weight in graph.graph.initializer}
     divided: dict[str, onnx.NodeProto] = {}
     for name, products in matrix_products(graph).items():
@@ -122,6 +122,6 @@ def divide_outlying_channels(graph: onnx.ModelProto, largest: dict[str, np.ndarr
 
 
 def nearest_power_of_two(ratios: np.ndarray) -> np.ndarray:
-    """The nearest power of two on a logarithmic scale, float32: exact, where CPUs round a logarithm each in its way."""
+    """The nearest power of two on a logarithmic scale, float32: exact, while CPUs round a logarithm differently."""
     fraction, exponent = np.frexp(ratios)  # a fraction of at least one half
     return np.ldexp(np.float32(1), exponent - (fraction < math.sqrt(0.5)))

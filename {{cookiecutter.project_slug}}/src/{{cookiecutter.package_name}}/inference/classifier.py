@@ -21,11 +21,11 @@ from .outputs import Answer, Answers
 Model = Literal["fp32", "int8"]
 
 TOKENIZER = "tokenizer.json"
-# The last of those that are shipped is the one to use.
+# The last one that is shipped is the default.
 MODELS: dict[Model, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}  # as transformers.js names them
 BATCH_TOKENS = 1024
 SPIN_MICROSECONDS = "50"  # bridges the gap between two operators; a thread that waits longer yields its core
-WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the rest
+WINDOW = 4096  # texts that are sorted by length together; memory does not grow with the number of texts
 
 
 class OnnxClassifier:
@@ -34,7 +34,7 @@ class OnnxClassifier:
     def __init__(
         self, directory: Path, model: Model | None = None, threads: int | None = None, batch_tokens: int = BATCH_TOKENS
     ) -> None:
-        """model: None for int8 where it is shipped, else fp32. threads: None for all cores that this process may use.
+        """model: None takes int8 if it is shipped, else fp32. threads: None takes all cores that this process may use.
 
         Raises UserError when a file is not the one that the manifest names, and for numbers below 1.
         """
@@ -63,16 +63,16 @@ class OnnxClassifier:
         return encode_with_coverage(self.tokenizer, texts, self.prefix)
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
-        """The predictions of each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
+        """The predictions for each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
         return self.values_of_ids(encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix))
 
     def values_of_ids(self, ids: Sequence[Sequence[int]], options: RunOptions | None = None) -> np.ndarray:
-        """The same from the token ids of each text, as `encode` gives them."""
+        """Like `values`, from the token ids of each text, as `encode` returns them."""
         outputs = output_size(self.task, len(self.labels))
         return values_of(self.task, run_sorted(self.session, ids, outputs, self.batch_tokens, options))
 
     def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
-        """The answer to each text or pair of texts, in order, as they come; `outputs.py` says how it looks.
+        """The answer to each text or pair of texts, in order, as they come; `outputs.py` shows what it looks like.
 
         Raises ValueError with the index of the first text that `require_text` refuses.
         """
@@ -94,7 +94,7 @@ def shipped(files: Collection[str]) -> list[Model]:
 
 
 def chosen(model: Model | None, files: Collection[str]) -> Model:
-    """The model that was asked for, or the one to use. Raises UserError for one that is not shipped."""
+    """The model that was asked for, or the default. Raises UserError if it is not shipped."""
     found = shipped(files) or list(MODELS)
     if model and model not in found:
         raise UserError(
@@ -107,7 +107,7 @@ def chosen(model: Model | None, files: Collection[str]) -> Model:
 
 
 def require_text(text: object, *, pairs: bool) -> None:
-    """Raise ValueError unless it is a text, or the two of a pair, of which cleaning leaves something."""
+    """Raise ValueError unless this is a text, or a pair of texts, that is not empty after cleaning."""
     parts = text if pairs and isinstance(text, (tuple, list)) else (text,)
     if len(parts) != 1 + pairs:
         raise ValueError(f"expected {'two texts' if pairs else 'one text'}, found {text!r:.60}")
@@ -126,11 +126,11 @@ def cleaned(text: Text) -> Text:
 
 
 def open_session(model: Path, threads: int | None = None) -> InferenceSession:
-    """An onnxruntime session on the CPU; threads: None for all cores that this process may use."""
+    """An onnxruntime session on the CPU; threads: None takes all cores that this process may use."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.use_deterministic_compute = True
-    # With no number onnxruntime takes all cores of the machine, and pins its threads to some that may be forbidden.
+    # Without a number, onnxruntime takes all cores of the machine and may pin threads to cores that are forbidden.
     options.intra_op_num_threads = usable_cores() if threads is None else threads
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
     return InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
@@ -150,7 +150,7 @@ def run_sorted(
     batch_tokens: int = BATCH_TOKENS,
     options: RunOptions | None = None,
 ) -> np.ndarray:
-    """Logits of every text, rows x outputs, float32, in the order given; texts of about one length share a batch."""
+    """Logits of every text, rows x outputs, float32, in the order given; texts of similar length share a batch."""
     logits = np.empty((len(sequences), outputs), dtype=np.float32)
     for batch in sorted_batches(sequences, batch_tokens):
         logits[batch.rows] = run_batch(session, batch.ids, batch.mask, options)
@@ -158,7 +158,7 @@ def run_sorted(
 
 
 def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], outputs: int, size: int) -> np.ndarray:
-    """The same in batches of `size` texts as they come, padded to the longest of each."""
+    """Like `run_sorted`, but in batches of `size` texts in the order given, each padded to its longest text."""
     logits = np.empty((len(sequences), outputs), dtype=np.float32)
     for start in range(0, len(sequences), size):
         rows = sequences[start : start + size]

@@ -1,4 +1,4 @@
-"""What prediction answers, by task: a record for each text, and the same as the row of a table."""
+"""What prediction answers, by task: a record for each text, and the same as a row of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from ..common.tasks import decided
+from ..common.tasks import labels_above_threshold
 from ..text.tokenization import Coverage, Text
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answers:
-    """How the answers of one model look.
+    """Builds the answers of one model.
 
     single_label  {"text": …, "label": …, "probabilities": {label: …}, "truncated": …, "unknown_tokens": …}
     pair          the same, with "second_text"
     multi_label   "labels": […] instead of "label"; in a table the labels are joined
     regression    "value": … instead of label and probabilities
 
-    The label is None where it is less probable than its threshold.
+    The label is None if it is less probable than its threshold.
 
     truncated: the model reads only the beginning of the text. unknown_tokens: the share that its vocabulary lacks.
     """
@@ -46,13 +46,13 @@ class Answers:
         rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
             return {"value": rounded[0]}
-        chosen = decided(self.task, values[np.newaxis], self.thresholds)[0]
+        chosen = labels_above_threshold(self.task, values[np.newaxis], self.thresholds)[0]
         names = [name for name, given in zip(self.labels, chosen, strict=True) if given]
         decision: Answer = {"labels": names} if self.task == "multi_label" else {"label": names[0] if names else None}
         return decision | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
 
     def columns(self) -> dict[str, type]:
-        """The columns of a table of answers without their texts, and what they hold."""
+        """The columns of a table of answers, without the texts, and the types of their values."""
         coverage = dict(get_type_hints(Coverage))
         if self.task == "regression":
             return {"value": float} | coverage
@@ -60,7 +60,7 @@ class Answers:
         return {label: str} | {f"probability_{label}": float for label in self.labels} | coverage
 
     def flat(self, answer: Answer) -> Answer:
-        """The answer as the row of a table."""
+        """The answer as a row of a table."""
         row = {}
         for name, value in answer.items():
             if name == "probabilities":

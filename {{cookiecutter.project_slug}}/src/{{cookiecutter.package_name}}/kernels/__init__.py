@@ -1,6 +1,6 @@
-"""Faster kernels behind one entry, `accelerate`. The project works without this folder: `compute.kernels: plain`.
+"""Faster kernels behind `accelerate`, `pack` and `trim`. The project works without them: `compute.kernels: plain`.
 
-Kernels are imported only where they are used: `plain` must not depend on what only one version of a library has.
+Kernels are imported only when they are used, so that `plain` does not depend on what only one version of a library has.
 README.md says what each kernel replaces, what it gains, and how to delete it.
 """
 
@@ -24,7 +24,7 @@ PRIVATE_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_
 
 @cache
 def fast(compute: Compute) -> bool:
-    """Whether the kernels are used. Prints one line when the parameters ask for them and this torch lacks them."""
+    """Whether the kernels are used. Prints one line if the parameters ask for them but this torch lacks them."""
     if compute.kernels == "plain":
         return False
     missing = [name for name in PRIVATE_OPERATORS if not hasattr(torch.ops.mkldnn, name)]
@@ -38,9 +38,9 @@ def fast(compute: Compute) -> bool:
 
 
 def accelerate(model: nn.Module, compute: Compute, *, training: bool) -> None:
-    """Replace layers of a model on a CPU by faster ones.
+    """Replace layers of a model on a CPU with faster ones.
 
-    For training, weights and their names stay. Otherwise the weights are prepacked: they cannot be saved any more.
+    For training, weights and their names stay. Otherwise the weights are prepacked and can no longer be saved.
     """
     if not fast(compute) or compute.device != "cpu":
         return
@@ -55,7 +55,7 @@ def accelerate(model: nn.Module, compute: Compute, *, training: bool) -> None:
 
 
 def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":
-    """The model over packed texts of at most `longest` tokens; None where batches are to be padded."""
+    """The model over packed texts of at most `longest` tokens; None if batches must be padded."""
     if not fast(compute):
         return None
     from .packing import Packed
@@ -66,7 +66,7 @@ def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":
 def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Weights], Weights]:
     """Train only the token embeddings that these texts use.
 
-    The result turns the trained weights into those of the whole vocabulary.
+    Returns a function that turns the trained weights into those of the whole vocabulary.
     """
     if not fast(compute):
         return lambda trained: trained

@@ -1,11 +1,11 @@
 """Layers of a model on a CPU: products through oneDNN, and for training dropout, LayerNorm and attention.
 
 MKL gives the same bits on CPUs of every maker only with its slowest kernels (MKL_CBWR=COMPATIBLE). oneDNN's AVX2
-kernels give them at full speed, so the linear layers, which are nearly all of the work, go there. The operators are
-those that torch's own compiler emits. They have no public names, so `__init__.py` looks for them.
+kernels give them at full speed, so the linear layers, which are nearly all of the work, use oneDNN. The operators are
+those that torch's own compiler emits. They have no public names, so `__init__.py` checks that they exist.
 
-torch draws dropout's random numbers value by value on one thread; 16 random bits for each are enough. Under autocast it
-converts the input of a norm or a softmax to float32 and its output back; the kernels sum in float32 anyway.
+torch draws dropout's random numbers one by one on one thread, although 16 random bits for each are enough. Under
+autocast it converts the input of a norm or a softmax to float32 and back; the kernels sum in float32 anyway.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.activations import GELUActivation
 from transformers.masking_utils import eager_mask
 
-TOLERANCE = 1e-3  # of the largest state
+TOLERANCE = 1e-3  # as a share of the largest state
 SHORT = 128  # tokens; above it torch's fused attention is faster (README.md)
-_STEPS = 2**16  # the probability of dropout is rounded to so many parts
-_PER_DRAW = 4  # numbers of 16 bits in one of 64
+_STEPS = 2**16  # the dropout probability is rounded to this many parts
+_PER_DRAW = 4  # 16-bit numbers in one 64-bit number
 
 
 def replace_linear(model: nn.Module) -> None:
@@ -33,9 +33,9 @@ def replace_linear(model: nn.Module) -> None:
 
 
 def replace_linear_where_it_trains(model: nn.Module) -> None:
-    """Do so, but for a family that changes a layer's output in place (DeBERTa).
+    """Call `replace_linear`, except for a family that changes a layer's output in place (DeBERTa).
 
-    torch does not differentiate that after a function of one's own.
+    torch cannot differentiate such a change after a custom autograd function.
     """
     replace_linear(model)
     try:
@@ -49,7 +49,7 @@ def replace_linear_where_it_trains(model: nn.Module) -> None:
 def prepack(model: nn.Module) -> None:
     """For prediction: keep the weights in oneDNN's own layout, and fuse GELU with its product.
 
-    The weights cannot be read or saved any more.
+    The weights can no longer be read or saved.
     """
     bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     for module in model.modules():
@@ -57,7 +57,7 @@ def prepack(model: nn.Module) -> None:
             module.weight = nn.Parameter(torch.ops.mkldnn._reorder_linear_weight(module.weight.detach()), False)
             module.__class__ = _Prepacked
     for module in model.modules():
-        # As BERT and its kin name them.
+        # The names that BERT and its relatives use.
         first, then = getattr(module, "dense", None), getattr(module, "intermediate_act_fn", None)
         if isinstance(first, _Prepacked) and type(then) is GELUActivation:
             first.activation = "gelu"
@@ -65,7 +65,7 @@ def prepack(model: nn.Module) -> None:
 
 
 def replace(model: nn.Module) -> None:
-    """Replace dropout, norms and, where it can be exchanged, attention of the model's encoder; its weights stay."""
+    """Replace dropout, norms and, if possible, attention of the model's encoder; its weights stay."""
     encoder: Any = model.get_submodule("encoder")
     for module in encoder.modules():
         if type(module) in _FASTER:
@@ -78,7 +78,7 @@ def replace(model: nn.Module) -> None:
 def same_states(encoder: Any, implementation: str) -> bool:
     """Whether the encoder's states (of a text, and of a padded one) are the same with another attention.
 
-    It is tried out: some families give their attention more than queries, keys, values and a mask.
+    Only a trial shows this: some families pass more to their attention than queries, keys, values and a mask.
     """
     config, training = encoder.config, encoder.training
     usual = config._attn_implementation
@@ -114,7 +114,7 @@ def attend(
 ) -> Tensor:
     """Attention of texts x heads x length x size; `mask` is added to the scores, `drop` is applied to the weights.
 
-    Plain products for short texts on a CPU, where they are faster, else torch's fused kernels.
+    Uses plain products with `drop`, and for short texts on a CPU, where they are faster; else torch's fused kernels.
     """
     if drop is None and (query.device.type != "cpu" or query.shape[2] > SHORT):
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
@@ -125,7 +125,7 @@ def attend(
 
 
 def drop(values: Tensor, probability: float) -> Tensor:
-    """The values with this share of them 0, and the others larger so that their expected sum stays."""
+    """Set this share of the values to 0 and enlarge the others, so that the expected sum stays the same."""
     if not probability:
         return values
     dropped = round(probability * _STEPS)

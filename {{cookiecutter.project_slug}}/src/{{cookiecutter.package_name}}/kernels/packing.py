@@ -1,7 +1,7 @@
-"""Texts one after another in rows of one length, with nothing between them (Krell et al. 2021, arXiv:2107.02027).
+"""Pack texts one after another into rows of one length, without gaps (Krell et al. 2021, arXiv:2107.02027).
 
-No product is spent on padding. And because every row has the same length, every matrix product has the same shape, so
-the vector of a text is the same whatever the others are.
+No product is spent on padding. Every row has the same length, so every matrix product has the same shape, and the
+vector of a text is the same whatever the other texts are.
 """
 
 import inspect
@@ -27,7 +27,7 @@ Groups = list[tuple[int, int]]
 class Pack:
     """One row of texts: `rows` (n) are their indices, `ids` and `positions` 1 x length, int64.
 
-    groups: how many texts of which length follow each other; the last ones may be filling, texts of one token.
+    groups: runs of texts of one length, as (texts, length). The last ones may be filling: texts of one token.
     """
 
     rows: np.ndarray
@@ -38,7 +38,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class Packed:
-    """A `modeling.classifier.Classifier` over packed texts; `first_position` is that of a text's first token."""
+    """A `modeling.classifier.Classifier` over packed texts; `first_position` is that of each text's first token."""
 
     model: Any
     length: int
@@ -46,17 +46,17 @@ class Packed:
 
     @classmethod
     def of(cls, model: Any, longest: int) -> Self | None:
-        """The model over packed texts of at most `longest` tokens; None when its encoder cannot read them."""
+        """The model over packed texts of at most `longest` tokens; None when its encoder cannot read packed texts."""
         first = first_position(model.eval().encoder, longest)
         device = next(model.encoder.parameters()).device
         return None if first is None else cls(model, max(longest, TOKENS_PER_BATCH[device.type]), first)
 
     def batches(self, sequences: Sequences) -> Iterator[Pack]:
-        """The sequences, the longest first."""
+        """Packed rows of the sequences, the longest first."""
         return packs(sequences, self.length, self.first_position)
 
     def embed(self, batch: Pack) -> Tensor:
-        """One vector per text, and then those of the filling: at least as many as the batch has rows x hidden size."""
+        """One vector per text, then those of the filling: at least `len(batch.rows)` x hidden size."""
         device = next(self.model.encoder.parameters()).device
         ids, positions = (to_device(torch.from_numpy(values), device) for values in (batch.ids, batch.positions))
         types = [self.model.token_types(part) for part in split(ids[0], batch.groups)]
@@ -68,7 +68,7 @@ class Packed:
 
 
 def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
-    """Rows of this length, which no text may exceed, the longest texts first.
+    """Rows of this length, the longest texts first. No text may be longer than a row.
 
     first: the position of the first token of a text.
     """
@@ -90,14 +90,14 @@ def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
 
 
 def split(values: Tensor, groups: Groups) -> Iterator[Tensor]:
-    """The values of the tokens of a row (length x …) by groups: texts x their length x …."""
+    """Split the values of a row's tokens (length x …) by group, each into texts x their length x …."""
     parts = values.split([texts * length for texts, length in groups])
     return (part.unflatten(0, group) for part, group in zip(parts, groups, strict=True))
 
 
 @contextmanager
 def packed_attention(encoder: nn.Module) -> Iterator[None]:
-    """Within it, each token of the encoder attends to those of its own text; the encoder is called with `groups`."""
+    """Inside, each token attends only to tokens of its own text; the encoder must be called with `groups`."""
     config: Any = encoder.config
     before = config._attn_implementation
     config._attn_implementation = "packed"
@@ -111,8 +111,8 @@ def packed_attention(encoder: nn.Module) -> Iterator[None]:
 def first_position(encoder: nn.Module, longest: int) -> int | None:
     """The position that the encoder gives to a text's first token; None when it cannot read packed texts.
 
-    It is tried out: a long and a short text must have the same states in a row as alone. That finds every encoder whose
-    tokens also depend on anything but the tokens of their text and their positions.
+    Only a trial shows this: a long and a short text must have the same states in one row as alone. This rejects every
+    encoder whose states depend on anything other than the tokens of a text and their positions.
     """
     config: Any = encoder.config
     if "position_ids" not in inspect.signature(encoder.forward).parameters:
@@ -153,7 +153,7 @@ def _attend(
     groups: Groups,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention (1 x heads x length x size) within each text; texts of one length together."""
+    """Attention (1 x heads x length x size) within each text; texts of equal length are computed together."""
     del attention_mask
     by_group = [
         [part.transpose(1, 2) for part in split(values[0].transpose(0, 1), groups)] for values in (query, key, value)

@@ -1,8 +1,8 @@
-"""The rows of the embedding table that the texts use: training carries only these.
+"""Train only the rows of the embedding table that the texts use.
 
-A tokenizer's vocabulary is made for all texts of a language or of many, and its table is half of a small model's
-weights. Data use a part of it. The other rows get no gradient, but they would take their share of the optimizer's time
-and memory at every step, and of every checkpoint.
+A tokenizer's vocabulary covers all texts of one language or many, and its table is half of a small model's weights.
+The data use only a part of it. The other rows get no gradient, but would still cost the optimizer time and memory at
+every step, and space in every checkpoint.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from ..text.tokenization import Sequences
 
 @dataclass(frozen=True)
 class WholeTable:
-    """The table as it was (vocabulary x hidden size), the ids of the trained rows, and its name among the weights."""
+    """The original table (vocabulary x hidden size), the ids of the trained rows, and its name among the weights."""
 
     rows: Tensor
     used: Tensor
     name: str
 
     def restore(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with the whole table instead of the trimmed one; the unused rows are as they were."""
+        """The weights with the whole table instead of the trimmed one; the unused rows are unchanged."""
         return trained | {self.name: self.rows.index_copy(0, self.used, trained[self.name])}
 
 
 def trim(model: nn.Module, *texts: Sequences) -> WholeTable | None:
-    """Keep in the model only those rows of its table that these texts use; it still takes the same ids.
+    """Keep only the rows of the model's table that these texts use; the model still takes the same ids.
 
-    None, and nothing is changed, where the table is not trained or several modules share it.
+    Returns None and changes nothing if the table is not trained or several modules share it.
     """
     encoder: Any = model.get_submodule("encoder")
     table = encoder.get_input_embeddings()
@@ -46,12 +46,12 @@ def trim(model: nn.Module, *texts: Sequences) -> WholeTable | None:
     table.register_forward_pre_hook(lambda table, inputs: (table.get_buffer("index")[inputs[0]],))
     table.weight = nn.Parameter(whole.rows[whole.used])
     table.num_embeddings = len(whole.used)
-    table.padding_idx = None  # the mask keeps every gradient from the padding
+    table.padding_idx = None  # the mask keeps gradients away from the padding
     return whole
 
 
 def ids_in(texts: tuple[Sequences, ...], size: int) -> np.ndarray:
-    """The token ids, all below `size`, that occur in some text, ascending."""
+    """The token ids, all below `size`, that occur in any text, in ascending order."""
     found = np.zeros(size, dtype=bool)
     for sequences in texts:
         for row in range(len(sequences)):

@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685): small matrices are trained beside the encoder's weights, which stay.
+"""LoRA (Hu et al. 2021, arXiv:2106.09685): train small matrices beside the encoder's weights, which stay unchanged.
 
-A weight W of outputs x inputs becomes W + alpha / rank * B A, with B of outputs x rank and A of rank x inputs. B begins
-with zeros. peft is imported only where it is used.
+A weight W of outputs x inputs becomes W + alpha / rank * B A, with B of outputs x rank and A of rank x inputs. B starts
+at zero. peft is imported only where it is used.
 """
 
 import re
@@ -14,11 +14,11 @@ from transformers.pytorch_utils import Conv1D
 from ..config import Lora
 from ..errors import UserError
 
-LINEAR = (nn.Linear, Conv1D)  # not what inherits from them: some read its weight without calling it
+LINEAR = (nn.Linear, Conv1D)  # no subclasses: some models read their weight without calling them
 
 
 def add_adapters(encoder: Any, lora: Lora, seed: int) -> None:
-    """Put adapters into every linear layer of the encoder that is trained, and train only these.
+    """Add adapters to every linear layer of the encoder that is trained, and train only the adapters.
 
     Raises UserError when peft cannot adapt the encoder.
     """
@@ -50,7 +50,7 @@ def add_adapters(encoder: Any, lora: Lora, seed: int) -> None:
 
 
 def merge_adapters(encoder: Any) -> None:
-    """Add what the adapters learned to the weights beside them, and remove them: an encoder as it was loaded."""
+    """Add what the adapters learned to the weights beside them, and restore the original layers."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(encoder.named_modules()):

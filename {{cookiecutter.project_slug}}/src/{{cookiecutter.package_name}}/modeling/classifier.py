@@ -22,7 +22,7 @@ LOSSES: dict[Task, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class Classifier(nn.Module):
-    """Token ids of texts to logits, whose meaning `tasks.py` explains.
+    """Maps token ids of texts to logits, whose meaning `tasks.py` explains.
 
     separator: the token id that ends the first text of a pair, for an encoder with token types.
     """
@@ -35,7 +35,7 @@ class Classifier(nn.Module):
         self.encoder = encoder
         self.pooling = pooling
         self.separator = separator
-        # A dropped feature shifts a predicted number as a whole, where it only shifts the odds of a label.
+        # A dropped feature shifts a predicted number directly, but only the odds of a label.
         self.dropout = nn.Dropout(0.0 if task == "regression" else getattr(config, "hidden_dropout_prob", 0.1))
         self.head = nn.Linear(config.hidden_size, outputs)
 
@@ -49,11 +49,11 @@ class Classifier(nn.Module):
         return self.pool(states.last_hidden_state.float(), attention_mask)
 
     def token_types(self, input_ids: Tensor) -> dict[str, Tensor]:
-        """The encoder's input that marks the second text of each pair (rows x length); none where it takes none."""
+        """The encoder's input that marks the second text of each pair (rows x length); empty if it takes none."""
         return {} if self.separator is None else {"token_type_ids": after_first(input_ids, self.separator)}
 
     def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """One vector (rows x hidden size) of the states of a text's tokens (rows x length x hidden size)."""
+        """One vector per text (rows x hidden size) from the states of its tokens (rows x length x hidden size)."""
         if self.pooling == "cls":
             return states[:, 0]
         if self.pooling == "last":
@@ -63,24 +63,24 @@ class Classifier(nn.Module):
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
     def classify(self, vectors: Tensor) -> Tensor:
-        """Logits (rows x outputs) of vectors (rows x hidden size)."""
+        """Logits (rows x outputs) from vectors (rows x hidden size)."""
         return self.head(self.dropout(vectors))
 
 
 def after_first(ids: Tensor, separator: int) -> Tensor:
-    """1 for the tokens behind the first separator of their row, 0 for those up to it (rows x length, int64)."""
+    """1 for the tokens after the first separator of their row, 0 for those up to it (rows x length, int64)."""
     found = (ids == separator).to(torch.int64)
     return (found.cumsum(dim=1) - found).clamp(max=1)
 
 
 def load_base(directory: Path, outputs: int, text: Text, task: Task) -> Classifier:
-    """The pretrained encoder in float32 under a new head. Raises UserError when it is no encoder that can be used."""
+    """The pretrained encoder in float32 with a new head. Raises UserError when the encoder cannot be used."""
     encoder = load_encoder(directory)
     return Classifier(encoder, outputs, text.pooling, task, separator_of(directory, encoder.config, task))
 
 
 def separator_of(directory: Path, config: Any, task: Task) -> int | None:
-    """The token between the texts of a pair, where the encoder has embeddings for first and second text."""
+    """The token between the texts of a pair, if the encoder has different embeddings for the first and second text."""
     if task != "pair" or getattr(config, "type_vocab_size", 1) < 2:
         return None
     empty = load_tokenizer(directory / "tokenizer.json", max_length=8).encode("", "")

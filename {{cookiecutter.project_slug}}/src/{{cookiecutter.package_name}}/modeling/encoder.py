@@ -1,4 +1,4 @@
-"""The encoder: any model of transformers that gives a state for every token. What a family lacks is found out here."""
+"""The encoder: any transformers model that gives a state for every token. This module finds out what it lacks."""
 
 import copy
 import inspect
@@ -26,8 +26,8 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, Safetenso
 def load_encoder(directory: Path) -> Any:
     """The encoder in float32 on the CPU. Raises UserError when the directory holds none that can be used.
 
-    Attention is torch's fused one where the model has it (sdpa), else its own (eager): transformers chooses. A pooler
-    is not used (see `Classifier.pool`). It keeps its weights, so that `AutoModel` finds all of them in what is saved.
+    transformers chooses the attention: torch's fused one (sdpa) if the model has it, else its own (eager). A pooler is
+    not used (see `Classifier.pool`), but keeps its weights, so that `AutoModel` finds all of them in the saved model.
     """
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
@@ -36,7 +36,7 @@ def load_encoder(directory: Path) -> Any:
         )
     except _UNREADABLE as error:
         raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None
-    # Weights that are not in the file would be random ones.
+    # Weights that are not in the file would be random.
     missing = sorted(name for name in notes["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise _no_encoder(directory, f"no weights for {', '.join(missing[:3])} and {len(missing[3:])} more")
@@ -53,7 +53,7 @@ def load_encoder(directory: Path) -> Any:
 
 
 def auto_class(config: Any) -> Any:
-    """The class of transformers that loads the encoder: for families with a decoder, that of the encoder half."""
+    """The class of transformers that loads the encoder; for families with a decoder, only the encoder half."""
     return AutoModelForTextEncoding if type(config)().is_encoder_decoder else AutoModel
 
 
@@ -67,10 +67,10 @@ def _no_encoder(directory: Path, found: str) -> UserError:
 
 
 def small_copy(encoder: Any) -> Any:
-    """The same architecture with one layer of each kind, or two, a small vocabulary, and seeded random weights.
+    """The same architecture with one layer of each kind, or two layers, a small vocabulary, and seeded random weights.
 
-    What depends on the architecture alone can be tried on it in seconds. A model that cannot be cut down is returned
-    as it is.
+    Whatever depends only on the architecture can be tried on it in seconds. A model that cannot be cut down is returned
+    unchanged.
     """
     config = copy.deepcopy(encoder.config)
     layers, kinds = config.num_hidden_layers, getattr(config, "layer_types", None) or []
@@ -92,7 +92,7 @@ def small_copy(encoder: Any) -> Any:
 
 
 def keep_layers(config: Any, kept: Sequence[int]) -> None:
-    """Let a configuration describe these layers alone, with all that it names for each layer."""
+    """Reduce a configuration to these layers, including everything that it lists per layer."""
     layers = config.num_hidden_layers
     for name, value in list(vars(config).items()):
         if isinstance(value, list) and len(value) == layers:
@@ -102,9 +102,9 @@ def keep_layers(config: Any, kept: Sequence[int]) -> None:
 
 @torch.no_grad()
 def draw(weights: Tensor) -> None:
-    """Draw weights that keep the scale of what passes through. Those that a new model has would hide a difference:
+    """Draw weights that keep the scale of what passes through them.
 
-    its padding token has the vector 0, its biases are 0, and its matrices are small.
+    A new model's own weights would hide a difference: zero vectors for padding, zero biases, small matrices.
     """
     if weights.ndim > 1:
         weights.normal_(std=(weights.numel() / len(weights)) ** -0.5)
@@ -113,7 +113,7 @@ def draw(weights: Tensor) -> None:
 
 
 def token_ids(encoder: Any, length: int) -> Tensor:
-    """So many ids that are no special tokens as a rule (length, int64), on the encoder's device."""
+    """`length` ids that are normally no special tokens (length, int64), on the encoder's device."""
     config, device = encoder.config, next(encoder.parameters()).device
     ids = torch.arange(length, device=device) % (min(config.vocab_size, 1000) - 8) + 7
     ids[ids == config.pad_token_id] = 6
@@ -124,8 +124,8 @@ def token_ids(encoder: Any, length: int) -> Tensor:
 def longest_text(encoder: Any, wanted: int) -> int:
     """How many tokens, at most `wanted`, a text may have.
 
-    It is tried out: some models begin to count positions behind that of the padding token, and have fewer than their
-    configuration says.
+    Only a trial shows this: some models start counting positions after that of the padding token, and so have fewer
+    than their configuration says.
     """
     named = getattr(encoder.config, "max_position_embeddings", None) or 0
     low, high = 0, min(wanted, named) if named > 0 else wanted  # XLNet says -1

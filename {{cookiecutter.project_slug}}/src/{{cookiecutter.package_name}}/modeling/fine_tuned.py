@@ -1,7 +1,7 @@
-"""The folder of a fine-tuned model, which other libraries open too.
+"""The folder of a fine-tuned model, which other libraries can open too.
 
 config.json, model.safetensors    the encoder under its own names, and the labels: transformers' AutoModel
-tokenizer.json                    as prediction uses it; tokenizer_config.json says so to transformers
+tokenizer.json                    as prediction uses it; tokenizer_config.json describes it to transformers
 modules.json, 1_Pooling, 2_Dense  pooling and head: SentenceTransformer, whose vectors are the logits
 hub_classifier.py                 AutoModelForSequenceClassification, with trust_remote_code=True
 """
@@ -28,7 +28,7 @@ NEEDED = ("config.json", "model.safetensors", "tokenizer.json", HEAD)
 POOLING_MODES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 HUB_CODE = {
     "auto_map": {"AutoModelForSequenceClassification": "hub_classifier.HubClassifier"},
-    # Without trust_remote_code a pipeline then fails; it would take another head, which is not trained.
+    # With this, a pipeline without trust_remote_code fails; otherwise it would take an untrained head.
     "custom_pipelines": {
         "text-classification": {
             "impl": "hub_classifier.HubPipeline",
@@ -72,7 +72,7 @@ def save_fine_tuned(
 
 
 def write_head(head: nn.Linear, directory: Path) -> None:
-    """Write the head as the linear layer that it is, without an activation."""
+    """Write the head as a linear layer without an activation."""
     (directory / HEAD).parent.mkdir()
     weights = {f"linear.{name}": values.detach().clone() for name, values in head.named_parameters()}
     save_file(weights, directory / HEAD, metadata={"format": "pt"})
@@ -88,7 +88,7 @@ def write_head(head: nn.Linear, directory: Path) -> None:
 
 
 def label_config(task: Task, labels: Sequence[str]) -> dict[str, Any]:
-    """What the configuration of transformers says of the labels."""
+    """The entries about labels in the configuration of transformers."""
     names = labels if task != "regression" else ["value"]
     return {
         "num_labels": output_size(task, len(labels)),
@@ -99,7 +99,7 @@ def label_config(task: Task, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def tokenizer_config(tokenizer: Tokenizer, model: Classifier, max_length: int) -> dict[str, Any]:
-    """How transformers is to use a `tokenizer.json`, whatever its family: as it is."""
+    """The configuration that makes transformers use a `tokenizer.json` as it is, whatever its family."""
     config: Any = model.encoder.config
     padding = tokenizer.id_to_token(config.pad_token_id or 0)
     types = ["token_type_ids"] if model.separator is not None else []
@@ -111,12 +111,12 @@ def tokenizer_config(tokenizer: Tokenizer, model: Classifier, max_length: int) -
         "padding_side": "right",
         "truncation_side": "right",
         "clean_up_tokenization_spaces": False,
-        "split_special_tokens": True,  # one that is typed is text, see `load_tokenizer`
+        "split_special_tokens": True,  # typed special tokens are text, see `load_tokenizer`
     }
 
 
 def load_fine_tuned(directory: Path, pooling: Pooling, task: Task) -> Classifier:
-    """The model that `fine_tune` wrote, ready to predict; UserError when one of its files was changed."""
+    """The model that `fine_tune` wrote, ready to predict. Raises UserError when one of its files was changed."""
     verified_manifest(directory, NEEDED)
     encoder = load_encoder(directory)
     head = {name.removeprefix("linear."): weights for name, weights in load_file(directory / HEAD).items()}

@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 class Padded:
-    """A model over padded batches of fixed shapes, in which no text's vector depends on its neighbours."""
+    """A model over padded batches of fixed shapes, so that no text's vector depends on the other texts."""
 
     def __init__(self, model: Classifier) -> None:
         self.model = model
 
     def batches(self, sequences: Sequences) -> Iterator[Batch]:
-        """The sequences, the longest first."""
+        """The sequences in batches, the longest first."""
         return fixed_shape_batches(sequences, next(self.model.parameters()).device.type)
 
     def embed(self, batch: Batch) -> Tensor:
-        """One vector per text, and then those of the filling: at least as many as the batch has rows x hidden size."""
+        """One vector per text, then those of the filling: at least `len(batch.rows)` x hidden size."""
         device = next(self.model.parameters()).device
         ids, mask = (distributed.to_device(torch.from_numpy(values), device) for values in (batch.ids, batch.mask))
         return self.model.embed(ids, mask)
 
 
 def batched(model: Classifier, compute: Compute, longest: int) -> "Padded | Packed":
-    """The model over batches of texts of at most `longest` tokens."""
+    """The model over batches of texts of at most `longest` tokens, packed if possible."""
     return pack(model, compute, longest) or Padded(model)
 
 
@@ -47,7 +47,7 @@ def batched(model: Classifier, compute: Compute, longest: int) -> "Padded | Pack
 def run_batches(
     batched: Any, sequences: Sequences, *, output: Literal["vectors", "logits"], bf16: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Vectors or logits (rows x size, float32) of this rank's batches, every n-th, with the indices of their texts."""
+    """For each batch of this rank (every n-th): the indices of its texts, vectors or logits (rows x size, float32)."""
     model = batched.model.eval()
     device = next(model.parameters()).device
     rank, ranks = distributed.rank(), distributed.world_size()
@@ -61,10 +61,10 @@ def run_batches(
 
 
 def invariant_attention(device: torch.device) -> AbstractContextManager[object]:
-    """Within it, torch's attention on a GPU gives a text the same bits whatever else is in its batch.
+    """Inside, torch's attention on a GPU gives a text the same bits whatever else is in its batch.
 
-    The flash kernel does not in bfloat16: from 257 tokens on, how it splits a sum depends on the number of texts, and
-    it is left out where the batch has a mask. (Seen on an H200 with torch 2.11, 64 of 64 texts of 260 to 512 tokens.)
+    In bfloat16 the flash kernel does not: from 257 tokens on, the way it splits a sum depends on the number of texts.
+    It is also not used for batches with a mask. (Seen on an H200 with torch 2.11, 64 of 64 texts of 260 to 512 tokens.)
     """
     if device.type != "cuda":
         return nullcontext()
@@ -77,6 +77,6 @@ def run_over(batched: "Padded | Packed", sequences: Sequences, *, output: Litera
 
 
 def in_order(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The rows of all batches, by the index of their text."""
+    """The rows of all batches, sorted by the index of their text."""
     rows, values = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return values[np.argsort(rows)]

@@ -1,7 +1,7 @@
-"""The classifier of this folder for transformers: its encoder, pooling of the last states, and one linear layer.
+"""The classifier in this folder for transformers: its encoder, pooling of the last states, and one linear layer.
 
-`auto_map` and `custom_pipelines` in config.json lead here, with trust_remote_code=True. Weights, pooling and prompt are
-those that sentence-transformers reads; `AutoModel` reads the encoder without this file.
+With trust_remote_code=True, `auto_map` and `custom_pipelines` in config.json lead here. This file uses the weights,
+pooling and prompt that sentence-transformers reads; `AutoModel` reads the encoder without this file.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from transformers.utils import cached_file
 
 
 class HubClassifier(PreTrainedModel):
-    """Token ids of texts to logits: rows x labels, float32."""
+    """Maps token ids of texts to logits: rows x labels, float32."""
 
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder decides
 
@@ -30,7 +30,7 @@ class HubClassifier(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *args: Any, **options: Any) -> Any:
-        """The model in `folder`; the options are those of every model of transformers."""
+        """The model in `folder`; the options are those of any transformers model."""
         hub = {name: options[name] for name in ("cache_dir", "revision", "token") if name in options}
 
         def text_of(file: str) -> Any:
@@ -65,10 +65,10 @@ class HubClassifier(PreTrainedModel):
 
 
 class HubPipeline(TextClassificationPipeline):
-    """Texts to labels, cut and prompted as in training."""
+    """Maps texts to labels; texts are cut and prompted as in training."""
 
     def check_model_type(self, supported_models: Any) -> None:
-        """This model is not in transformers' list."""
+        """Check nothing: this model is not in transformers' list."""
 
     def preprocess(self, inputs: Any, **options: Any) -> Any:
         """Token ids of a text, or of {"text": …, "text_pair": …}."""

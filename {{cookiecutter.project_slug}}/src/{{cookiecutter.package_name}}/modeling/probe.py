@@ -1,4 +1,4 @@
-"""The linear probe: a linear model on frozen embeddings. It is the baseline, and the start of the head."""
+"""The linear probe: a linear model on frozen embeddings. It is the baseline, and the head starts from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,15 +35,15 @@ class Probe:
 def choose_probe(
     train: Labelled, validation: Labelled, candidates: Sequence[float], task: Task
 ) -> tuple[Probe, dict[str, Any]]:
-    """Fit a probe for each candidate of the regularisation (`c`); the one of the lowest validation loss, and a report.
+    """Fit a probe for each candidate of `c`. Returns the one with the lowest validation loss, and a report.
 
-    The loss chooses, not the score: in 30 random splits of the sample (1,054 validation and 1,074 test rows) C = 1 had
-    0.759 test accuracy, the best by validation accuracy 0.762, the best by validation loss 0.764 (each gain with a
-    standard error of 0.001). Vectors of unit length gained nothing (-0.0003, standard error 0.0008).
+    The loss chooses, not the score: in 30 random splits of the sample (1,054 validation and 1,074 test rows) the test
+    accuracy was 0.759 with C = 1, 0.762 with the best validation accuracy, 0.764 with the best validation loss (each
+    gain with a standard error of 0.001). Vectors of unit length gained nothing (-0.0003, standard error 0.0008).
     """
     probes = {c: fit_probe(*train, c, task) for c in sorted(candidates)}
     found = {c: _measure(probe, validation, task) for c, probe in probes.items()}
-    chosen = min(found, key=lambda c: found[c]["loss"])  # of equal ones the first, which regularises most
+    chosen = min(found, key=lambda c: found[c]["loss"])  # among equals the first, which regularises most
     candidates_found = [{"c": c} | measured for c, measured in found.items()]
     return probes[chosen], {"c": chosen, "validation": found[chosen], "candidates": candidates_found}
 
@@ -58,8 +58,8 @@ def _measure(probe: Probe, rows: Labelled, task: Task) -> dict[str, float]:
 def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) -> Probe:
     """Fit on vectors (rows x size, float32; may be memory-mapped) and targets (`tasks.targets_of`).
 
-    c: inverse strength of the L2 penalty. Logistic regression, in multi_label one for each label; for regression, ridge
-    regression.
+    c: inverse strength of the L2 penalty. The model is a logistic regression, in multi_label one for each label; for
+    regression it is a ridge regression.
     """
     from sklearn.linear_model import LogisticRegression, Ridge  # here: loading a probe does not need it
 
@@ -74,7 +74,7 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
             if column.min() < column.max():
                 logistic.fit(vectors, column)
                 weight[label], bias[label] = logistic.coef_[0], logistic.intercept_[0]
-            else:  # only a bias where all training rows have the label or none has
+            else:  # only a bias if all training rows have the label, or none has it
                 smoothed = (column.sum() + 0.5) / (len(column) + 1)
                 bias[label] = np.log(smoothed / (1 - smoothed))
         return _float32(weight, bias)
@@ -98,6 +98,6 @@ def save_probe(probe: Probe, c: float, directory: Path) -> None:
 
 
 def load_probe(directory: Path) -> Probe:
-    """Read the probe. joblib runs what it reads, so the file's hash is verified before it is opened."""
+    """Read the probe. joblib can run code from the file, so the file's hash is verified before it is opened."""
     verified_manifest(directory, (PROBE_FILE.name,))
     return Probe(**joblib.load(directory / PROBE_FILE.name))

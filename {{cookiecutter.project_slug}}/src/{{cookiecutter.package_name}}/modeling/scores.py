@@ -1,7 +1,7 @@
 """The scores that choose the best epoch and decide whether int8 may ship.
 
-Values are what `tasks.values_of` gives (rows x outputs), targets what `tasks.targets_of` gives. What is only reported
-stands in evaluation/metrics.py, so that a change there trains nothing again.
+Values are what `tasks.values_of` returns (rows x outputs), targets what `tasks.targets_of` returns. Metrics that are
+only reported are in evaluation/metrics.py, so that a change there does not repeat the training.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ Scorer = Callable[[np.ndarray], dict[str, float]]
 
 
 def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
-    """A function from the weight of each row to the scores; with all weights 1 they are those of the rows."""
+    """A function from a weight for each row to the scores; with all weights 1, the scores of the rows themselves."""
     if task == "regression":
         return partial(_regression, targets.astype(np.float64), values[:, 0].astype(np.float64))
     if task == "multi_label":
@@ -30,21 +30,21 @@ def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
 def scores(task: Task, targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """Every score of the task.
 
-    single_label and pair: accuracy, macro_f1 (mean F1 of the labels that are there or predicted).
+    single_label and pair: accuracy, macro_f1 (mean F1 of the labels that occur or are predicted).
     multi_label: micro_f1, macro_f1, exact_match. regression: r2, rmse and mae in the unit of the target.
     """
     return scorer(task, targets, values)(np.ones(len(targets)))
 
 
 def bootstrap_weights(rows: int, samples: int, *, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is drawn when as many are drawn with replacement (rows, float64), for each sample."""
+    """For each sample, how often each row is drawn when `rows` rows are drawn with replacement (rows, float64)."""
     rng = np.random.default_rng(seed)
     for _ in range(samples):
         yield np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
 def rounded(found: dict[str, float]) -> dict[str, float]:
-    """Scores as the reports hold them."""
+    """Scores, rounded as in the reports."""
     return {name: round(value, DECIMALS) for name, value in found.items()}
 
 
@@ -65,7 +65,7 @@ def _label_sets(targets: np.ndarray, chosen: np.ndarray, weights: np.ndarray) ->
 
 
 def _f1(hits: Any, members: Any) -> np.ndarray:
-    """F1 from the true positives and the sum of the rows with the label and those predicted to have it."""
+    """F1 from the true positives and the sum of the rows that have the label and the rows predicted to have it."""
     return np.divide(2 * hits, members, out=np.zeros(np.shape(hits)), where=np.asarray(members) > 0)
 
 
@@ -79,6 +79,6 @@ def _regression(targets: np.ndarray, values: np.ndarray, weights: np.ndarray) ->
     errors, share = values - targets, weights / weights.sum()
     squared = float(share @ errors**2)
     spread = float(share @ (targets - share @ targets) ** 2)
-    # All targets equal: nothing to explain, and what is off by anything explains nothing.
+    # If all targets are equal, there is nothing to explain: 1 for exact predictions, else 0.
     r2 = 1 - squared / spread if spread > 0 else float(squared == 0)
     return {"r2": r2, "rmse": squared**0.5, "mae": float(share @ abs(errors))}

@@ -1,8 +1,8 @@
-"""The vectors of all texts: kept between runs under a hash of their content, and the near-duplicates among them.
+"""The vectors of all texts, kept between runs under a hash of their tokens, and the near-duplicates among them.
 
-A vector depends on the text's tokens, the model and the parameters alone (see `tokenization.fixed_shape_batches`), so a
-kept one equals one computed again, by whichever rank: when rows are added, only theirs are embedded. Files are read and
-written by blocks, because pages that stay mapped count as memory of the process.
+A vector depends only on the text's tokens, the model and the parameters (see `tokenization.fixed_shape_batches`), so a
+kept vector equals one that any rank computes again: when rows are added, only those are embedded. Files are read and
+written in blocks, because pages that stay mapped count as memory of the process.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from ..text.tokenization import Sequences
 KEYS, VECTORS = "keys.npy", "vectors.float32"
 ROWS_AT_ONCE = 2048
 LISTED = 20
-_KEY = np.dtype("S16")  # compared as 16 bytes, filled up with zeros
+_KEY = np.dtype("S16")  # compared as 16 bytes, padded with zeros
 
 Embedded = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 class Chosen:
-    """Some of the sequences, without a copy."""
+    """A selection of the sequences, without a copy."""
 
     def __init__(self, sequences: Sequences, rows: np.ndarray) -> None:
         self.sequences, self.rows = sequences, rows
@@ -37,10 +37,10 @@ class Chosen:
 
 
 def embed_new(sequences: Sequences, kept: Path, embed: Callable[[Sequences], Embedded]) -> np.ndarray:
-    """Let `kept` hold exactly the vectors of these sequences; the row of each sequence's vector there.
+    """Make `kept` hold exactly the vectors of these sequences. Returns the row of each sequence's vector there.
 
-    kept: a directory of this fingerprint. embed: called with the sequences that it does not hold; yields this rank's
-    batches: their indices among those, and rows x size, float32.
+    kept: the directory of this fingerprint. embed: called with the sequences that `kept` lacks; yields this rank's
+    batches: their indices among those sequences, and vectors (rows x size, float32).
     """
     keys = np.array([_key_of(sequences[row]) for row in range(len(sequences))], dtype=_KEY)
     unique, first, index = np.unique(keys, return_index=True, return_inverse=True)
@@ -85,7 +85,7 @@ def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _write(path: Path, rows: np.ndarray, vectors: np.ndarray) -> None:
-    """Write the vectors at these rows of a file that several ranks write."""
+    """Write the vectors at these rows of a file, to which several ranks write."""
     with path.open("r+b") as file:
         for row, vector in zip(rows, vectors, strict=True):
             file.seek(int(row) * vector.nbytes)
@@ -100,8 +100,8 @@ def _read(kept: Path, rows: np.ndarray) -> np.ndarray:
 def near_duplicates(vectors: dict[str, Path], threshold: float) -> dict[str, object]:
     """For each pair of splits: how many rows of the second have a neighbour in the first at or above the cosine.
 
-    Texts of one split that nearly repeat one of another make a test score look better than it is. vectors: the `.npy`
-    file of each split, rows x size. The most similar pairs are listed by row index; the texts stay in `data/processed`.
+    Texts that nearly repeat a text of another split make a test score look better than it is. vectors: the `.npy` file
+    of each split, rows x size. The most similar pairs are listed by row index; the texts stay in `data/processed`.
     """
     pairs = [("train", "validation"), ("train", "test"), ("validation", "test")]
     return {f"{held}_in_{seen}": _one_pair(vectors[seen], vectors[held], threshold) for seen, held in pairs}
@@ -117,7 +117,7 @@ def _one_pair(seen: Path, held: Path, threshold: float) -> dict[str, object]:
 
 
 def _nearest(seen: Path, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest cosine of each row with a row of the file, and that row's index."""
+    """The largest cosine of each row with any row of the file, and the index of that row."""
     best = np.full(len(held), -np.inf, dtype=np.float32)
     row_of = np.zeros(len(held), dtype=np.int64)
     for start, block in _unit_blocks(seen):

@@ -1,1 +1,1 @@
-"""Where `fetch` takes files from, and the one form of a base model."""
+"""Where `fetch` gets files from, and the one form of a base model."""

@@ -1,4 +1,4 @@
-"""Where files come from, by the form of their address:
+"""Where files come from, by the form of their address.
 
 pkg://python_package/path        a file inside an installed Python package; its code is not run
 hf://owner/name@revision/path      a file of a model on the Hugging Face hub, see hub.py
@@ -38,7 +38,7 @@ _S3 = _HTTP | {
 
 
 def download(address: str, target: Path) -> None:
-    """Copy the file at the address to the target path. Raises UserError when it cannot be had."""
+    """Copy the file at the address to the target path. Raises UserError when that fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if address.startswith("hf://"):
@@ -52,7 +52,7 @@ def download(address: str, target: Path) -> None:
             store.get_file(path, str(target))
     except UserError:
         raise
-    except Exception as error:  # each store has its own errors; all of them mean that the file cannot be had
+    except Exception as error:  # each store has its own errors; all of them mean that the file cannot be fetched
         settings = _S3 if address.startswith("s3://") else _HTTP
         problem, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
         raise UserError(
@@ -64,7 +64,7 @@ def download(address: str, target: Path) -> None:
 
 
 def files_below(address: str) -> list[str] | None:
-    """The names of the files below an address; None where the store does not list any, as most web servers."""
+    """The names of the files below an address; None if the store lists none, like most web servers."""
     if address.startswith("hf://"):
         from . import hub
 
@@ -80,9 +80,9 @@ def files_below(address: str) -> list[str] | None:
 
 
 def _store_of(address: str) -> tuple[Any, str]:
-    """What reads the address, and the path in it."""
+    """The store that reads the address, and the path in it."""
     quieten_botocore()
-    # A proxy of the environment serves these too.
+    # HTTP uses the proxy that the environment names, too.
     options = {"client_kwargs": {"trust_env": True}} if address.startswith(("http://", "https://")) else {}
     return fsspec.url_to_fs(address, **options)
 

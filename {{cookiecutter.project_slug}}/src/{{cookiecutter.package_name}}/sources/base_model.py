@@ -1,7 +1,7 @@
-"""One form of a base model, whatever form its files have: config.json, model.safetensors, tokenizer.json.
+"""Convert a base model, whatever form its files have, to one form: config.json, model.safetensors, tokenizer.json.
 
 These three stay as they are, and neither torch nor transformers is loaded for them. Other weights are copied number by
-number, other tokenizers are written by transformers.
+number; transformers converts other tokenizers.
 """
 
 import pickle
@@ -22,7 +22,7 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 
 
 def to_one_form(directory: Path) -> None:
-    """Turn the files of a base model into those three, in place. Raises UserError when they hold no model."""
+    """Convert a base model's files to CONFIG, WEIGHTS and TOKENIZER, in place. Raises UserError if they hold none."""
     if not (directory / CONFIG).exists():
         raise _refusal("configuration", f"no {CONFIG} below fetch.model.sha256")
     if not (directory / WEIGHTS).exists():
@@ -37,7 +37,7 @@ def to_one_form(directory: Path) -> None:
 
 
 def write_weights(directory: Path) -> None:
-    """Write model.safetensors from the shards or the pickles that are there."""
+    """Write model.safetensors from the existing shards or pickles."""
     from safetensors.torch import save_file
 
     with _readable("weights"):
@@ -55,7 +55,7 @@ def _files_of_weights(directory: Path) -> list[Path]:
 
 
 def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
-    """The tensors of one file; they stay on the disk until they are used, unless it is a pickle of an old form."""
+    """The tensors of one file. They stay on the disk until they are used, unless it is a pickle in the old format."""
     import torch
     from safetensors import safe_open
 
@@ -65,12 +65,12 @@ def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
         return
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError:  # its message tells how to run the code in the file
+    except pickle.UnpicklingError:  # its message explains how to run the code in the file
         found = {}
     if not found or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
         raise _refusal("weights", f"{path.name}, a pickle of something else than tensors, which may run code")
     seen: set[int] = set()
-    for name, tensor in found.items():  # a pickle may hold one tensor under two names; safetensors wants two
+    for name, tensor in found.items():  # a pickle may hold one tensor under two names; safetensors needs two tensors
         whole = tensor.contiguous()
         memory = whole.untyped_storage().data_ptr()
         yield name, whole.clone() if memory in seen else whole
@@ -78,12 +78,12 @@ def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
 
 
 def write_tokenizer(directory: Path) -> None:
-    """Write tokenizer.json from the vocabulary that is there."""
+    """Write tokenizer.json from the existing vocabulary."""
     from transformers import AutoTokenizer, TokenizersBackend
 
     with _readable("tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    # Without these files transformers makes an empty tokenizer; the class of all others guesses, and loses tokens.
+    # Without these files transformers makes an empty tokenizer; its class for all others guesses and loses tokens.
     needed = {name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"}
     missing = sorted(name for name in needed if not (directory / name).exists())
     if missing or not needed or type(tokenizer) is TokenizersBackend or not hasattr(tokenizer, "backend_tokenizer"):

@@ -1,7 +1,7 @@
-"""Why a store did not give a file or take one, and what fixes it: one table from cause to fix.
+"""Why a store did not give or take a file, and how to fix that: one table from cause to fix.
 
-It serves S3, web servers, the Hugging Face hub and DVC's remotes. What stands in braces in a fix is a setting, as it is
-typed for the program that has it.
+It serves S3, web servers, the Hugging Face hub and DVC's remotes. Braces in a fix hold the name of a setting, which is
+filled in as you type it for the program at hand.
 """
 
 import errno
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 
 class Cause(NamedTuple):
-    """A problem, its fix, and what shows it: a code of S3, a kind of error, or words of a message."""
+    """A problem, its fix, and what shows it: an S3 code, a type of error, or words of a message."""
 
     problem: str
     fix: str
     shown_by: str
 
 
-# The first that fits counts: what S3 calls AccessDenied may be about a key of KMS.
+# The first match counts: what S3 calls AccessDenied may be about a KMS key.
 CAUSES = (
     Cause(
         "addresses of this form are not read here",
@@ -168,13 +168,13 @@ CAUSES = (
 
 
 def quieten_botocore() -> None:
-    """Let botocore not print the tracebacks of what it raises as well."""
+    """Keep botocore from also printing the tracebacks of the errors that it raises."""
     for name in ("botocore", "aiobotocore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def cause_of(words: str, settings: Mapping[str, str]) -> tuple[str, str] | None:
-    """The problem that the words of an error show, and its fix; None where they show none of the table."""
+    """The problem that an error's words show, and its fix; None if nothing in the table matches them."""
     known = defaultdict(lambda: "the setting", settings)
     for cause in CAUSES:
         if re.search(cause.shown_by, words, re.DOTALL):
@@ -183,7 +183,7 @@ def cause_of(words: str, settings: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def words_of(error: BaseException) -> str:
-    """What an error and those behind it are called and say: codes of S3 and of the system, kinds, messages."""
+    """The words of an error and of the errors behind it: codes of S3 and of the system, types, messages."""
     return "\n".join(_words_of(error))
 
 
@@ -199,6 +199,6 @@ def _words_of(error: BaseException | None) -> Iterator[str]:
 
 
 def in_one_line(error: BaseException, most: int = 300) -> str:
-    """An error in its own words: its kind and the first line of its message."""
+    """An error in its own words: its type and the first line of its message."""
     line = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
     return line if len(line) <= most else f"{line[:most]}…"

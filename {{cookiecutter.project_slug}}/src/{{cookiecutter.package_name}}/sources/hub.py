@@ -1,8 +1,8 @@
 """Addresses on the Hugging Face hub: hf://owner/name@revision/path and hf://datasets/owner/name@revision/path.
 
-The revision ends at the next slash. Only `refs/pr/4`, `refs/convert/parquet` and the like are taken whole; in any other
-revision a slash is written %2F: `@feature%2Fx/folder` is the folder of the branch feature/x. (The hub's own grammar.)
-Where the hub has no such revision, what follows is taken as more of it: `@feature/x/folder` is found too.
+The revision ends at the next slash; only `refs/pr/4`, `refs/convert/parquet` and the like may contain one. In any other
+revision, write a slash as %2F: `@feature%2Fx/folder` is the folder of the branch feature/x. (The hub's own grammar.)
+If the hub has no such revision, the next part of the path is added to it: `@feature/x/folder` is found too.
 Token, offline mode, mirror and proxy are those of huggingface_hub: HF_TOKEN or `hf auth login`, HF_HUB_OFFLINE,
 HF_ENDPOINT, HTTPS_PROXY.
 """
@@ -33,7 +33,7 @@ _ADDRESS = re.compile(
 )
 _LOGIN = "log in: hf auth login, or HF_TOKEN in the environment"
 _OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
-# What was found and what fixes it, by the first kind of error that fits, else by the status.
+# What was found and how to fix it, by the first type of error that matches, else by the status.
 _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (GatedRepoError, "a gated repository, whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
     (RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
@@ -79,7 +79,7 @@ def place_of(address: str) -> Place:
 
 
 def pinned(address: str) -> str:
-    """The address with the commit that its revision names now. Raises UserError where the hub has none."""
+    """The address with the commit that its revision names now. Raises UserError if the hub has no such revision."""
     place = place_of(address)
     if _COMMIT.fullmatch(place.revision):
         return address
@@ -89,7 +89,7 @@ def pinned(address: str) -> str:
 
 
 def files_below(address: str) -> list[str]:
-    """The names of the files below an address. Raises UserError where the hub does not tell them."""
+    """The names of the files below an address. Raises UserError if the hub does not list them."""
     place, info = _looked_up(place_of(address))
     folder = f"{place.path}/" if place.path else ""
     names = [file.rfilename for file in info.siblings or ()]
@@ -97,9 +97,9 @@ def files_below(address: str) -> list[str]:
 
 
 def file_at(address: str) -> str:
-    """A path on this machine of the file at the address, in huggingface_hub's cache.
+    """The path on this machine, in huggingface_hub's cache, of the file at the address.
 
-    Raises UserError when its revision is no commit, or when the file cannot be had.
+    Raises UserError when the revision is not a commit, or when the file cannot be fetched.
     """
     place = place_of(address)
     if not _COMMIT.fullmatch(place.revision):
@@ -116,7 +116,7 @@ def file_at(address: str) -> str:
 
 
 def _looked_up(place: Place) -> tuple[Place, Any]:
-    """What the hub says of a repository at a revision, which is longer where the hub has none that is as short."""
+    """What the hub says about a repository at a revision. A revision that it lacks is extended along the path."""
     try:
         return place, HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
     except Exception as error:  # its HTTP library has errors of its own
@@ -127,7 +127,7 @@ def _looked_up(place: Place) -> tuple[Place, Any]:
 
 
 def refusal(problem: str, error: BaseException, expected: str = "a repository that you may read") -> UserError:
-    """The message about what the hub, or the way to it, answered."""
+    """The error for an answer of the hub, or for a failure on the way to it."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
     by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
@@ -142,7 +142,7 @@ def refusal(problem: str, error: BaseException, expected: str = "a repository th
 
 
 def _through_a_proxy(error: BaseException) -> str:
-    """Which proxy could not be connected to; the HTTP library does not name it, and a password in it is nobody's."""
+    """The proxy that could not be reached, without its password. The HTTP library does not name it."""
     hub = urlsplit(constants.ENDPOINT)
     proxy = getproxies().get(hub.scheme) or getproxies().get("all")
     if not type(error).__name__.startswith("Connect") or not proxy or proxy_bypass(hub.hostname or ""):

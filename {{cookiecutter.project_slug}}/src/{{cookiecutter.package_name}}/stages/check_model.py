@@ -1,6 +1,6 @@
-"""Check that the base model can be trained and exported, before any work is spent on it: on a small copy, in seconds.
+"""Check on a small copy, in seconds, that the base model can be trained and exported, before any work is spent on it.
 
-What its architecture allows is found out, printed, and recorded for `export_onnx`.
+The stage finds out what the architecture allows, prints it, and records it for `export_onnx`.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ OUTPUTS = 3
 
 
 def run(params: Params) -> None:
-    """Write `reports/encoder.json`, or refuse the model with the reason."""
+    """Write `reports/encoder.json`, or refuse the model and say why."""
     use_deterministic_kernels(params.compute)
     encoder = load_encoder(paths.BASE_MODEL)
     small = small_copy(encoder)
@@ -48,7 +48,7 @@ def run(params: Params) -> None:
 
 
 def require_length(encoder: Any, wanted: int) -> None:
-    """Raise UserError when the encoder reads no text of so many tokens."""
+    """Raise UserError when the encoder cannot read texts of this many tokens."""
     longest = longest_text(encoder, wanted)
     if longest < wanted:
         raise UserError(
@@ -60,9 +60,9 @@ def require_length(encoder: Any, wanted: int) -> None:
 
 
 def can_be_fused(model: Classifier, params: Params) -> bool:
-    """Whether attention is exported as one operator: where that is wanted and possible.
+    """Whether attention is exported as one operator: if that is wanted and possible.
 
-    Raises UserError when the model cannot be exported at all.
+    Raises UserError when the model cannot be exported as wanted.
     """
     sequences = texts(model, params.text.max_length)
     expected = run_over(Padded(model), sequences, output="logits")
@@ -103,7 +103,7 @@ def require_independence(model: Classifier, sequences: list[list[int]], padded: 
 
 
 def export(model: Classifier, sequences: list[list[int]], expected: np.ndarray, params: Params, *, fused: bool) -> None:
-    """Export, quantize and compare the small model. Raises UserError where that fails."""
+    """Export, quantize and compare the small model. Raises UserError when that fails."""
     with tempfile.TemporaryDirectory() as folder:
         path, int8 = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         graph.export(model, path, params.export_onnx.opset, fused=fused)

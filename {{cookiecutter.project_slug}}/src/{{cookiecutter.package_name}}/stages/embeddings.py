@@ -1,4 +1,4 @@
-"""Embed every text with the frozen base model, and learn from the vectors: a linear probe, and near-duplicates."""
+"""Embed every text with the frozen base model; from the vectors, train a linear probe and find near-duplicates."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def run(params: Params) -> None:
 
 
 def kept_vectors(params: Params) -> Path:
-    """Where the vectors of this model, these parameters and this code are kept."""
+    """The cache directory for the vectors of this model, these parameters and this code."""
     settings = params.model_dump(include={"task", "compute", "text"})
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), sorted(paths.BASE_MODEL.iterdir()), settings)
@@ -49,7 +49,7 @@ def kept_vectors(params: Params) -> Path:
 
 
 def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embedded]:
-    """What embeds this rank's part of the texts."""
+    """The function that embeds this rank's part of the texts."""
 
     def embed(sequences: Sequences) -> Embedded:
         model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
@@ -63,7 +63,7 @@ def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embe
 
 
 def learn(params: Params) -> None:
-    """Write the probe that the validation rows choose, and the scores of every candidate."""
+    """Write the probe with the lowest loss on the validation rows, and the scores of every candidate."""
     task, labels = params.task, len(read_json(paths.LABELS))
 
     def rows_of(split: str) -> Labelled:

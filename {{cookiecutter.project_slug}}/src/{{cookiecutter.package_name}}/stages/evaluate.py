@@ -76,7 +76,7 @@ def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) 
 
 
 def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str]) -> Tables:
-    """What is plotted, by name: the calibration, and what the task allows beside it."""
+    """The tables to plot, by name: calibration, and what else the task allows."""
     task, bins = params.task, params.evaluate.calibration_bins
 
     def of_all_models(table: Callable[[np.ndarray], list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:
 def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> dict[str, np.ndarray]:
     """The predictions of every model, rows x outputs, see `tasks.values_of`; the last is the shipped one.
 
-    logits: of torch.
+    logits: those of the torch model.
     """
     task, threads = params.task, params.compute.threads
     vectors = np.load(paths.split_embeddings("test"))

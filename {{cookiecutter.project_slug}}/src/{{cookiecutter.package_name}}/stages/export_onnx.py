@@ -58,9 +58,9 @@ def run(params: Params) -> None:
 def check(
     new: Path, sequences: list[list[int]], texts: list[Text], expected: np.ndarray, targets: np.ndarray, params: Params
 ) -> tuple[dict[str, object], np.ndarray]:
-    """Compare the files just written with torch's logits (`expected`); the first rows are those that have targets.
+    """Compare the files just written with torch's logits (`expected`). The first rows are the ones that have targets.
 
-    The parity report, and the logits of the model that is shipped on the rows that have targets.
+    Returns the parity report, and the logits of the shipped model on the rows that have targets.
     """
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
@@ -79,7 +79,7 @@ def check(
 
 
 def limits(logits: np.ndarray, targets: np.ndarray, params: Params) -> list[float | None] | None:
-    """The thresholds of the labels, where `export_onnx.min_precision` asks for some."""
+    """The thresholds of the labels, if `export_onnx.min_precision` asks for them."""
     precision = params.export_onnx.min_precision
     return thresholds(params.task, targets, values_of(params.task, logits), precision) if precision else None
 
@@ -90,13 +90,13 @@ def unit(params: Params) -> Unit:
 
 
 def fused(params: Params) -> bool:
-    """Whether attention becomes one operator: as the parameters say, else where `check_model` found that it can."""
+    """Whether attention becomes one operator: as the parameters say, or with `auto` as `check_model` found."""
     wanted = params.export_onnx.fused
     return read_json(paths.ENCODER)["fused"] if wanted == "auto" else wanted
 
 
 def facts(params: Params) -> dict[str, object]:
-    """What prediction needs of the parameters, and what the model was made from."""
+    """The parameters that prediction needs, and what the model was made from."""
     trained = verified_manifest(paths.FINE_TUNED)
     return {
         "task": params.task,

@@ -1,6 +1,6 @@
-"""Fetch the data and the base model from where params.yaml says, and check every file's sha256.
+"""Fetch the data and the base model from the addresses in params.yaml, and check every file's sha256.
 
-The base model comes into one form, see sources/base_model.py. The addresses are explained in sources/addresses.py.
+The base model is converted to one form, see sources/base_model.py. sources/addresses.py explains the addresses.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..sources.base_model import to_one_form
 
 
 def run(params: Params, *only: str) -> None:
-    """Write `data/raw` (where `fetch.data` is there) and `models/base`, or only the ones named: `data`, `model`."""
+    """Write `data/raw` (if `fetch.data` is set) and `models/base`, or only the ones named: `data`, `model`."""
     sources = {"data": params.fetch.data, "model": params.fetch.model}
     for name in only or sources:
         source = sources[name]
@@ -25,7 +25,7 @@ def run(params: Params, *only: str) -> None:
 
 
 def fetch_source(source: Source, directory: Path, *, key: str) -> None:
-    """Fetch every file of the source into the directory; all of them are right, or nothing is written."""
+    """Fetch every file of the source into the directory. If any file is wrong, nothing is written."""
     with new_directory(directory) as new:
         found = {}
         for name in tqdm(sorted(source.sha256), desc=key, disable=None):

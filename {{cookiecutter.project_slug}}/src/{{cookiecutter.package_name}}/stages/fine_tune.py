@@ -24,12 +24,12 @@ from ..text.token_store import open_store
 from ..training import checkpoints
 from ..training.batches import Rows
 from ..training.loop import CURVE, train
-from ..training.memory import spare_memory
+from ..training.memory import save_memory
 from ..training.temperature import temperature
 
 
 def run(params: Params) -> None:
-    """Write `models/fine_tuned` and the training curve; go on from the last checkpoint of the same run."""
+    """Write `models/fine_tuned` and the training curve; continue from the last checkpoint of the same run."""
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
     store = open_store(params.text)
@@ -70,16 +70,16 @@ def inputs() -> list[Path]:
 
 
 def settings(params: Params) -> dict[str, object]:
-    """The parameters that decide it, and the number of processes: sums are divided among them."""
+    """The parameters that decide the result, and the number of processes, because sums are divided among them."""
     blocks = {"task", "select_by", "seed", "compute", "text", "fine_tune"}
     return params.model_dump(include=blocks) | {"processes": distributed.world_size()}
 
 
 def initial_model(params: Params, unit: Unit) -> Classifier:
-    """The pretrained encoder under a head with the probe's weights, which predicts in the unit."""
+    """The pretrained encoder with the probe's weights as its head, which predicts in the unit."""
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
-    spare_memory(model.encoder, params.fine_tune, params.seed)
+    save_memory(model.encoder, params.fine_tune, params.seed)
     accelerate(model, params.compute, training=True)
     set_head(model, *unit.fold(probe.weight, probe.bias))
     return model

@@ -1,7 +1,7 @@
-"""Clean the texts, drop what cannot be learned from, and split: each row by its own text, so no other can move it.
+"""Clean the texts, drop rows that cannot be learned from, and split: each row by its text, so no other row moves it.
 
-The rows are sorted by a key that depends on their text alone. Equal texts have one key and so meet, however far apart
-they were; and the order of the input decides nothing.
+The rows are sorted by a key that depends only on their text. So equal texts meet, however far apart they were, and the
+order of the input changes nothing.
 """
 
 import os
@@ -20,7 +20,7 @@ from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
 from ..data.profile import SHOWN, SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
 from ..data.rows import MalformedRows, RowParser, unlabelled
-from ..data.splits import Row, SortedRows, one_of_each, rule_of, with_split
+from ..data.splits import Row, SortedRows, drop_repeats, rule_of, with_split
 from ..tables import MalformedRow, read_rows
 from ..tables.discovery import ADDITIONS, additional_table, find_tables
 from ..tables.files import has_byte_order_mark
@@ -40,7 +40,7 @@ def run(params: Params) -> None:
         kept = params.prepare.malformed_rows == "quarantine"
         parser = RowParser(params)
         profile = read_all(tables, params, parser, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
-        counts, dropped, about = divide(rows, params, parser, set(tables), scratch)
+        counts, dropped, about = assign_splits(rows, params, parser, set(tables), scratch)
         check_learnable(counts, params.task)
         labels = sorted_names(set().union(*(found.per_label for found in counts.values())))
         names = renamed(labels, params.prepare.label_names)
@@ -62,11 +62,11 @@ def run(params: Params) -> None:
 def read_all(
     tables: dict[str, list[Path]], params: Params, parser: RowParser, rows: SortedRows, quarantine: Path
 ) -> dict:
-    """Sort the rows of all tables, and keep the malformed ones apart; the counts of the data profile."""
+    """Add the rows of all tables to `rows`; keep malformed ones apart. Returns the counts for the data profile."""
     marked = 0
     with quarantine.open("w", encoding="utf-8", newline="\n") as file:
         malformed = MalformedRows(file)
-        # What has labels is read first.
+        # Tables that have labels are read first.
         for table in (name for name in ("all", *paths.SPLITS, ADDITIONS) if name in tables):
             files = tables[table]
             before = parser.accepted + malformed.counts.total()
@@ -94,7 +94,7 @@ def read_all(
 
 
 def well_formed(path: Path, table: str, parser: RowParser, malformed: MalformedRows) -> Iterator[Row]:
-    """The clean rows of a file of a table; the others go to `malformed`."""
+    """The clean rows of one file of a table; malformed rows go to `malformed`."""
     for row in read_rows(path, *parser.reader_of(table)):
         if isinstance(row, MalformedRow):
             malformed.add(path, row)
@@ -102,10 +102,10 @@ def well_formed(path: Path, table: str, parser: RowParser, malformed: MalformedR
             yield row
 
 
-def divide(
+def assign_splits(
     rows: SortedRows, params: Params, parser: RowParser, preset: set[str], scratch: Path
 ) -> tuple[dict[str, SplitCounts], Counter[str], dict[str, Any]]:
-    """Decide over every row, range by range; what was counted: by split, of dropped rows, and of groups or times."""
+    """Decide about every row, range by range. Returns the counts: by split, of dropped rows, and of groups or times."""
     grouped = params.prepare.group_column is not None
     counts = {split: SplitCounts(params.task, grouped=grouped) for split in paths.SPLITS}
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
@@ -114,7 +114,7 @@ def divide(
     columns = ["text", "second_text", "label"] if params.task == "pair" else ["text", "label"]
     for number, part in enumerate(rows.ranges()):
         added["read"] += int(part.filter(pl.col("table") == ADDITIONS)["rows"].sum())
-        kept, reasons = one_of_each(part)
+        kept, reasons = drop_repeats(part)
         dropped.update(reasons)
         several += int((kept["position"] != kept["last_position"]).sum())
         added["rows"] += int((kept["table"] == ADDITIONS).sum())
@@ -133,7 +133,7 @@ def divide(
 
 
 def write_split(parts: list[Path], path: Path, labels: list[str], task: str) -> None:
-    """Write the rows of one split, with their labels as the tables hold them."""
+    """Write the rows of one split, with labels in the form that the tables use."""
     label = pl.col("label").map_batches(
         lambda batch: as_column(batch, labels, task), return_dtype=KINDS.get(task, pl.UInt32), is_elementwise=True
     )

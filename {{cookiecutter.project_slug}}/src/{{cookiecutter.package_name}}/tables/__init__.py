@@ -1,8 +1,8 @@
-"""The one exact reader of tables: CSV, TSV, JSON or Parquet, row by row, in memory that does not grow with them.
+"""The one exact reader of tables: CSV, TSV, JSON or Parquet, row by row, in memory that does not grow with the table.
 
-Preparing and prediction both read through here, so that a file means the same to both. A malformed row is given as a
-`MalformedRow` where it stands, and the rows after it are read all the same; a file that is no table is a UserError.
-What is found out about a file, as its delimiter, is logged.
+`prepare` and prediction both read tables here, so a file means the same to both. A malformed row comes as a
+`MalformedRow` in its place, and reading goes on after it. A file that is not a table raises UserError. What the reader
+detects about a file, such as its delimiter, is logged.
 """
 
 import io
@@ -26,10 +26,10 @@ Row = TypeVar("Row")
 def read_rows(
     source: Path | IO[bytes], columns: Sequence[Column], parse: Callable[..., Row | None], *, whole: bool = False
 ) -> Iterator[Row | MalformedRow]:
-    """What `parse` makes of the values of the columns, row by row, from a file or from JSON Lines in a stream.
+    """Read a file, or JSON Lines in a stream, row by row; yield what `parse` makes of each row's values in the columns.
 
-    A value is what the format has: text, a number, a list, None where there is none. `parse` returns None for a row to
-    leave out and raises ValueError(reason) for a malformed one. whole: `parse` gets the row's `Record` before them.
+    A value is what the format has: text, a number, a list; None if there is none. `parse` returns None to leave a row
+    out and raises ValueError(reason) for a malformed row. whole: `parse` gets the row's `Record` before the values.
     """
     if not isinstance(source, Path):
         stream = source if isinstance(source, io.BufferedReader) else io.BufferedReader(cast("Any", source))

@@ -1,7 +1,7 @@
-"""CSV and TSV. Python's `csv` decides what a row is; one that cannot be read costs a line, not the file.
+"""CSV and TSV. Python's `csv` decides what a row is; a row that cannot be read costs one line, not the file.
 
-The name says how columns are separated, unless a first line `sep=;` or the header says otherwise. Quotes enclose cells
-(RFC 4180). In TSV, which is often written without quoting, a quote that does not enclose its whole cell is text.
+The file's ending gives the delimiter, unless a first line such as `sep=;` or the header shows another. Quotes enclose
+cells (RFC 4180). TSV is often written without quoting; there, a quote that does not enclose its whole cell is text.
 """
 
 import csv
@@ -16,12 +16,12 @@ from typing import IO, TypeVar
 
 from ..errors import UserError
 from .files import DELIMITERS, LONGEST, in_its_place, lines_of, literal, opened, plain_name, python
-from .rows import Column, MalformedRow, Record, in_unicode, indices_of, matching, shown
+from .rows import Column, MalformedRow, Record, indices_of, matching, require_unicode, shown
 
 OTHERS = (",", ";", "\t", "|")
-# How a reason begins that data/rows.py explains further.
+# The beginning of a reason that data/rows.py explains further.
 HOLDS_ROWS = "expected quotes that enclose one cell"
-_SAMPLE = 2**20  # bytes in which the usual values of columns are looked for
+_SAMPLE = 2**20  # bytes in which the usual values of columns are counted
 _SEP = re.compile(rb'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
 csv.field_size_limit(LONGEST)
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ Row = TypeVar("Row")
 def read_csv(
     file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None], *, whole: bool = False
 ) -> Iterator[Row | MalformedRow]:
-    """What `parse` makes of the rows; `path` names the file in messages, and its ending the delimiter."""
+    """Yield what `parse` makes of each row. `path` names the file in messages; its ending gives the delimiter."""
     lines = _Lines(file)
     delimiter, names = _header(lines, columns, path)
     indices, cells = indices_of(columns, names, path), len(names)
@@ -42,8 +42,8 @@ def read_csv(
             if isinstance(row, str):
                 yield MalformedRow(lines.first, row, shown(*lines.row))
             elif len(row) == cells:
-                record = [Record(lines.first, dict(zip(names, in_unicode(row), strict=True)))] if whole else []
-                parsed = parse(*record, *in_unicode([row[index] for index in indices]))
+                record = [Record(lines.first, dict(zip(names, require_unicode(row), strict=True)))] if whole else []
+                parsed = parse(*record, *require_unicode([row[index] for index in indices]))
                 if parsed is not None:
                     yield parsed
             elif row:
@@ -53,7 +53,7 @@ def read_csv(
 
 
 def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[list[str] | str]:
-    """The rows, or the reason of one that cannot be read. Until the next is taken, `lines.row` holds its lines."""
+    """Yield each row, or the reason why it cannot be read. Until the next row is taken, `lines.row` holds its lines."""
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         lines.row.clear()
@@ -76,7 +76,7 @@ def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[lis
 
 
 class _Lines:
-    """The lines of a file as text. Those of the current row are kept, so that a torn row costs only its first."""
+    """The lines of a file as text. Those of the current row are kept, so that a torn row costs only its first line."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.number = 0
@@ -90,11 +90,11 @@ class _Lines:
             self.row.append(line)
             if len(line) > LONGEST:
                 raise csv.Error(f"a line longer than {LONGEST:,} bytes")
-            # Bytes that are not UTF-8 become lone surrogates: they spoil their own line, not the file.
+            # Bytes that are not UTF-8 become lone surrogates: they spoil only their own line.
             yield _text(line)
 
     def go_on_after(self, count: int) -> None:
-        """Read the lines of this row again, without its first ones, which it then consists of."""
+        """Keep only the first `count` lines in this row, and read its other lines again."""
         self._again.extendleft(reversed(self.row[count:]))
         self.number -= len(self.row[count:])
         del self.row[count:]
@@ -110,10 +110,10 @@ def _text(line: bytes) -> str:
 
 
 class _Quotes:
-    """Rows of several lines: whether a quoted cell holds line ends, or quotes that are text have merged rows.
+    """Decides whether several lines are one row with line ends in a cell, or rows merged by quotes that are text.
 
-    Where both are possible, the values that columns usually have may show it: if `"Never again,0` and `she said.",1`
-    are lines and many rows have the label 0, then this 0 is a label too, not what ends a cell's first line.
+    If both are possible, the usual values of the columns may show which: if `"Never again,0` and `she said.",1` are
+    lines and many rows have the label 0, then this 0 is a label too, not the end of a cell's first line.
     """
 
     def __init__(self, path: Path, delimiter: str, columns: int) -> None:
@@ -124,8 +124,8 @@ class _Quotes:
         self._lines: list[int] = []
 
     def doubt(self, row: list[str], lines: list[bytes]) -> str | None:
-        """Why these lines, read as one row, may not be one; None where they are."""
-        one = self._columns == 1  # without a delimiter, each line is a row as well
+        """Why these lines, read as one row, may be several rows; None if they are one."""
+        one = self._columns == 1  # with one column, each line could be a row too
         merged = [index for index, cell in enumerate(row) if "\n" in cell and (one or self._delimiter in cell)]
         if self._delimiter == "\t":
             if len(row) != self._columns:
@@ -136,7 +136,7 @@ class _Quotes:
         return f"{HOLDS_ROWS}, found whole rows inside one of {len(lines)} lines" if merged and doubtful else None
 
     def as_text(self, row: list[str], lines: list[bytes], number: int) -> list[str] | None:
-        """The first line as a row whose quotes are text, where that is certain: in TSV, if no other reading fits."""
+        """The first line as a row whose quotes are text, if that is certain: in TSV, if no other reading fits."""
         literal = self._split(lines[0])
         if self._delimiter != "\t" or len(literal) != self._columns:
             return None
@@ -149,7 +149,7 @@ class _Quotes:
         return literal
 
     def report(self) -> None:
-        """Log what was taken as text."""
+        """Log which lines had quotes that were read as text."""
         if self._lines:
             found = f"{len(self._lines)} lines, first line {self._lines[0]}"
             log.warning("%s: quotes that do not enclose a cell were read as text (%s)", self._path, found)
@@ -158,7 +158,7 @@ class _Quotes:
         return _text(line).rstrip("\r\n").split(self._delimiter)
 
     def _are_rows(self, merged: list[int], first: bytes, last: bytes) -> bool:
-        """Whether the first and the last line are rows by themselves, by values that stand inside the merged cell."""
+        """Whether the first and the last line are rows by themselves, judged by the values inside the merged cell."""
         start, end = self._split(first), self._split(last)
         if not merged or (len(start), len(end)) != (self._columns, self._columns):
             return False
@@ -169,7 +169,7 @@ class _Quotes:
         return any(self._usual[index][value] > 1 for index, value in inside)
 
     def _usual_values(self) -> list[Counter[str]]:
-        """How often each value stands in each column at the beginning of the file."""
+        """How often each value occurs in each column at the beginning of the file."""
         with opened(self._path) as file:
             lines = file.read(_SAMPLE).splitlines(keepends=True)
         rows = [row for row in csv.reader(map(_text, lines), delimiter=self._delimiter) if len(row) == self._columns]
@@ -177,7 +177,7 @@ class _Quotes:
 
 
 def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, list[str]]:
-    """The delimiter and the names of all columns: by the name of the file, or by another sign if it separates them."""
+    """The delimiter and the names of all columns. The file's ending gives the delimiter, unless only another fits."""
     delimiter = DELIMITERS[plain_name(path).suffix.lower()]
     found, problem = _first_row(lines, delimiter)
     if lines.row and (named := _SEP.fullmatch(lines.row[0])):
@@ -209,13 +209,13 @@ def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, 
         )
     elif not all(matching(column.name, found) for column in columns):
         words = {other: sum(any(map(str.isalnum, name)) for name in names) for other, names in headers.items()}
-        return sign, headers[max(words, key=words.__getitem__)]  # where the columns are named, for the message
+        return sign, headers[max(words, key=words.__getitem__)]  # the reading with the most names, for the message
     lines.go_on_after(1 if sign != delimiter else len(lines.row))
     return sign, headers[sign]
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """The names, a repeated one with the next free number behind it."""
+    """The names. A repeated name gets the next free number appended."""
     found: dict[str, None] = {}
     for name in names:
         free = (f"{name}_{number}" for number in count(2) if f"{name}_{number}" not in {*found, *names})
@@ -232,7 +232,7 @@ def _first_row(lines: _Lines, delimiter: str) -> tuple[list[str], str | None]:
 
 
 def _row_of(lines: _Lines, delimiter: str) -> list[str]:
-    """The cells of the current line with another delimiter."""
+    """The cells of the current line, split at another delimiter."""
     try:
         return next(csv.reader([_text(lines.row[0])], delimiter=delimiter, strict=True), [])
     except csv.Error:
@@ -240,7 +240,7 @@ def _row_of(lines: _Lines, delimiter: str) -> list[str]:
 
 
 def rewritten(path: Path) -> tuple[str, str]:
-    """The commands that make Parquet of a file whose quotes enclose cells, and of one whose quotes are text."""
+    """Commands that convert a file to Parquet: one for quotes that enclose cells, one for quotes that are text."""
     with opened(path) as file:
         header = file.readline()
     sign = max(DELIMITERS[plain_name(path).suffix.lower()] + "".join(OTHERS), key=_text(header).count)

@@ -1,6 +1,6 @@
-"""Which files below a directory are tables, and of which split each is: by the names that Hugging Face's datasets uses.
+"""Find the tables below a directory and the split of each, by the names that Hugging Face's datasets uses.
 
-The split is a word in the name (`sst2_train.csv`, `dev.csv`) or in that of a folder (`default/train/0000.parquet`).
+The split is a word in the file's name (`sst2_train.csv`, `dev.csv`) or a folder's (`default/train/0000.parquet`).
 https://huggingface.co/docs/datasets/repository_structure
 """
 
@@ -34,10 +34,10 @@ _SHARD = re.compile(r"(?<=.)-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-\w+)?\Z")
 
 
 def find_tables(directory: Path) -> dict[str, list[Path]]:
-    """The files of each split, or of one table under the name `all` where the pipeline is to split it.
+    """The files of each split, or of one table under the name `all` if the pipeline is to split it.
 
-    Several files are one table where they are shards, as in `train-00000-of-00003.parquet`, where their names differ in
-    numbers alone, or where their folder names the split.
+    Several files are one table if they are shards, as in `train-00000-of-00003.parquet`, if their names differ only in
+    numbers, or if their folder names the split.
     """
     tables, others = _files_in(directory)
     by_split: dict[str, list[Path]] = {}
@@ -45,7 +45,7 @@ def find_tables(directory: Path) -> dict[str, list[Path]]:
         by_split.setdefault(_split_of(path.relative_to(directory)) or "all", []).append(path)
     alone = len({_form_of(path, directory) for path in tables}) == 1
     if alone and not any(_stem(path).lower() in _KEYWORDS or path.parent != directory for path in tables):
-        by_split = {"train" if "train" in by_split else "all": tables}  # whatever word is in its name
+        by_split = {"train" if "train" in by_split else "all": tables}  # the only table, whatever word is in its name
     if by_split.keys() != {"all"} and ("train" not in by_split or "all" in by_split):
         raise _not_clear(directory, by_split, others)
     for split, files in by_split.items():
@@ -58,7 +58,7 @@ def find_tables(directory: Path) -> dict[str, list[Path]]:
 
 
 def additional_table(additions: Additions | None) -> dict[str, list[Path]]:
-    """The table of further training rows, where there is one. Raises UserError for another than params.yaml names."""
+    """The table of additional training rows, if there is one. Raises UserError unless it is the one in params.yaml."""
     if additions is None:
         return {}
     path = Path(additions.file)
@@ -72,7 +72,7 @@ def additional_table(additions: Additions | None) -> dict[str, list[Path]]:
 
 
 def _files_in(directory: Path) -> tuple[list[Path], list[Path]]:
-    """The tables, and what else lies there; in order, without litter."""
+    """The tables and the other files in a directory, both sorted and without litter."""
     tables, others = [], []
     for path in sorted(directory.rglob("*")):
         parts = path.relative_to(directory).parts
@@ -88,12 +88,12 @@ def _files_in(directory: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _stem(path: Path) -> str:
-    """The name without endings and without the number of a shard."""
+    """The name without its endings and its shard number."""
     return _SHARD.sub("", plain_name(path).stem)
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that the name of a file names, or else that of a folder, the innermost first."""
+    """The split that the file's name contains, or else the nearest folder whose name contains one."""
     for name in (_stem(path), *reversed(path.parts[:-1])):
         splits = {_KEYWORDS.get(word) for word in re.split(r"[\W\d_]+", name.lower())} - {None}
         if len(splits) == 1:
@@ -102,14 +102,14 @@ def _split_of(path: Path) -> str | None:
 
 
 def _form_of(path: Path, directory: Path) -> tuple[str, ...]:
-    """What the files of one table have in common: folder, ending, and the name but for its numbers."""
+    """What the files of one table have in common: folder, ending, and the name apart from its numbers."""
     folder, ending = path.parent.relative_to(directory), path.name.removeprefix(plain_name(path).stem)
     named_by_folder = _split_of(Path(path.name)) is None and _split_of(folder / "x") is not None
     return str(folder), ending.lower(), "" if named_by_folder else re.sub(r"\d+", "#", _stem(path)).lower()
 
 
 def _require_one_table(files: list[Path], directory: Path) -> None:
-    """Refuse files that are not one table: of several forms, or shards of which some are missing or too many."""
+    """Refuse files that are not one table: different forms of names, or missing or surplus shards."""
     forms = [_form_of(path, directory) for path in files]
     alike = {path.name.lower(): path for path, form in zip(files, forms, strict=True) if form == forms[0]}
     found = {path: _SHARD.search(plain_name(path).stem) for path in alike.values()}
@@ -157,7 +157,7 @@ def _names(files: Iterable[Path], directory: Path) -> str:
 
 
 def _moved_out(some: list[Path], tables: list[Path], directory: Path) -> str:
-    """The command that takes some tables out: folders that hold no other as a whole, each under a name of its own."""
+    """The command that moves some tables out, each under its own name; folders without other tables move whole."""
     kept = {part for path in tables if path not in some for part in (path, *path.parents)}
     parts = dict.fromkeys(next(part for part in (*reversed(path.parents), path) if part not in kept) for path in some)
     top = [part for part in parts if part.parent == directory]

@@ -1,4 +1,4 @@
-"""Files of tables: opened by their names, refused where their first bytes show that they are something else."""
+"""Open table files by the endings of their names, and refuse those whose first bytes show something else."""
 
 import bz2
 import gzip
@@ -15,15 +15,15 @@ from typing import IO, cast
 from ..errors import UserError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-FORMATS = (".jsonl", ".ndjson", *DELIMITERS, ".parquet")  # that are written
+FORMATS = (".jsonl", ".ndjson", *DELIMITERS, ".parquet")  # that can be written
 READ = (*FORMATS, ".json")
 COMPRESSED = {".gz": (gzip.open, "gzip"), ".bz2": (bz2.open, "bzip2"), ".xz": (lzma.open, "xz")}
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LONGEST = 2**24  # bytes of a line, characters of a cell: a quote that is never closed must not take the file with it
-_SAMPLE = 2**20  # bytes that are looked at
-_FEW = 3  # fewer lines that are not UTF-8 are broken lines, not another encoding
+LONGEST = 2**24  # bytes of a line, characters of a cell: a quote that is never closed must not swallow the whole file
+_SAMPLE = 2**20  # bytes at the start that are checked
+_FEW = 3  # fewer lines that are not UTF-8 mean broken lines, not another encoding
 _MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-# What the first bytes are of, and the ending such a file should have; unpacked where it has none.
+# The kind of file that the first bytes show, and the ending that such a file should have.
 _OTHERS = {
     b"PK\x03\x04": ("a ZIP or Excel file", ".xlsx"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", ".xls"),
@@ -37,12 +37,12 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def plain_name(path: Path) -> Path:
-    """The path without the ending that says how it is compressed."""
+    """The path without the ending that names its compression."""
     return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
 def format_of(path: Path) -> str:
-    """The ending of the file's name, if it is one that is read."""
+    """The ending of the file's name. Raises UserError for one that cannot be read."""
     suffix = path.suffix.lower()
     if suffix not in READ:
         raise UserError(
@@ -55,7 +55,7 @@ def format_of(path: Path) -> str:
 
 
 def how_to_read(path: Path) -> str | None:
-    """The command that makes a table of a file in a format that is not read here."""
+    """The command that converts a file in an unsupported format to a table; None if there is no such command."""
     suffix, name = path.suffix.lower(), shlex.quote(str(path))
     if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
         if path.is_file() and _first_bytes(path, 4) not in _OTHERS:
@@ -69,18 +69,18 @@ def how_to_read(path: Path) -> str | None:
 
 
 def python(code: str) -> str:
-    """The command that runs this code."""
+    """The shell command that runs this Python code."""
     return f"python -c {shlex.quote(code)}"
 
 
 def literal(value: str | Path) -> str:
-    """A string in Python code, in double quotes, because single ones enclose the code in a shell."""
+    """A Python string literal, in double quotes because single quotes enclose the code in a shell."""
     return json.dumps(str(value), ensure_ascii=False)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file, decompressed. Refuse one that is plainly no table or cannot be read."""
+    """Open a file and decompress it. Refuse one that is plainly not a table or that cannot be read."""
     opener = COMPRESSED.get(path.suffix.lower(), (open, ""))[0]
     try:
         with cast("IO[bytes]", opener(path, "rb")) as file:
@@ -104,7 +104,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file without its byte order mark; of a line that is too long only as much as shows that it is."""
+    """The lines of a file, without its byte order mark. A line that is too long is cut just above the limit."""
     line = file.readline(LONGEST + 1).removeprefix(BYTE_ORDER_MARK)
     while line:
         rest = line
@@ -115,7 +115,7 @@ def lines_of(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _check_start(path: Path, start: bytes) -> None:
-    """Refuse a Git LFS pointer and, where text is expected, what is plainly not text in UTF-8."""
+    """Refuse a Git LFS pointer and, where text is expected, anything that is plainly not UTF-8 text."""
     if start.startswith(_POINTER):
         raise UserError(
             f"{path} is a pointer of Git LFS, not the file itself",
@@ -159,12 +159,12 @@ def _first_bytes(path: Path, count: int) -> bytes:
 
 
 def iconv(path: Path, encoding: str = "WINDOWS-1252") -> str:
-    """The command that makes UTF-8 of a file."""
+    """The command that converts a file to UTF-8."""
     return in_its_place(path, f"iconv -f {encoding} -t UTF-8")
 
 
 def in_its_place(path: Path, command: str, suffix: str | None = None) -> str:
-    """The command line that puts in place of a file, uncompressed, what `command`, ended by its name, prints of it."""
+    """The command line that unpacks a file and replaces it with what `command`, given the file's name, prints."""
     plain = plain_name(path)
     new = plain.with_suffix(suffix or plain.suffix)
     old, fixed, target = (shlex.quote(str(name)) for name in (plain, f"fixed{new.suffix}", new))
@@ -173,12 +173,12 @@ def in_its_place(path: Path, command: str, suffix: str | None = None) -> str:
 
 
 def _unpack(path: Path) -> str:
-    """The beginning of a command line that first unpacks a compressed file."""
+    """The beginning of a command line: it unpacks the file if that is compressed."""
     return f"{COMPRESSED[path.suffix.lower()][1]} -d {shlex.quote(str(path))} && " if plain_name(path) != path else ""
 
 
 def _wide(start: bytes) -> str | None:
-    """UTF-16 or UTF-32, by the mark at the beginning or by the zeros of plain letters."""
+    """UTF-16 or UTF-32, recognized by its byte order mark or by the zero bytes of ASCII letters."""
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     head = start[:4096]
     zeros = head.count(0)
@@ -190,7 +190,7 @@ def _wide(start: bytes) -> str | None:
 
 
 def _narrow(start: bytes) -> str | None:
-    """An encoding of one byte a letter, as Latin-1: several lines beyond ASCII, and none of them UTF-8."""
+    """A one-byte encoding such as Latin-1, if at least `_FEW` lines, and most non-ASCII ones, are not UTF-8."""
     beyond = [line for line in start.splitlines()[:-1] if not line.isascii()]
     broken = sum(line.decode("utf-8", "ignore").encode() != line for line in beyond)
     return "WINDOWS-1252" if broken > max(_FEW - 1, len(beyond) - broken) else None

@@ -1,4 +1,4 @@
-"""JSON Lines, or one JSON array of objects. What cannot be read costs its line or element, not the file."""
+"""JSON Lines, or one JSON array of objects. What cannot be read costs one line or element, not the file."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ..errors import UserError
 from .files import BYTE_ORDER_MARK, LONGEST, in_its_place, lines_of, literal, python
-from .rows import Column, MalformedRow, MissingColumnError, Record, in_unicode, kind_of, matching, shown
+from .rows import Column, MalformedRow, MissingColumnError, Record, kind_of, matching, require_unicode, shown
 
 _CHUNK = 2**16  # bytes
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
@@ -26,7 +26,7 @@ def read_json(
     *,
     whole: bool = False,
 ) -> Iterator[Row | MalformedRow]:
-    """What `parse` makes of the objects; `source` is what messages call the file."""
+    """Yield what `parse` makes of each object. Messages call the file `source`."""
     missing = list(columns)
     keys: list[str] = []
     for number, line in _lines_or_elements(file, source):
@@ -37,8 +37,8 @@ def read_json(
                 if missing and not keys and _LIST.search(line):
                     raise _one_object(source, line)
             keys = keys or list(record)
-            head = [Record(number, *in_unicode([record]))] if whole else []
-            parsed = parse(*head, *in_unicode([_value_of(record, column.name) for column in columns]))
+            head = [Record(number, *require_unicode([record]))] if whole else []
+            parsed = parse(*head, *require_unicode([_value_of(record, column.name) for column in columns]))
             if parsed is not None:
                 yield parsed
         except ValueError as error:
@@ -48,7 +48,7 @@ def read_json(
 
 
 def _lines_or_elements(file: BufferedReader, source: Path | str) -> Iterator[tuple[int, bytes]]:
-    """The JSON of every row, and the line it begins at."""
+    """The JSON of every row, with the number of the line at which it begins."""
     start = file.peek(_CHUNK).removeprefix(BYTE_ORDER_MARK).lstrip()
     if start.startswith(b"{") and start.partition(b"\n")[0].rstrip().endswith((b"{", b"[", b",")):
         raise _one_object(source, start)
@@ -57,7 +57,7 @@ def _lines_or_elements(file: BufferedReader, source: Path | str) -> Iterator[tup
 
 
 def _value_of(record: dict[str, Any], name: str) -> Any:
-    """The value of a key, which may be written otherwise, as the names of columns may."""
+    """The value of a key. Its spelling may vary like that of a column name, see `matching`."""
     if name in record:
         return record[name]
     found = matching(name, record)
@@ -67,7 +67,7 @@ def _value_of(record: dict[str, Any], name: str) -> Any:
 
 
 def _elements_of(file: BufferedReader, source: Path | str) -> Iterator[tuple[int, bytes]]:
-    """The elements of an array and the lines they begin at; what follows its end is one more."""
+    """The elements of an array and the lines at which they begin. What follows the array counts as one more element."""
     held, start, position, depth, line = file.read(_CHUNK), 0, 0, 0, 1
     while True:
         for token in _TOKEN.finditer(held, position):
@@ -93,13 +93,13 @@ def _elements_of(file: BufferedReader, source: Path | str) -> Iterator[tuple[int
         more = file.read(max(_CHUNK, len(held)))
         if not more:
             yield _begin(held[start:], line), held[start:]
-            yield line + held[start:].count(b"\n"), b"["  # is not closed
+            yield line + held[start:].count(b"\n"), b"["  # the array is not closed
             return
         held, start, position = held[start:] + more, 0, position - start
 
 
 def _begin(element: bytes, line: int) -> int:
-    """The line of the first character that is no white space."""
+    """The number of the line that holds the first character other than white space."""
     return line + element[: len(element) - len(element.lstrip())].count(b"\n")
 
 
@@ -125,7 +125,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _one_object(source: Path | str, start: bytes) -> UserError:
-    """The error of a file that is one object around all rows, or of objects that take several lines each."""
+    """The error for a file with one object around all rows, or with objects that take several lines each."""
     key = _LIST.search(start)
     command = "jq -c ."
     if key:

@@ -1,4 +1,4 @@
-"""Parquet. A damaged file is refused as a whole: it has no lines that could be corrected."""
+"""Parquet. A damaged file is refused as a whole, because it has no lines that could be corrected."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROWS_PER_READ = 4096
-# Some damaged files make polars end its process instead of raising, so a process of its own reads every file first.
+# On some damaged files polars ends its process instead of raising. So a separate process reads every file first.
 _READ_ALL = """
 import sys
 import polars as pl
@@ -38,7 +38,7 @@ Row = TypeVar("Row")
 def read_parquet(
     path: Path, columns: Sequence[Column], parse: Callable[..., Row | None], *, whole: bool = False
 ) -> Iterator[Row | MalformedRow]:
-    """What `parse` makes of the rows."""
+    """Yield what `parse` makes of each row."""
     import polars as pl
 
     _check(path, [] if whole else [column.name for column in columns])
@@ -64,7 +64,7 @@ def read_parquet(
 
 
 def _values(column: "pl.Series") -> list[Any]:
-    """The values; decimals as the numbers they are."""
+    """The values of a column; decimals become int or float."""
     values, dtype = column.to_list(), cast("Any", column.dtype)
     if not dtype.is_decimal():
         return values
@@ -73,7 +73,7 @@ def _values(column: "pl.Series") -> list[Any]:
 
 
 def _require_type(column: Column, name: str, schema: "pl.Schema", path: Path) -> None:
-    """Refuse a column whose type is none of those that it may have."""
+    """Refuse a column whose type is not one of those that it may have."""
     kinds = {other: _kind_of(dtype) for other, dtype in schema.items()}
     if issubclass(kinds[name], (*column.takes, type(None))):
         return

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: columns, malformed rows, and what can be reported of raw values."""
+"""What the readers of all formats share: columns, malformed rows, and raw values in messages."""
 
 import difflib
 import unicodedata
@@ -17,9 +17,9 @@ LONGEST_NAME = 40  # characters of a column's name in a message
 
 @dataclass(frozen=True)
 class MalformedRow:
-    """The line it begins at (of Parquet: its row, from 1), the reason, and its content.
+    """The line at which a malformed row begins (in Parquet: its row, from 1), the reason, and the row's content.
 
-    The reason is `expected …, found …`; what stands before `, found` is the same for all rows of one kind.
+    The reason is `expected …, found …`; the part before `, found` is the same for all rows of one kind.
     """
 
     line: int
@@ -36,7 +36,7 @@ class Column(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A whole row: the line it begins at (of Parquet: its row, from 1), and its cells by the names of their columns."""
+    """A whole row: the line at which it begins (in Parquet: its row, from 1), and its cells by column name."""
 
     line: int
     cells: dict[str, Any]
@@ -60,7 +60,7 @@ class MissingColumnError(UserError):
 
 
 def indices_of(columns: Sequence[Column], names: Sequence[str], source: Path | str) -> list[int]:
-    """Where the columns stand among the names of a table. Refuses a table that lacks one, or has it twice."""
+    """The index of each column among the names of a table. Refuses a table that lacks a column or has it twice."""
     found = [matching(column.name, names) for column in columns]
     for column, indices in zip(columns, found, strict=True):
         if not indices:
@@ -76,7 +76,7 @@ def indices_of(columns: Sequence[Column], names: Sequence[str], source: Path | s
 
 
 def matching(wanted: str, names: Iterable[str]) -> list[int]:
-    """The indices of the columns with this name: as it is written or else, where none is, compared as texts are."""
+    """The indices of the columns with this name: exactly this name or, if there is none, equal after cleaning."""
     names = list(names)
     exact = [index for index, name in enumerate(names) if name == wanted]
     return exact or [index for index, name in enumerate(names) if _compared(name) == _compared(wanted)]
@@ -84,19 +84,19 @@ def matching(wanted: str, names: Iterable[str]) -> list[int]:
 
 @lru_cache(maxsize=4096)
 def _compared(name: str) -> str:
-    """A name without white space around it and without invisible characters, composed."""
+    """A name in composed form, without invisible characters and without white space around it."""
     return clean("".join(letter for letter in name if unicodedata.category(letter) != "Cf"))
 
 
 def _nearest(wanted: str, names: Sequence[str]) -> str | None:
-    """The name that was probably meant."""
+    """The name that was probably meant; None if no name is close."""
     alike = {_compared(name).casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(_compared(wanted).casefold(), alike, n=1)
     return alike[near[0]] if near else None
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names for a message: odd ones quoted with invisible characters escaped, long names and long lists cut."""
+    """Names for a message. Odd names are quoted, with invisible characters escaped; long names and lists are cut."""
     parts = [name[:LONGEST_NAME] + "…" * (len(name) > LONGEST_NAME) for name in names[:SHOWN]]
     odd = [name != clean(name) or not name.isprintable() or "," in name or not name for name in parts]
     shown = ", ".join(repr(name) if is_odd else name for name, is_odd in zip(parts, odd, strict=True))
@@ -111,11 +111,11 @@ def kind_of(value: object) -> str:
     return kinds.get(type(value), type(value).__name__)
 
 
-def in_unicode(values: list[Any]) -> list[Any]:
-    """The values; ValueError if text in them was not UTF-8."""
+def require_unicode(values: list[Any]) -> list[Any]:
+    """The same values. Raises ValueError if text in them was not UTF-8."""
     for value in values:
         if isinstance(value, (list, dict)):
-            in_unicode([*value, *value.values()] if isinstance(value, dict) else value)
+            require_unicode([*value, *value.values()] if isinstance(value, dict) else value)
         elif isinstance(value, str) and not value.isascii():
             try:
                 value.encode()
@@ -127,5 +127,5 @@ def in_unicode(values: list[Any]) -> list[Any]:
 
 
 def shown(*lines: bytes) -> str:
-    """Lines as a message or a record may hold them, whatever bytes they had."""
+    """Lines as text for a message or a record, with bytes that are not UTF-8 escaped."""
     return b"".join(lines).decode("utf-8", "backslashreplace").rstrip("\r\n")

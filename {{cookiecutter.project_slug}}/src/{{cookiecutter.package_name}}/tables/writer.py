@@ -1,4 +1,4 @@
-"""Write rows as JSON Lines, CSV, TSV or Parquet, in memory that does not grow with them."""
+"""Write rows as JSON Lines, CSV, TSV or Parquet, in memory that does not grow with the number of rows."""
 
 import csv
 import io
@@ -20,14 +20,14 @@ ROWS_PER_PART = 4096
 INT64 = range(-(2**63), 2**63)
 
 Row = dict[str, Any]
-Types = Mapping[str, Any]  # polars types by the names of columns
+Types = Mapping[str, Any]  # polars types by column name
 
 
 def write_rows(rows: Iterable[Row], path: Path, columns: Mapping[str, type], types: Callable[[], Types]) -> None:
-    """Write the file in the format that its name ends in; to a file beside `path` first, then rename.
+    """Write the rows in the format that the ending of `path` names: to a file beside `path` first, then rename.
 
-    Rows may differ in their keys: a table has a column for each, with nothing where a row has none. columns: those of a
-    table without rows. types: gives polars types for columns of Parquet; the others are of what the rows hold, or text.
+    Rows may have different keys: a table gets a column for each, empty where a row lacks it. columns: used if there are
+    no rows. types: returns the polars types of Parquet columns; other columns follow their values, or become text.
     """
     suffix = path.suffix.lower()
     beside = path.with_name(f".{path.name}.partial")
@@ -48,14 +48,14 @@ def write_rows(rows: Iterable[Row], path: Path, columns: Mapping[str, type], typ
 
 
 def write_json_lines(rows: Iterable[Row], file: TextIO) -> None:
-    """One JSON object per line; where the file's encoding is not UTF-8, in ASCII, which every reader takes."""
+    """Write one JSON object per line. If the file's encoding is not UTF-8, write ASCII, which every reader takes."""
     escaped = (file.encoding or "").lower().replace("-", "") != "utf8"
     for row in rows:
         file.write(json.dumps(_json(row), ensure_ascii=escaped, allow_nan=False) + "\n")
 
 
 def _json(value: Any) -> Any:
-    """The same as JSON can hold it: dates, decimals and bytes as text, NaN and infinity as null."""
+    """The value as JSON can hold it: dates, decimals and bytes as text, NaN and infinity as null."""
     if isinstance(value, dict):
         return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -66,7 +66,7 @@ def _json(value: Any) -> Any:
 
 
 def _keep(rows: Iterable[Row], file: IO[bytes]) -> dict[str, set[type]]:
-    """Keep the rows in a file, because the last may have a key of its own; for each key the types of its values."""
+    """Store the rows in a file, because the last may have a new key. Returns each key with the types of its values."""
     found: dict[str, set[type]] = {}
     for row in rows:
         pickle.dump(row, file)
@@ -89,17 +89,17 @@ def _write_csv(rows: Iterator[Row], file: TextIO, columns: list[str], delimiter:
     plain.writerow(columns)
     for row in rows:
         cells = [_text(row.get(name)) for name in columns]
-        # Python before 3.13 puts no quotes around a carriage return, and then refuses to read it.
+        # Python before 3.13 does not quote a carriage return, and then refuses to read it.
         (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
 
 
 def _text(value: Any) -> Any:
-    """The cell of CSV, or text of Parquet, for a value: lists, objects and truth values as JSON."""
+    """A value as a CSV cell or as Parquet text: lists, objects and booleans as JSON."""
     return json.dumps(_json(value), ensure_ascii=False) if isinstance(value, (bool, list, dict)) else value
 
 
 def _write_parquet(rows: Iterator[Row], path: Path, found: dict[str, set[type]], types: Types) -> None:
-    """In parts, which polars then joins: Parquet is written by columns."""
+    """Write parts, which polars then joins, because Parquet is written column by column."""
     import polars as pl
 
     schema = {name: types.get(name) or _type_of(kinds - {type(None)}) for name, kinds in found.items()}

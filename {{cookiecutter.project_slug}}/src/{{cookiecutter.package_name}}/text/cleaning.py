@@ -1,14 +1,14 @@
 """Make equal texts equal: one Unicode form, one kind of space, no control characters.
 
-Training and prediction both pass every text through `clean`, so a rule that is added here holds for both.
+Training and prediction both pass every text through `clean`, so a rule that you add here holds for both.
 """
 
 import re
 import unicodedata
 
-# Windows characters that were read as Latin-1 became the control characters U+0080 to U+009F.
+# Windows characters that were read as Latin-1 have become the control characters U+0080 to U+009F.
 MANGLED = re.compile("[\x80-\x9f]")
-CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")  # beyond tabs and line ends
+CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")  # other than tabs and line ends
 _REPLACED = re.compile("[\0-\x1f\x7f-\x9f]")
 _WINDOWS = {chr(code): bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)}
 

@@ -21,7 +21,7 @@ TEXTS_AT_ONCE = 64
 
 
 class Ragged:
-    """Rows of unlike length in one flat array: row n is `values[bounds[n]:bounds[n + 1]]`."""
+    """Rows of different lengths in one flat array: row n is `values[bounds[n]:bounds[n + 1]]`."""
 
     def __init__(self, values: np.ndarray, bounds: np.ndarray) -> None:
         self.values = values
@@ -40,7 +40,7 @@ class Ragged:
 
 
 class TokenStore:
-    """The token ids of every row: `all`, train before validation before test, and those of one `split`."""
+    """The token ids of all rows: `all` holds train, then validation, then test; `split` returns one split."""
 
     def __init__(self, directory: Path) -> None:
         ids = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray)
@@ -59,7 +59,7 @@ class TokenStore:
 
 
 def open_store(settings: Settings) -> TokenStore:
-    """The token ids of `data/processed`; rank 0 writes them where they are not there yet."""
+    """The token ids of `data/processed`. If they do not exist yet, rank 0 writes them first."""
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
     with distributed.rank_0_first():
@@ -71,7 +71,7 @@ def open_store(settings: Settings) -> TokenStore:
 
 
 def write_store(tables: list[Path], tokenizer: Path, settings: Settings, directory: Path) -> None:
-    """Tokenize the texts of the tables, some rows at a time, and write their ids."""
+    """Tokenize the texts of the tables a few rows at a time, and write their ids."""
     loaded = load_tokenizer(tokenizer, settings.max_length)
     lengths: list[np.ndarray] = []
     rows = {}
@@ -88,7 +88,7 @@ def write_store(tables: list[Path], tokenizer: Path, settings: Settings, directo
 
 
 def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
-    """The texts of a table, few at a time: until it is cut, a long text takes much memory as tokens."""
+    """The texts of a table, a few at a time, because a long text takes much memory as tokens until it is cut."""
     texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
     for start in range(0, rows, ROWS_AT_ONCE):
         some = texts_of(texts.slice(start, ROWS_AT_ONCE).collect())

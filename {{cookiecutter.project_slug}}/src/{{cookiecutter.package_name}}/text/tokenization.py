@@ -1,4 +1,4 @@
-"""Texts to token ids to batches. Without torch, because prediction uses it too."""
+"""Turn texts into token ids and ids into batches. Without torch, because prediction uses it too."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}
 
 
 class Sequences(Protocol):
-    """The token ids of many texts: lists, or rows of a file that is memory-mapped."""
+    """The token ids of many texts: lists, or rows of a memory-mapped file."""
 
     def __len__(self) -> int: ...
 
@@ -36,7 +36,7 @@ class Coverage(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts of about one length: `rows` (n) are their indices in the input, `ids` and `mask` (m >= n, length) int64."""
+    """Texts of similar length: `rows` (n) are their indices in the input, `ids` and `mask` (m >= n, length) int64."""
 
     rows: np.ndarray
     ids: np.ndarray
@@ -44,10 +44,10 @@ class Batch:
 
 
 def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    """Load a `tokenizer.json` that cuts texts at `max_length` tokens, special ones included, and does not pad.
+    """Load a `tokenizer.json`. It cuts texts at `max_length` tokens, special ones included, and does not pad.
 
-    A special token that somebody types, such as `[SEP]` or `</s>`, is text like any other: as a control token it would
-    end the first text of a pair, or hide a part of the text.
+    A special token that somebody types, such as `[SEP]` or `</s>`, stays ordinary text: as a control token it would end
+    the first text of a pair, or hide a part of the text.
     """
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -66,16 +66,16 @@ def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
 
 
 def split_typed_tokens(tokenizer: Tokenizer) -> None:
-    """Put a space into typed special tokens that would be read as control tokens even so.
+    """Insert a space into typed special tokens that would still be read as control tokens.
 
-    The vocabulary of a Unigram model holds its special tokens as pieces of text.
+    This happens with Unigram models, whose vocabulary holds its special tokens as pieces of text.
     """
     special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
 
     def read(text: str) -> set[int]:
         return set(tokenizer.encode(text, add_special_tokens=False).ids)
 
-    unknown = read("\U0002a6a5")  # a letter in hardly any vocabulary: to be unknown is no control
+    unknown = read("\U0002a6a5")  # a letter in hardly any vocabulary; the unknown token controls nothing
     typed = [token for token in special if special[token] in read(token) - unknown]
     if typed:
         split = [normalizers.Replace(token, f"{token[0]} {token[1:]}") for token in typed]
@@ -84,16 +84,16 @@ def split_typed_tokens(tokenizer: Tokenizer) -> None:
 
 
 def texts_of(table: "pl.DataFrame") -> list[str] | list[tuple[str, str]]:
-    """The texts of a prepared table, or its pairs of them."""
+    """The texts of a prepared table, or its pairs of texts."""
     if "second_text" in table.columns:
         return table.select("text", "second_text").rows()
     return table["text"].to_list()
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[list[int]]:
-    """The token ids of each text behind the prefix; a pair becomes one sequence, its longer text cut first.
+    """The token ids of each text, with the prefix before it. A pair becomes one sequence; its longer text is cut first.
 
-    A text without any token becomes the token 0: not every tokenizer adds a special one.
+    A text without tokens becomes the token 0, because not every tokenizer adds special tokens.
     """
     return [encoding.ids or [0] for encoding in _encodings(tokenizer, texts, prefix)]
 
@@ -101,8 +101,8 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[lis
 def encode_with_coverage(
     tokenizer: Tokenizer, texts: Sequence[Text], prefix: str
 ) -> tuple[list[list[int]], list[Coverage]]:
-    """The same, and how much of each text the token ids stand for."""
-    # What stands for letters outside of the vocabulary, where there are such; a Unigram model does not name it.
+    """The ids that `encode` returns, and how much of each text they cover."""
+    # The token for letters outside the vocabulary, if the model has one; a Unigram model does not name it.
     unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
     ids, coverage = [], []
     for encoding in _encodings(tokenizer, texts, prefix):
@@ -119,7 +119,7 @@ def _encodings(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list
 
 
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids and attention mask, rows x length. Padding is id 0: the mask hides it, so its value does not matter."""
+    """Token ids and attention mask, rows x length. Padding is id 0; the value does not matter: the mask hides it."""
     ids = np.zeros((len(sequences), length), dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, sequence in enumerate(sequences):
@@ -129,11 +129,11 @@ def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[n
 
 
 def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[Batch]:
-    """Batches whose shape follows from the length of their texts alone, longest first.
+    """Batches whose shape depends only on the length of their texts, longest first.
 
-    The kernels of a matrix product, and so the last bits of a text's vector, depend on the shape of its batch. Here
-    texts of one padded length share batches of one number of rows, the last one filled up with copies: a text gets the
-    same vector whatever the others are.
+    The kernels of a matrix product, and so the last bits of a text's vector, depend on the shape of its batch. Here all
+    batches of one padded length have the same number of rows; copies fill up the last batch. So a text gets the same
+    vector whatever the other texts are.
     """
     by_length: dict[int, list[int]] = {}
     for row in range(len(sequences)):
@@ -149,7 +149,7 @@ def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[B
 
 
 def sorted_batches(sequences: Sequences, tokens: int) -> Iterator[Batch]:
-    """Batches of texts of about one length, so that little is padded: at most `tokens` ids each, longest first."""
+    """Batches of at most `tokens` ids, longest texts first. Texts of similar length share one, so little is padded."""
     order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
     start = 0
     while start < len(order):

@@ -18,7 +18,7 @@ BATCHES_SORTED_TOGETHER = 50
 class Rows:
     """The rows of one split; token ids are read from the disk batch by batch.
 
-    unit: of the targets; None for that of these rows.
+    unit: the unit of the targets; None computes it from these rows.
     """
 
     def __init__(self, split: str, store: TokenStore, task: Task, unit: Unit | None = None) -> None:
@@ -36,17 +36,17 @@ class Rows:
         return self.unit.targets(targets_of(self.column.gather(rows), self.task, len(self.labels)))
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and mask (rows x length of the longest), and the targets of the rows."""
+        """Token ids and mask (rows x length of the longest row), and the targets of the rows."""
         sequences = [self.sequences[row] for row in rows]
         ids, mask = pad(sequences, max(len(sequence) for sequence in sequences))
         return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(self.targets(rows))
 
 
 def order_of(lengths: np.ndarray, batch_size: int, seed: int, number: int) -> np.ndarray:
-    """The row indices in a shuffled order of batches; the rows of a batch are of similar length, to pad little.
+    """The row indices in a shuffled order of batches. Rows of similar length share a batch, so little is padded.
 
-    number: of the pass over the rows, from 0. The order follows from it and the seed alone: the same on every rank, and
-    after a kill.
+    number: the pass over the rows, from 0. The order depends only on it and the seed, so it is the same on every rank
+    and after a kill.
     """
     generator = np.random.default_rng([seed, number])
     shuffled = generator.permutation(len(lengths))

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill: one file each, which is either there as a whole or not at all."""
+"""Checkpoints that survive a kill: each is one file, which is either complete or absent."""
 
 import time
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ torch.serialization.set_crc32_options(False)  # checksums take most of the time
 KEPT = 2
 SHARE_OF_TIME = 0.05
 BEST = "best.safetensors"
-LOGITS = "validation_logits"  # in it, those of its weights
+LOGITS = "validation_logits"  # the key in `BEST` of the logits that its weights give
 
 
 @dataclass
 class Progress:
-    """How far a run is: steps done, the curve so far, and the score and the negative loss of the best weights."""
+    """How far a run has come: steps done, the curve so far, and the score and the negative loss of the best weights."""
 
     step: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -31,24 +31,24 @@ class Progress:
 
 
 class Pace:
-    """When a checkpoint is due: so seldom that all take at most `SHARE_OF_TIME`. When that is decides no byte."""
+    """Decides when a checkpoint is due: so rarely that all take at most `SHARE_OF_TIME`. The timing changes no byte."""
 
     next_due = 0.0
 
     def is_due(self) -> bool:
-        """Whether the last one was long enough ago."""
+        """Whether the last checkpoint was long enough ago."""
         return time.monotonic() >= self.next_due
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Take the time of writing one."""
+        """Measure how long a checkpoint takes to write."""
         start = time.monotonic()
         yield
         self.next_due = start + (time.monotonic() - start) / SHARE_OF_TIME
 
 
 def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint in place of the one before the last."""
+    """Write a checkpoint. Of the older ones, only the latest stays."""
     whole = {"progress": vars(progress), "model": trained(model), "optimizer": optimizer.state_dict()}
     beside = directory / "step.partial"
     for old in _by_step(directory)[: 1 - KEPT]:
@@ -62,7 +62,7 @@ def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch
 
 
 def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put the newest checkpoint, if there is one, into model and optimizer; how far that run was."""
+    """Load the newest checkpoint, if there is one, into model and optimizer. Returns how far that run had come."""
     found = _by_step(directory)
     if not found:
         return Progress()
@@ -73,7 +73,7 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
 
 
 def keep(directory: Path, model: nn.Module, logits: Tensor) -> None:
-    """Keep weights and the logits of the validation rows as the best so far."""
+    """Save the weights, and their logits of the validation rows, as the best so far."""
     beside = directory / "best.partial"
     weights = {name: weights.clone() for name, weights in trained(model).items()}
     save_file(weights | {LOGITS: logits}, beside, metadata={"format": "pt"})
@@ -81,7 +81,7 @@ def keep(directory: Path, model: nn.Module, logits: Tensor) -> None:
 
 
 def kept_logits(directory: Path) -> np.ndarray:
-    """The logits of the validation rows that the best so far gave (rows x outputs)."""
+    """The logits of the validation rows under the best weights so far (rows x outputs)."""
     with safe_open(directory / BEST, "np") as file:
         return file.get_tensor(LOGITS)
 

@@ -1,7 +1,7 @@
-"""The training loop. A step is a function of the weights before it and of its number, so a kill changes no byte.
+"""The training loop. Each step depends only on the weights before it and on its number, so a kill changes no byte.
 
-It is plain torch, not the Trainer of transformers: that draws the order of the rows from a generator that a resumed
-run does not restore, takes longer to import, and spends more time between the steps.
+It is plain torch, not the Trainer of transformers. The Trainer draws the order of the rows from a generator that a
+resumed run does not restore, takes longer to import, and spends more time between steps.
 """
 
 import math
@@ -35,15 +35,15 @@ from .selection import may_be_chance, standing
 POINTS_PER_RUN = 24
 CURVE = "curve.csv"
 
-# Token ids, mask and targets of this rank's rows, and the weight of their mean loss: all rows of a batch count alike.
+# Token ids, mask and targets of this rank's rows, and the weight of their mean loss, so that all rows count equally.
 RankBatch = tuple[tuple[Tensor, Tensor, Tensor], float]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of a pass over the rows, of an epoch (some passes), and in all; and windows of an epoch.
+    """Steps in a pass over the rows (`once`), in an epoch (one or more passes) and in total; and windows in an epoch.
 
-    Each window ends with a point of the curve. The windows of an epoch have equally many steps, or one more.
+    Each window ends with a point of the curve. All windows of an epoch have the same number of steps, or one more.
     """
 
     once: int
@@ -53,29 +53,29 @@ class Plan:
 
     @classmethod
     def of(cls, settings: FineTune, rows: int) -> "Plan":
-        """The plan for so many rows."""
+        """The plan for this many rows."""
         once = math.ceil(rows / settings.batch_size)
         epoch = once * max(1, math.ceil(settings.min_steps / settings.epochs / once))
         return cls(once, epoch, settings.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / settings.epochs)))
 
     def stops_at(self, step: int) -> bool:
-        """Whether a window ends after so many steps."""
+        """Whether a window ends after this many steps."""
         return step * self.windows // self.epoch > (step - 1) * self.windows // self.epoch
 
 
 def train(
     model: Classifier, device: torch.device, rows: Rows, validation: Rows, params: Params, directory: Path
 ) -> None:
-    """Train on the device, from the last checkpoint in the directory on if there is one.
+    """Train on the device. If the directory holds a checkpoint, continue from the last one.
 
-    The directory then holds the weights of the kept epoch (`checkpoints.BEST`) and the training curve (`CURVE`). The
-    model before the first step is among them: the pretrained encoder under the probe's weights.
+    Afterwards the directory holds the weights of the kept epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
+    The model before the first step may be kept too: the pretrained encoder with the probe's weights as its head.
     """
     distributed.require_divisible(params.fine_tune.batch_size)
     plan = Plan.of(params.fine_tune, len(rows))
     model.to(device)
-    # Every rank trains a copy; the backward pass averages the gradients over all ranks. Buckets that are never rebuilt
-    # keep the order in which gradients are summed, after a kill too.
+    # Every rank trains a copy; the backward pass averages the gradients over all ranks. Because no bucket is rebuilt,
+    # gradients are summed in the same order, even after a kill.
     parallel = DistributedDataParallel(model, find_unused_parameters=True) if distributed.world_size() > 1 else model
     optimizer = adamw(model, params.fine_tune)
     progress = begin(model, optimizer, validation, params, directory)
@@ -107,7 +107,7 @@ def train(
 def begin(
     model: Classifier, optimizer: torch.optim.Optimizer, validation: Rows, params: Params, directory: Path
 ) -> Progress:
-    """Where training goes on: at the last checkpoint, or before the first step, where the model is measured."""
+    """Continue from the last checkpoint; or, before the first step, measure the model. Returns the progress."""
     progress = checkpoints.load_last(directory, model, optimizer)
     if not progress.step:
         progress.curve.append({"step": 0, "training_loss": None})
@@ -118,7 +118,7 @@ def begin(
 
 
 def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[RankBatch]:
-    """This rank's rows of the batch of this step and of all later ones; at least one row, whose weight is then 0."""
+    """This rank's rows in the batch of this step and of each later one. A rank without rows gets one of weight 0."""
     size, ranks = params.fine_tune.batch_size, distributed.world_size()
     for number in range(step // plan.once, plan.steps // plan.once):
         order = order_of(rows.sequences.lengths(), size, params.seed, number)
@@ -130,7 +130,7 @@ def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[
 
 
 def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
-    """AdamW with weight decay for matrices, not for biases and the weights of norms."""
+    """AdamW with weight decay on matrices, but not on biases and the weights of norms."""
     trained = [weights for weights in model.parameters() if weights.requires_grad]
     matrices = [weights for weights in trained if weights.ndim > 1]
     others = [weights for weights in trained if weights.ndim <= 1]
@@ -139,22 +139,22 @@ def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
 
 
 def schedule(step: int, plan: Plan, settings: FineTune) -> float:
-    """The learning rate of a step, as a part of the highest: linear warm-up, then linear decay to 0."""
+    """The learning rate of a step as a fraction of the highest: linear warm-up, then linear decay to 0."""
     warmup = math.ceil(settings.warmup_fraction * plan.steps)
     return step / warmup if step < warmup else (plan.steps - step) / (plan.steps - warmup)
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seed the generator of dropout for this step; each rank drops other units."""
+    """Seed the dropout generator for this step; each rank drops different units."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, distributed.rank()]).generate_state(1)[0]))
 
 
 def train_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBatch, loss_of: Loss, params: Params
 ) -> Tensor:
-    """One step; the weighted loss of this rank's rows.
+    """Take one step. Returns the weighted loss of this rank's rows.
 
-    The rows are computed in `fine_tune.accumulation` parts, of one row at least, whose gradients are added.
+    The rows are computed in `fine_tune.accumulation` parts of at least one row each, and the gradients are added.
     """
     values, weight = batch
     device = next(model.parameters()).device
@@ -177,7 +177,7 @@ def train_step(
 
 
 def unshared_gradients(model: nn.Module) -> AbstractContextManager[object]:
-    """Within it, a backward pass adds to the gradients of this rank alone; the next one outside averages their sum."""
+    """Inside, a backward pass only adds to this rank's gradients; the next one outside averages the ranks' sums."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
@@ -197,14 +197,14 @@ def mean_of(losses: list[Tensor]) -> float:
 def end_epoch(
     model: Classifier, validation: Rows, params: Params, directory: Path, progress: Progress, *, is_last: bool
 ) -> None:
-    """Measure the validation rows, keep the weights if they are the best (`selection.py`), and write the curve."""
+    """Measure on the validation rows, keep the weights if they are the best (`selection.py`), and write the curve."""
     logits = logits_of(model, validation, params)
     if logits is None:
         return
     targets, rows = validation.targets(np.arange(len(validation))), torch.from_numpy(logits)
     loss = LOSSES[params.task](rows, torch.from_numpy(targets)).item()
     found = scores(params.task, targets, values_of(params.task, logits))
-    shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the one that chooses is the last column
+    shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the score that chooses is the last column
     progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
     now, start = (standing(progress.curve[n], params) for n in (-1, 0))
     if (
@@ -219,9 +219,9 @@ def end_epoch(
 
 
 def is_over(progress: Progress, plan: Plan, params: Params) -> bool:
-    """Whether the last step is done, or for `fine_tune.patience` epochs no score was above that of an epoch before.
+    """Whether the last step is done, or the best score is at least `fine_tune.patience` epochs old.
 
-    The model before the first step does not count: a high learning rate first falls behind it.
+    The model before the first step does not count, because a high learning rate first makes the model worse.
     """
     column, patience = f"validation_{params.score}", params.fine_tune.patience
     found = [row[column] for row in progress.curve[1:] if column in row]  # only rank 0 has them
@@ -230,7 +230,7 @@ def is_over(progress: Progress, plan: Plan, params: Params) -> bool:
 
 
 def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:
-    """The logits of all rows in their order, on rank 0; each rank computes its part of the batches."""
+    """The logits of all rows in order, on rank 0; None on the others. Each rank computes its part of the batches."""
     over = batched(model, params.compute, params.text.max_length)
     own = list(run_batches(over, rows.sequences, output="logits", bf16=params.compute.precision == "bf16"))
     found = distributed.gather(own)

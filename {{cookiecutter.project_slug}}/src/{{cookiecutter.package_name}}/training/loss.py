@@ -1,4 +1,4 @@
-"""The training loss: that of the task, in which rare labels may weigh more and no label is certain."""
+"""The training loss: the task's loss, optionally with class weights and label smoothing."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
-    """The mean loss of logits and targets, with `fine_tune.class_weights` and, of one label a text, `label_smoothing`.
+    """The mean loss of logits and targets, with `fine_tune.class_weights` and, for one label a text, `label_smoothing`.
 
     Raises UserError for unknown labels.
     """
@@ -41,9 +41,9 @@ def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
 
 
 def of_classes(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
-    """The weight of each label (float32), such that the training rows weigh 1 on average.
+    """The weight of each label (float32), scaled so that the training rows weigh 1 on average.
 
-    balanced: all labels weigh alike in sum, as scikit-learn's `compute_class_weight` has it.
+    balanced: every label has the same total weight, as in scikit-learn's `compute_class_weight`.
     """
     counts = np.bincount(targets, minlength=len(labels))
     weights = given(wanted, labels) if isinstance(wanted, dict) else 1 / counts
@@ -51,21 +51,21 @@ def of_classes(wanted: str | dict[str, float], targets: np.ndarray, labels: list
 
 
 def of_present_labels(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
-    """How often as much as its absence the presence of each label weighs (float32); balanced: both alike in sum."""
+    """How much a label's presence weighs relative to its absence (float32); balanced: both weigh the same in total."""
     present = targets.sum(axis=0).clip(1)
     weights = given(wanted, labels) if isinstance(wanted, dict) else (len(targets) - present) / present
     return weights.astype(np.float32)
 
 
 def given(wanted: dict[str, float], labels: list[str]) -> np.ndarray:
-    """The weights of the parameters; 1 for a label that they do not name."""
+    """The weights in the parameters; 1 for labels that they do not name."""
     return np.array([wanted.get(label, 1.0) for label in labels])
 
 
 def weighted_cross_entropy(weights: Tensor, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean of the rows' losses times the weights of their labels; torch's own divides by the sum of the weights.
+    """The mean of the rows' losses, each times its label's weight. torch's own divides by the sum of the weights.
 
-    That sum differs from batch to batch, so the mean of two halves of a batch would not be that of the batch.
+    That sum differs between batches, so the mean of two halves of a batch would not be the mean of the batch.
     """
     losses = cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
     return (losses * weights[targets]).mean()

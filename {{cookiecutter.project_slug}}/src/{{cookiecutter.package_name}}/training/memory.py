@@ -1,4 +1,4 @@
-"""Train a large encoder in less memory: only a part of its weights, and without keeping what can be computed again.
+"""Train a large encoder in less memory: train only a part of its weights, and recompute instead of storing.
 
 `fine_tune.accumulation`, which computes a batch in parts, is in `loop.train_step`.
 """
@@ -13,10 +13,10 @@ from ..errors import UserError
 from ..modeling.adapters import add_adapters
 
 
-def spare_memory(encoder: Any, settings: FineTune, seed: int) -> None:
-    """Choose the weights that are trained, and what is kept for the backward pass. Raises UserError.
+def save_memory(encoder: Any, settings: FineTune, seed: int) -> None:
+    """Choose which weights to train, and what to keep for the backward pass. Raises UserError.
 
-    With both, LoRA adapts the layers that `trainable_layers` names.
+    With `lora` and `trainable_layers` together, LoRA adapts only the layers that `trainable_layers` names.
     """
     if settings.trainable_layers is not None:
         freeze_below(encoder, settings.trainable_layers)
@@ -27,9 +27,9 @@ def spare_memory(encoder: Any, settings: FineTune, seed: int) -> None:
 
 
 def freeze_below(encoder: Any, trained: int) -> None:
-    """Train only so many last layers; what lies below and between stays as it is, and so does a norm behind them.
+    """Train only the last `trained` layers. What lies below and between them is frozen, and so is a norm after them.
 
-    Raises UserError when the encoder does not have so many layers of its own.
+    Raises UserError when the encoder has fewer layers of its own.
     """
     lists = list(layer_lists(encoder, encoder.config.num_hidden_layers))
     layers = len(lists[0]) if lists else 0
@@ -46,7 +46,7 @@ def freeze_below(encoder: Any, trained: int) -> None:
 
 
 def layer_lists(module: nn.Module, layers: int) -> Iterator[nn.ModuleList]:
-    """The outermost lists of so many modules: most encoders have one, XLM has one for each part of a layer."""
+    """The outermost lists of `layers` modules. Most encoders have one; XLM has one for each part of a layer."""
     for child in module.children():
         if isinstance(child, nn.ModuleList) and len(child) == layers:
             yield child
@@ -55,9 +55,7 @@ def layer_lists(module: nn.Module, layers: int) -> Iterator[nn.ModuleList]:
 
 
 def recompute_activations(encoder: Any) -> None:
-    """Keep only the inputs of each layer, and compute the layer again in the backward pass (Chen et al. 2016,
-    arXiv:1604.06174). Raises UserError when the encoder cannot.
-    """
+    """Recompute layers from their input in the backward pass (Chen et al. 2016, arXiv:1604.06174). Raises UserError."""
     try:
         encoder.activation_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
@@ -67,4 +65,4 @@ def recompute_activations(encoder: Any) -> None:
             found=str(error),
             fix="set fine_tune.gradient_checkpointing: false in params.yaml",
         ) from None
-    encoder.disable_input_require_grads()  # they would carry gradients through layers that are frozen
+    encoder.disable_input_require_grads()  # they would carry gradients through frozen layers

@@ -1,8 +1,8 @@
-"""Which epoch is kept, by the validation rows: the best one, or the last where that may be worse by chance alone.
+"""Which epoch to keep, judged by the validation rows: the best one, or the last if that may be worse only by chance.
 
-In the last epoch of the plan the learning rate has fallen to 0, so it should be the best; on few rows chance often says
-otherwise. Hence the rule of one standard error (Breiman et al. 1984, Classification and Regression Trees, 3.4.3). It
-does not hold against the model before the first step: nothing below that is kept.
+In the last epoch of the plan the learning rate has fallen to 0, so it should be the best; on few rows, another may look
+better by chance. Hence the one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees, 3.4.3).
+It does not apply to the model before the first step: no epoch that is worse than this model is kept.
 """
 
 from typing import Any
@@ -15,18 +15,18 @@ from ..modeling.scores import bootstrap_weights, scorer
 
 SAMPLES = 200
 
-Standing = tuple[float, float]  # score and negative loss: of equal scores the lower loss is better
+Standing = tuple[float, float]  # score and negative loss: if the scores are equal, the lower loss is better
 
 
 def standing(row: dict[str, Any], params: Params) -> Standing:
-    """How good the model of this row of the curve is."""
+    """How good the model at this row of the curve is."""
     return row[f"validation_{params.score}"], -row["validation_loss"]
 
 
 def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: np.ndarray) -> bool:
     """Whether the last epoch's score is lower by at most one standard error of the difference (paired bootstrap).
 
-    targets: in the unit in which the logits of both (rows x outputs) predict.
+    targets: in the unit of both models' logits (rows x outputs).
     """
     models = [scorer(params.task, targets, values_of(params.task, logits)) for logits in (best, last)]
 
