@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 125, "lines": 13_080, "src": 8110, "tests": 2470},
-    "team": {"files": 197, "lines": 22_100},
-    "production": {"files": 303, "lines": 33_720},
+    "lean": {"files": 123, "lines": 11_930, "src": 8060, "tests": 1390},
+    "team": {"files": 195, "lines": 20_960},
+    "production": {"files": 301, "lines": 32_590},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from review_sentiment.config import Task, load_params
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import card, robustness
-from small_project import write_params
+from small_project import report, write_params
 from tools.results import verdict
 
 MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
@@ -140,6 +140,29 @@ def test_the_card_names_no_fact_that_is_missing(task: Task, params_of: Any, monk
     assert "fine-tuned from local files" in usual  # and not the path of this machine
     assert ("calibration" in usual) == ("disagree" in usual) == (task != "regression")
     assert all(line.endswith("|") for line in usual.splitlines() if line.startswith("|"))
+
+
+@pytest.mark.slow
+def test_the_card_of_a_run_has_the_figures_of_its_reports(trained: Path) -> None:
+    measured = report(trained, "metrics.json")
+    text = (trained / "reports/model_card.md").read_text(encoding="utf-8")
+    size = (trained / "models/onnx/onnx/model_int8.onnx").stat().st_size
+    row = next(line for line in text.splitlines() if line.startswith("| ONNX int8 |"))
+    assert f"| {measured['onnx_int8']['accuracy']:.3f} [{measured['onnx_int8']['accuracy_low']:.3f}, " in row
+    assert row.endswith(f" {size / 1e6:.2f} MB |")
+    assert "cut at 32 tokens" in text
+    assert "| fine_tune.learning_rate | 0.001 |" in text
+
+
+def test_the_card_of_fp32_alone_names_no_int8_and_the_card_of_a_model_that_abstains_its_coverage(
+    params_of: Any,
+) -> None:
+    reports = reports_of("single_label")
+    del reports.metrics["onnx_int8"]
+    reports.metrics["thresholds"] = {"coverage": 0.61, "precision": 0.93}
+    text = card.model_card(params_of(export_onnx__int8=False, export_onnx__min_precision=0.9), reports)
+    assert "int8" not in text
+    assert "gives it a precision of 0.9 on the validation rows; on the test rows the coverage is 0.610 and" in text
 
 
 @pytest.mark.parametrize(("gain", "p", "words"), [(0.1, 0.001, ""), (0.0, 0.4, "No difference"), (-0.1, 0.01, "worse")])

@@ -1,12 +1,51 @@
-"""A rule that a user adds to the cleaning reaches training and prediction. Run in a grown project."""
+"""What cleaning does; a rule that a user adds reaches training and prediction. Run in a grown project."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from review_sentiment.inference.classifier import OnnxClassifier
+from review_sentiment.text import cleaning
 from small_project import PACKAGE, ROOT, WRITERS, run_python, run_stage, write_params
+
+REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
+REPLACED = REPAIRED | dict.fromkeys([*range(0x20), 0x7F], " ")
+
+
+def exactly_cleaned(text: str) -> str:
+    """What cleaning is, without its fast path."""
+    return " ".join(unicodedata.normalize("NFC", text.translate(REPLACED)).split())
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("  two\t words\n", "two words"),
+        ("Cafe\u0301", "Café"),
+        ("it\u0092s \u0093fine\u0094\u0085", "it’s “fine”…"),
+        ("a\x00b\x07c", "a b c"),
+        ("\u3000全角　空白", "全角 空白"),
+        ("", ""),
+    ],
+)
+def test_cleaning(raw: str, clean: str) -> None:
+    assert cleaning.clean(raw) == clean
+
+
+@given(st.text())
+def test_the_fast_path_of_cleaning_is_exact(text: str) -> None:
+    assert cleaning.clean(text) == exactly_cleaned(text)
+
+
+def test_every_character_is_cleaned() -> None:
+    characters = map(chr, [*range(0x3100), *range(0xF900, 0x10000), *range(0x10000, 0x110000, 997)])
+    texts = [form.format(character) for character in characters for form in ("{0}", "a{0}b {0}", "{0} a")]
+    assert [text for text in texts if cleaning.clean(text) != exactly_cleaned(text)] == []
+
 
 # As a user would add a rule: every caller of `clean` must get it.
 RULE = """

@@ -1,5 +1,6 @@
-"""Splits by group, by time, and with additions, in every format."""
+"""Splits by group, by time, of tables that have their own, and with additions. Run in a grown project."""
 
+import json
 from datetime import datetime, timedelta
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -9,8 +10,31 @@ import polars as pl
 import pytest
 from review_sentiment.data.rows import time_of
 from review_sentiment.errors import UserError
-from small_project import WRITERS
-from test_data import numbered, numbers_in, prepared
+from review_sentiment.stages import prepare
+from small_project import WRITERS, params_with
+
+
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, tables: dict[str, pl.DataFrame], **params: Any) -> dict:
+    """The profile of tables, by the name of their file; what each split holds is in the folder."""
+    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        WRITERS[Path(name).suffix](table, folder / "data/raw" / name)
+    monkeypatch.chdir(folder)
+    prepare.run(params_with(**params))
+    return json.loads((folder / "reports/data_profile.json").read_text(encoding="utf-8"))
+
+
+def numbers_in(folder: Path, split: str) -> list[int]:
+    """The numbers in the texts of a split."""
+    texts = pl.read_parquet(folder / f"data/processed/{split}.parquet")["text"]
+    return sorted(texts.str.slice(5).cast(pl.Int64))
+
+
+def numbered(count: int, **columns: list[Any]) -> pl.DataFrame:
+    """Rows with a text and a label, and further columns."""
+    return pl.DataFrame(
+        {"text": [f"text {n}" for n in range(count)], "label": ["old", "new"] * (count // 2), **columns}
+    )
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -48,6 +72,23 @@ def test_rows_of_several_groups_or_none_are_counted(tmp_path: Path, monkeypatch:
     by_text = numbers_in(tmp_path, "test")
     prepared(tmp_path, monkeypatch, {"a.csv": table.with_columns(group=pl.lit(""))}, group_column="group")
     assert numbers_in(tmp_path, "test") == by_text
+
+
+def test_tables_with_splits_of_their_own_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, group=[f"g{n % 40}" for n in range(80)], year=list(range(80)))
+    train, test = table.filter(pl.col("year") % 40 >= 10), table.filter(pl.col("year") % 40 < 10)
+    prepared(tmp_path, monkeypatch, {"train.csv": train, "test.csv": test}, group_column="group")
+    assert numbers_in(tmp_path, "test") == test["year"].to_list()
+    assert len({n % 40 for n in numbers_in(tmp_path, "validation")}) * 2 == len(numbers_in(tmp_path, "validation"))
+    prepared(tmp_path, monkeypatch, {}, time_column="year")
+    assert numbers_in(tmp_path, "validation") == train["year"].to_list()[-8:]
+    with pytest.raises(UserError, match=r"prepare.fold cannot split [\s\S]* own for test in"):
+        prepared(tmp_path, monkeypatch, {}, fold={"index": 0, "of": 5})
+    with pytest.raises(UserError, match=r"every group in one split\n  found: .* in train and test"):
+        prepared(tmp_path, monkeypatch, {"train.csv": table[:40], "test.csv": test[10:]}, group_column="group")
+    prepared(tmp_path, monkeypatch, {"train.csv": train, "dev.csv": train.head(8)}, group_column=None)
+    with pytest.raises(UserError, match=r"prepare.time_column cannot split [\s\S]* validation in"):
+        prepared(tmp_path, monkeypatch, {}, time_column="year")
 
 
 @pytest.mark.parametrize(

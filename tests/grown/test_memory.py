@@ -11,9 +11,9 @@ from review_sentiment.common.manifest import MANIFEST
 from review_sentiment.config import Lora
 from review_sentiment.errors import UserError
 from review_sentiment.kernels import accelerate
-from review_sentiment.modeling import adapters, classifier
+from review_sentiment.modeling import classifier
 from review_sentiment.modeling.probe import Probe, load_probe, save_probe
-from review_sentiment.training import checkpoints, loop, memory
+from review_sentiment.training import adapters, checkpoints, loop, memory
 from safetensors.torch import load_file
 from small_project import before_fine_tune, bytes_of, checkpoints_of, run_stage, write_params
 from test_sameness import kill_when

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from small_project import STAGES, USER, run_stages, sentences, write_base_model, write_params, write_table
+from small_project import STAGES, run_stages, sentences, write_base_model, write_params, write_table
 
 from {{ cookiecutter.package_name }}.text import tokenization
 
@@ -39,11 +39,11 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The project after all six stages; read only.
+    """The project after all seven stages; read only.
 
-    They ran in one process, under a user name that the outs must not hold; what they read of the parameters is in
-    `.reads`. test_sameness.py compares them with stages that ran alone.
+    They ran in one process; what they read of the parameters is in `.reads`. test_sameness.py compares them with
+    stages that ran alone.
     """
     project = shutil.copytree(untrained, tmp_path_factory.mktemp("trained") / "project")
-    run_stages(project, *STAGES, USER=USER, LOGNAME=USER)
+    run_stages(project, *STAGES)
     return project

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "{{ cookiecutter.package_name }}"
-USER = "quaint-user-name"
 OUTS = ("data/processed", "embeddings", "models", "reports")
 STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 

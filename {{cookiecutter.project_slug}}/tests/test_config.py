@@ -35,9 +35,7 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
         ("  epochs: ", "  epoch: ", "fine_tune.epoch: unknown key"),
         ("  epochs: ", "  epoch: ", "fine_tune.epochs: missing"),
         ("  batch_size: ", "  batch_size: many  # ", "fine_tune.batch_size: Input should be a valid integer"),
-        ("  batch_size: ", "  batch_size: -", "fine_tune.batch_size: Input should be greater than or equal to 1"),
         ("  weight_decay: ", "  weight_decay: .nan  # ", "fine_tune.weight_decay: Input should be a finite number"),
-        ("  threads: ", "  threads: 0  # ", "compute.threads: Input should be greater than or equal to 1"),
         ("task: ", "task: pair  # ", "the file: Value error, prepare.second_text_column belongs to task: pair"),
         ("task: ", "task: ranking  # ", "task: Input should be 'single_label'"),
         (
@@ -50,7 +48,6 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
             "  lora: {rank: 4, alpha: 8, dropout: 0}\n  trainable_layers: 0",
             "fine_tune: Value error, lora needs layers that are trained",
         ),
-        ("  malformed_rows: ", "  malformed_rows: ignore  # ", "prepare.malformed_rows: Input should be 'fail'"),
         (
             "  label_names: ",
             "  label_names: {a: same, b: same}  # ",
@@ -60,11 +57,7 @@ def test_the_small_project_sets_every_parameter(tmp_path: Path) -> None:
         ("  label_column: ", "  label_column: 5  # ", "prepare.label_column: Input should be a valid string"),
         ("  test_fraction: ", "  test_fraction: 0.9  # ", "prepare: Value error, validation_fraction + test_fraction"),
         ("select_by: ", "select_by: r2  # ", "the file: Value error, select_by must be null or one of accuracy"),
-        ("  class_weights: ", "  class_weights: fair  # ", "fine_tune.class_weights"),
-        ("  label_smoothing: ", "  label_smoothing: 1.0  # ", "fine_tune.label_smoothing: Input should be less than 1"),
-        ("  min_precision: ", "  min_precision: 1.5  # ", "export_onnx.min_precision: Input should be less than 1"),
         ("  fold: ", "  fold: {index: 5, of: 5}  # ", "prepare.fold: Value error, index must be less than of"),
-        ("  fold: ", "  fold: {index: 0, of: 1}  # ", "prepare.fold.of: Input should be greater than or equal to 2"),
         (
             "0.125\n  test_fraction: 0.125\n  group_column: null\n  time_column: null\n  fold: null",
             "0.5\n  test_fraction: 0.125\n  group_column: null\n  time_column: null\n  fold: {index: 0, of: 2}",

@@ -1,13 +1,10 @@
-"""Cleaning, splitting and sorting; the tables of every task."""
+"""Splitting and sorting; the tables of every task."""
 
 import json
 import random
 import tempfile
-import unicodedata
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -16,22 +13,11 @@ from small_project import WRITERS, params_with, sentences, write_table
 
 from {{ cookiecutter.package_name }}.config import Fold
 from {{ cookiecutter.package_name }}.data import splits
-from {{ cookiecutter.package_name }}.data.labels import sorted_names
-from {{ cookiecutter.package_name }}.data.profile import few_test_rows
 from {{ cookiecutter.package_name }}.data.rows import RowParser
-from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.stages import prepare
-from {{ cookiecutter.package_name }}.text import cleaning
 
 PREPARE = params_with(split_seed=7, validation_fraction=0.2, test_fraction=0.2).prepare
 NO_ROWS = splits.SortedRows(Path(), split_seed=7)
-REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
-REPLACED = REPAIRED | dict.fromkeys([*range(0x20), 0x7F], " ")
-
-
-def exactly_cleaned(text: str) -> str:
-    """What cleaning is, without its fast path."""
-    return " ".join(unicodedata.normalize("NFC", text.translate(REPLACED)).split())
 
 
 def keys(texts: list[str]) -> pl.Series:
@@ -46,32 +32,6 @@ def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl
         for (text, label), table in zip(pairs, tables or ["all"] * len(pairs), strict=True):
             rows.add(table, [(text, None, label, None)])
         return pl.concat(rows.ranges())
-
-
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        ("  two\t words\n", "two words"),
-        ("Cafe\u0301", "Café"),
-        ("it\u0092s \u0093fine\u0094\u0085", "it’s “fine”…"),
-        ("a\x00b\x07c", "a b c"),
-        ("\u3000全角　空白", "全角 空白"),
-        ("", ""),
-    ],
-)
-def test_cleaning(raw: str, clean: str) -> None:
-    assert cleaning.clean(raw) == clean
-
-
-@given(st.text())
-def test_the_fast_path_of_cleaning_is_exact(text: str) -> None:
-    assert cleaning.clean(text) == exactly_cleaned(text)
-
-
-def test_every_character_is_cleaned() -> None:
-    characters = map(chr, [*range(0x3100), *range(0xF900, 0x10000), *range(0x10000, 0x110000, 997)])
-    texts = [form.format(character) for character in characters for form in ("{0}", "a{0}b {0}", "{0} a")]
-    assert [text for text in texts if cleaning.clean(text) != exactly_cleaned(text)] == []
 
 
 def splits_of(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -96,20 +56,6 @@ def test_the_shares_are_those_asked_for() -> None:
         rule = splits.rule_of(PREPARE.model_copy(update={"test_fraction": 0.1, "fold": fold}), {"all"}, NO_ROWS)
         found = dict(rule.split_of(positions).value_counts(normalize=True).iter_rows())
         assert found == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.02)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1), st.integers(2, 12))
-def test_every_row_is_in_one_fold(positions: list[float], count: int) -> None:
-    edges = [number / count for number in range(count + 1)]
-    near = [float(np.nextafter(edge, side)) for edge in edges for side in (0.0, 1.0)]
-    drawn = np.array([*positions, *edges, *near])
-    rules = [splits.rule_of(with_fold(index, count), {"all"}, NO_ROWS) for index in range(count)]
-    found = np.array([rule.split_of(drawn).to_numpy() == "test" for rule in rules])
-    assert (found.sum(axis=0) == 1).all()
-
-
-def with_fold(index: int, count: int) -> Any:
-    return PREPARE.model_copy(update={"fold": Fold(index=index, of=count)})
 
 
 TEXTS_OF_GROUPS = st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["", *"abcde"])), min_size=1, max_size=30)
@@ -160,11 +106,6 @@ def test_a_text_in_two_tables_stays_where_it_is_held_out() -> None:
     assert dropped["in_another_split"] == 1
 
 
-def test_labels_are_sorted_by_value() -> None:
-    assert sorted_names({"10", "9", "2", "09"}) == ["2", "09", "9", "10"]
-    assert sorted_names({"b", "B", "a"}) == ["B", "a", "b"]
-
-
 def outs_of(project: Path, monkeypatch: pytest.MonkeyPatch, **prepare_params: str) -> dict[str, bytes]:
     """What `prepare` makes of the tables of a project, run here."""
     monkeypatch.chdir(project)
@@ -203,19 +144,6 @@ def test_neither_the_order_nor_the_runs_and_ranges_nor_a_kill_change_a_byte(
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["processed", "raw"]
 
 
-def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splits, "BYTES_PER_RUN", 10 * splits.BYTES_PER_ROW)
-    monkeypatch.setattr(splits, "CHARACTERS_PER_RANGE", 20)
-    texts = [str(number % 70) for number in range(100)]
-    rows = splits.SortedRows(tmp_path, split_seed=7)
-    rows.add("all", ((text, None, "a", None) for text in texts))
-    frames = list(rows.ranges())
-    assert len(list(tmp_path.glob("run-*"))) == 10
-    assert len(frames) > 3
-    assert [key for frame in frames for key in frame["key"]] == sorted(set(keys(texts)))
-    assert sum(frame["rows"].sum() for frame in frames) == 100
-
-
 TABLES = {
     "single_label": ("text,label", "{0},{1}", pl.UInt32, ["new", "old"]),
     "pair": ("text,second,label", "{0},other,{1}", pl.UInt32, ["new", "old"]),
@@ -240,54 +168,3 @@ def test_the_tables_of_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     numbers = table["text"].str.slice(5).cast(pl.Int64)
     expected = {"multi_label": [[0, 1], [1]], "regression": None}.get(task, [0, 1])
     assert table["label"].to_list() == [expected[n % 2] if expected else n / 4 for n in numbers]
-
-
-def test_two_pairs_with_the_same_letters_have_different_keys() -> None:
-    pairs = pl.DataFrame({"text": ["a b", "a", ""], "second_text": ["c", "b c", "a b c"]})
-    assert splits.keys_of(pairs, 7).n_unique() == 3
-
-
-def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, tables: dict[str, pl.DataFrame], **params: Any) -> dict:
-    """The profile of tables, by the name of their file; what each split holds is in the folder."""
-    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        WRITERS[Path(name).suffix](table, folder / "data/raw" / name)
-    monkeypatch.chdir(folder)
-    prepare.run(params_with(**params))
-    return json.loads((folder / "reports/data_profile.json").read_text(encoding="utf-8"))
-
-
-def numbers_in(folder: Path, split: str) -> list[int]:
-    """The numbers in the texts of a split."""
-    texts = pl.read_parquet(folder / f"data/processed/{split}.parquet")["text"]
-    return sorted(texts.str.slice(5).cast(pl.Int64))
-
-
-def numbered(count: int, **columns: list[Any]) -> pl.DataFrame:
-    """Rows with a text and a label, and further columns."""
-    return pl.DataFrame(
-        {"text": [f"text {n}" for n in range(count)], "label": ["old", "new"] * (count // 2), **columns}
-    )
-
-
-def test_tables_with_splits_of_their_own_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = numbered(80, group=[f"g{n % 40}" for n in range(80)], year=list(range(80)))
-    train, test = table.filter(pl.col("year") % 40 >= 10), table.filter(pl.col("year") % 40 < 10)
-    prepared(tmp_path, monkeypatch, {"train.csv": train, "test.csv": test}, group_column="group")
-    assert numbers_in(tmp_path, "test") == test["year"].to_list()
-    assert len({n % 40 for n in numbers_in(tmp_path, "validation")}) * 2 == len(numbers_in(tmp_path, "validation"))
-    prepared(tmp_path, monkeypatch, {}, time_column="year")
-    assert numbers_in(tmp_path, "validation") == train["year"].to_list()[-8:]
-    with pytest.raises(UserError, match=r"prepare.fold cannot split [\s\S]* own for test in"):
-        prepared(tmp_path, monkeypatch, {}, fold={"index": 0, "of": 5})
-    with pytest.raises(UserError, match=r"every group in one split\n  found: .* in train and test"):
-        prepared(tmp_path, monkeypatch, {"train.csv": table[:40], "test.csv": test[10:]}, group_column="group")
-    prepared(tmp_path, monkeypatch, {"train.csv": train, "dev.csv": train.head(8)}, group_column=None)
-    with pytest.raises(UserError, match=r"prepare.time_column cannot split [\s\S]* validation in"):
-        prepared(tmp_path, monkeypatch, {}, time_column="year")
-
-
-def test_labels_with_few_test_rows_are_found() -> None:
-    found = {"train": {"per_label": {"a": 90, "b": 40, "c": 9}}, "test": {"per_label": {"a": 5, "b": 4}}}
-    assert few_test_rows(found) == {"b": 4, "c": 0}
-    assert few_test_rows({"train": {"target": {}}, "test": {"target": {}}}) == {}

@@ -1,18 +1,18 @@
-"""`predict`: any of four formats in and out with all columns, malformed rows aside, memory bounded, no torch."""
+"""`predict`: any of four formats in and out with all columns, malformed rows aside, pipes, encodings, no torch."""
 
 import io
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from small_project import PACKAGE, WRITERS, run_python, sentences
+from small_project import PACKAGE, WRITERS, run_python
 
-from {{ cookiecutter.package_name }}.inference.classifier import WINDOW, OnnxClassifier
+from {{ cookiecutter.package_name }}.inference.classifier import OnnxClassifier
 
 pytestmark = pytest.mark.slow
 TEXTS = ["a warm funny film", "映画はとても", 'dull, and "stale"\nand tired', "a moving story \U0001f600"]
@@ -93,24 +93,6 @@ def test_every_format_goes_in_and_comes_out_with_all_columns(trained: Path, tmp_
     assert len([*tmp_path.iterdir()]) == 6
 
 
-def test_rows_of_unlike_keys_have_a_column_for_each(trained: Path, tmp_path: Path) -> None:
-    rows = [
-        {"text": "one", "a": 1, "b": [1, {"c": None}]},
-        {"text": "two", "a": 0.5, "z": True},
-        {"text": "three", "a": 2**70},
-    ]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (tmp_path / "b.csv").write_text("text,n,n,n_2\none,1,2,3\n", encoding="utf-8")
-    for form in (".csv", ".parquet"):
-        assert predict(trained, tmp_path / "a.jsonl", "--output", tmp_path / f"a{form}").returncode == 0
-    assert predict(trained, tmp_path / "b.csv", "--output", tmp_path / "b.jsonl").returncode == 0
-    expected = [["1", "0.5", str(2**70)], ['[1, {"c": null}]', None, None], [None, "true", None]]
-    assert [pl.read_csv(tmp_path / "a.csv", infer_schema=False)[name].to_list() for name in "abz"] == expected
-    table = pl.read_parquet(tmp_path / "a.parquet")
-    assert [table[name].to_list() for name in "abz"] == [*expected[:2], [None, True, None]]
-    assert {"n": "1", "n_3": "2", "n_2": "3"}.items() <= json.loads((tmp_path / "b.jsonl").read_text()).items()
-
-
 def parquet_of(texts: list[str | None]) -> bytes:
     file = io.BytesIO()
     pl.DataFrame({"text": texts}).write_parquet(file)
@@ -146,27 +128,6 @@ def test_malformed_rows_go_aside_and_the_rest_goes_on(trained: Path, tmp_path: P
     assert [json.loads(line)["line"] for line in rejects.read_text(encoding="utf-8").splitlines()] == lines
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("texts.csv", "review\nfine\n", "has no column 'text'"),
-        ("texts.parquet", "no parquet", "texts.parquet cannot be read"),
-        ("texts.xlsx", "", "a name that ends in .jsonl"),
-        ("missing.csv", None, "missing.csv cannot be read"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_refused(
-    trained: Path, tmp_path: Path, name: str, content: str, words: str
-) -> None:
-    if content is not None:
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    done = predict(trained, tmp_path / name, "--output", tmp_path / "predictions.parquet")
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("*predictions*"))
-
-
 def test_the_library_names_the_text_that_it_cannot_read(trained: Path) -> None:
     model = OnnxClassifier(trained / "models/onnx")
     unreadable: list[Any] = ["", " \t\x00", None, 5, ("a", "b"), "\ud800"]
@@ -183,24 +144,17 @@ def test_a_text_that_is_cut_is_counted(trained: Path, tmp_path: Path) -> None:
     assert "1 of 2 texts were cut" in done.stderr
 
 
-def test_texts_are_read_as_they_are_needed(trained: Path) -> None:
-    taken = 0
-
-    def endless() -> Iterator[str]:
-        nonlocal taken
-        while True:
-            taken += 1
-            yield f"film {taken}"
-
-    predictions = OnnxClassifier(trained / "models/onnx").predict(endless())
-    assert [next(predictions)["text"] for _ in range(3)] == ["film 1", "film 2", "film 3"]
-    assert taken == WINDOW
+def test_whoever_has_read_enough_may_go(trained: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.csv"
+    many.write_text("text\n" + "a warm film\n" * 20_000, encoding="utf-8")
+    pipe = ("bash", "-c", 'set -o pipefail; "$@" | head -2', "bash")
+    done = run_python(trained, "-m", f"{PACKAGE}.predict", many, prefix=pipe)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
 
 
-def test_the_size_of_a_batch_changes_no_label_of_fp32(trained: Path) -> None:
-    texts = [text for text, _ in sentences(300, seed=11)]
-    labels = [
-        [row["label"] for row in OnnxClassifier(trained / "models/onnx", "fp32", 1, size).predict(texts)]
-        for size in (1, 64, 4096)
-    ]
-    assert labels[0] == labels[1] == labels[2]
+@pytest.mark.parametrize("environment", [("PYTHONIOENCODING=latin-1",), ("LC_ALL=C", "PYTHONUTF8=0")])
+def test_another_encoding_loses_no_letter(trained: Path, environment: tuple[str, ...]) -> None:
+    text = "caf\u00e9 \U0001f600"
+    prefix = ("env", "PYTHONCOERCECLOCALE=0", *environment)
+    done = run_python(trained, "-m", f"{PACKAGE}.predict", "--text", text, prefix=prefix)
+    assert json.loads(done.stdout)["text"] == text, done.stderr

@@ -1,4 +1,4 @@
-"""`dvc.yaml` against the code: the folders that a stage imports, the parameters that it reads, the files it writes."""
+"""`dvc.yaml` against the code: what a stage imports, reads and writes; and what stages make of the small project."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from small_project import PACKAGE, ROOT, STAGES
+from small_project import PACKAGE, ROOT, STAGES, report, run_stage, write_params
 
 from {{ cookiecutter.package_name }}.common.fingerprint import import_closure
 
@@ -72,3 +72,24 @@ def test_paths_are_those_of_the_code() -> None:
     outs += [block["into"] for block in PARAMS["fetch"].values()]
     assert len(outs) > 10
     assert set(outs) <= named
+
+
+@pytest.mark.slow
+def test_the_probe_starts_the_head_and_every_model_learns(trained: Path) -> None:
+    metrics = report(trained, "metrics.json")
+    for model in ("probe", "torch", "onnx_fp32", "onnx_int8"):
+        assert metrics[model]["accuracy"] > 0.8
+        assert metrics[model]["accuracy_low"] <= metrics[model]["accuracy"] <= metrics[model]["accuracy_high"]
+
+
+@pytest.mark.slow
+def test_a_wrong_digest_is_named_and_nothing_is_written(base_model: Path, tmp_path: Path) -> None:
+    write_params(tmp_path / "params.yaml", base_model)
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    right = text.partition("config.json: ")[2][:64]
+    for old, new, words in ((right, "f" * 64, (right, "f" * 64)), ("config.json", "missing.json", ("cannot fetch",))):
+        (tmp_path / "params.yaml").write_text(text.replace(old, new), encoding="utf-8")
+        done = run_stage(tmp_path, "fetch")
+        assert done.returncode == 1
+        assert all(word in done.stderr for word in words)
+        assert not list((tmp_path / "models").glob("*"))

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from small_project import (
     before_fine_tune,
     bytes_of,
     checkpoints_of,
-    run_python,
     run_stage,
     start_stage,
     write_params,
@@ -37,12 +35,6 @@ def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGK
     with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
         os.killpg(stage.pid, how)
     assert "Traceback" not in stage.communicate()[1]
-
-
-@pytest.fixture
-def project(trained: Path, tmp_path: Path) -> Path:
-    """The trained project, before `fine_tune`."""
-    return before_fine_tune(trained, tmp_path / "project")
 
 
 @pytest.fixture(scope="module")
@@ -83,29 +75,8 @@ def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, u
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
-FIT_PROBE = f"""
-from pathlib import Path
-from {PACKAGE}.common import determinism
-from {PACKAGE}.config import load_params
-determinism.set_up_process(load_params(Path("params.yaml")).compute)
-import numpy as np
-from {PACKAGE}.modeling.probe import fit_probe
-rng = np.random.default_rng(0)
-points, noise = rng.normal(size=(6402, 384)).astype(np.float32), rng.normal(size=6402)
-print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0, "single_label").weight.tobytes().hex())
-"""
-
-
-def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
-    """The small project's products are too small for numpy to split them by thread."""
-    if not shutil.which("taskset"):
-        pytest.skip("no taskset here, so no process can be kept on one core")
-    runs = [run_python(untrained, "-c", FIT_PROBE, prefix=prefix) for prefix in ((), ("taskset", "-c", "0"))]
-    assert all(done.returncode == 0 for done in runs), runs[0].stderr
-    assert runs[0].stdout == runs[1].stdout
-
-
-def test_ctrl_c_and_a_kill_right_after_the_last_step_change_no_byte(trained: Path, project: Path) -> None:
+def test_ctrl_c_and_a_kill_right_after_the_last_step_change_no_byte(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
     curve = (trained / paths.TRAINING_CURVE).read_text(encoding="utf-8")
     kill_when(project, lambda: bool(checkpoints_of(project)), signal.SIGINT)
     kill_when(
@@ -125,21 +96,6 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint_after_an_edit_
     assert not (killed / ".checkpoints").exists()
 
 
-def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, project: Path) -> None:
-    (project / ".checkpoints").mkdir()
-    small_disk = 'mount -t tmpfs -o size=1m tmpfs .checkpoints && exec "$@"'
-    prefix = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small_disk, "sh")
-    if subprocess.run([*prefix, "true"], cwd=project, capture_output=True, check=False).returncode:
-        pytest.skip("no small disk can be mounted here (user namespaces are switched off)")
-    full = run_stage(project, "fine_tune", prefix)
-    assert full.returncode == 1
-    assert "error: the disk is full" in full.stderr
-    assert "Traceback" not in full.stderr
-    assert not (project / "models/fine_tuned").exists()
-    assert run_stage(project, "fine_tune").returncode == 0
-    assert bytes_of(project) == bytes_of(trained)
-
-
 def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, killed: Path) -> None:
     write_params(killed / "params.yaml", base_model, fine_tune__weight_decay=0.02)
     done = run_stage(killed, "fine_tune")
@@ -147,12 +103,6 @@ def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_mode
     assert "going on" not in done.stderr
     changed = (killed / "models/fine_tuned/model.safetensors").read_bytes()
     assert changed != (trained / "models/fine_tuned/model.safetensors").read_bytes()
-
-
-def test_a_checkpoint_of_other_code_is_never_used(trained: Path, killed: Path, tmp_path: Path) -> None:
-    done = run_stage(killed, "fine_tune", PYTHONPATH=edited_source(tmp_path, "training/loop.py"))
-    assert "going on" not in done.stderr
-    assert bytes_of(killed) == bytes_of(trained)
 
 
 @pytest.mark.parametrize(("module", "kept"), [("evaluation/card.py", True), ("modeling/classifier.py", False)])

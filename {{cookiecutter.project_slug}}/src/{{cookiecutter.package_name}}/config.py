@@ -157,7 +157,7 @@ class Embeddings(Block):
 
 
 class Lora(Block):
-    """Low-rank adapters, see `modeling/adapters.py`."""
+    """Low-rank adapters, see `training/adapters.py`."""
 
     rank: Count
     alpha: Count
@@ -229,13 +229,9 @@ class Params(Block):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _a_pair_has_two_columns(self) -> "Params":
+    def _the_values_fit_the_task(self) -> "Params":
         if (self.task == "pair") != (self.prepare.second_text_column is not None):
             raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
-        return self
-
-    @model_validator(mode="after")
-    def _the_task_has_the_score_and_the_labels(self) -> "Params":
         if self.score not in SCORES[self.task]:
             raise ValueError(f"select_by must be null or one of {', '.join(SCORES[self.task])} with task: {self.task}")
         if self.task == "regression" and self.fine_tune.class_weights:

@@ -37,6 +37,7 @@ PERMISSION = Cause(
 READ_ONLY = Cause("the disk is read-only", "a folder that you may write", "work in a folder that you may write")
 PACKAGE = Cause("a package is missing", "the packages of requirements.lock", "make setup, then . .venv/bin/activate")
 REFUSED = Cause("the system, or a program, refused", "a call that succeeds", f"do what its words above name, {AGAIN}")
+OF_THIS_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # full, or read-only
 BY_NUMBER = {
     errno.ENOSPC: DISK_FULL,
     errno.EDQUOT: DISK_FULL,

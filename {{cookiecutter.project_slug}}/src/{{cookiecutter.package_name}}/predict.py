@@ -15,9 +15,9 @@ import json
 import os
 import re
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import tee
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -145,15 +145,9 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source |
 
 def predicted(classifier: OnnxClassifier, source: Iterable[Source]) -> Iterator[tuple[Answer, Record | None]]:
     """The prediction for each text, with the text's input row."""
-    waiting: deque[Record | None] = deque()
-
-    def texts() -> Iterator[Text]:
-        for text, record in source:
-            waiting.append(record)
-            yield text
-
-    for answer in classifier.predict(texts()):
-        yield answer, waiting.popleft()
+    for_texts, for_records = tee(source)
+    answers = classifier.predict(text for text, _ in for_texts)
+    return zip(answers, (record for _, record in for_records), strict=True)
 
 
 def row_of(answer: Answer, record: Record | None) -> Row:

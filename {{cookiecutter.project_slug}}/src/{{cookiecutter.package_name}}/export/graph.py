@@ -87,7 +87,6 @@ def export(model: Classifier, path: Path, opset: int, *, fused: bool) -> Counter
         encoder.set_attn_implementation("one_node" if fused else "eager")
         graph = _traced(model, opset)
         strip(graph)
-        name_axes(graph)
         save(graph, path)
         onnx.checker.check_model(path, full_check=True)
     except OSError:  # a full disk says nothing about the model
@@ -125,9 +124,9 @@ def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
     ids = torch.ones(2, 8, dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    shape = {0: "batch", 1: "sequence"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch warns about its own code
+        warnings.simplefilter("ignore")  # torch warns about its own code
         program = torch.onnx.export(
             model.eval(),
             (ids, mask),
@@ -155,16 +154,6 @@ def strip(graph: onnx.ModelProto) -> None:
     for holder in [graph, *parts, *(node for part in parts for node in part.node), *values]:
         holder.doc_string = ""
         del holder.metadata_props[:]
-
-
-def name_axes(graph: onnx.ModelProto) -> None:
-    """Name the free axes of the inputs and outputs. Raises ValueError if the exporter fixed one of them."""
-    for value in [*graph.graph.input, *graph.graph.output]:
-        axes = ["batch"] if value.name == "logits" else ["batch", "sequence"]
-        for dimension, name in zip(value.type.tensor_type.shape.dim, axes, strict=False):
-            if dimension.HasField("dim_value"):
-                raise ValueError(f"axis {name} of {value.name} is fixed at {dimension.dim_value}")
-            dimension.dim_param = name
 
 
 def save(graph: onnx.ModelProto, path: Path) -> None:

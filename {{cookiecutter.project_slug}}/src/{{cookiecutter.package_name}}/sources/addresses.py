@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from ..errors import UserError
+from ..errors import OF_THIS_DISK, UserError
 from .causes import cause_of, in_one_line, quieten_botocore, words_of
 
 _FILE = "correct `uri` or the name below sha256 in params.yaml"
@@ -52,7 +52,9 @@ def download(address: str, target: Path) -> None:
             store.get_file(path, str(target))
     except UserError:
         raise
-    except Exception as error:  # each store has its own errors; all of them mean that the file cannot be fetched
+    except Exception as error:  # each store has its own errors
+        if getattr(error, "errno", None) in OF_THIS_DISK:
+            raise
         settings = _S3 if address.startswith("s3://") else _HTTP
         problem, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
         raise UserError(

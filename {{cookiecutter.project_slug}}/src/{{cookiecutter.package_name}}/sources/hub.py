@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..errors import UserError
+from ..errors import OF_THIS_DISK, UserError
 from .causes import cause_of, in_one_line, words_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -112,6 +112,8 @@ def file_at(address: str) -> str:
     try:
         return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
     except Exception as error:  # its HTTP library has errors of its own
+        if getattr(error, "errno", None) in OF_THIS_DISK:
+            raise
         raise refusal(f"cannot fetch {address}", error) from None
 
 

@@ -19,7 +19,7 @@ from ..modeling.classifier import load_base
 from ..modeling.forward import batched, run_batches
 from ..modeling.probe import Labelled, choose_probe, save_probe
 from ..modeling.vectors import Embedded, copy_rows, embed_new, near_duplicates
-from ..text.token_store import open_store
+from ..text.token_store import token_ids
 from ..text.tokenization import Sequences
 
 
@@ -27,14 +27,15 @@ def run(params: Params) -> None:
     """Write `embeddings/`, the probe with its scores, and the report on near-duplicates."""
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
-    store = open_store(params.text)
+    ids = token_ids(params.text)
     kept = kept_vectors(params)
-    index = embed_new(store.all, kept, embedder(params, device))
+    index = embed_new(ids["all"], kept, embedder(params, device))
     if not distributed.on_rank_0():
         return
     with new_directory(paths.EMBEDDINGS) as new:
-        for split in paths.SPLITS:
-            copy_rows(kept, index[slice(*store.span(split))], new / paths.split_embeddings(split).name)
+        ends = np.cumsum([len(ids[split]) for split in paths.SPLITS])
+        for split, rows in zip(paths.SPLITS, np.split(index, ends[:-1]), strict=True):
+            copy_rows(kept, rows, new / paths.split_embeddings(split).name)
     learn(params)
     files = {split: paths.split_embeddings(split) for split in paths.SPLITS}
     write_json(paths.NEAR_DUPLICATES, near_duplicates(files, params.embeddings.near_duplicate_cosine))

@@ -50,7 +50,9 @@ def run(params: Params) -> None:
             shutil.copyfile(paths.FINE_TUNED / name, new / name)
         targets = targets_of(validation["label"], params.task, labels)
         parity, logits = check(new, sequences, texts, expected, targets, params)
-        found = {"operators": operators, "parity": parity, "thresholds": limits(logits, targets, params)}
+        precision = params.export_onnx.min_precision
+        limits = thresholds(params.task, targets, values_of(params.task, logits), precision) if precision else None
+        found = {"operators": operators, "parity": parity, "thresholds": limits}
         write_manifest(new, facts(params) | found)
     write_json(paths.PARITY, parity)
 
@@ -76,12 +78,6 @@ def check(
         }
     in_units = distance * (params.export_onnx.max_logit_difference / limit)
     return report(in_units, relabelled, targets, logits, params), logits.get("int8", logits["fp32"])
-
-
-def limits(logits: np.ndarray, targets: np.ndarray, params: Params) -> list[float | None] | None:
-    """The thresholds of the labels, if `export_onnx.min_precision` asks for them."""
-    precision = params.export_onnx.min_precision
-    return thresholds(params.task, targets, values_of(params.task, logits), precision) if precision else None
 
 
 def unit(params: Params) -> Unit:

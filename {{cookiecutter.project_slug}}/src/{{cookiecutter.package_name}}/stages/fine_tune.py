@@ -16,12 +16,12 @@ from ..common.manifest import write_manifest
 from ..common.tasks import Unit
 from ..config import Params
 from ..kernels import accelerate, trim
-from ..modeling.adapters import merge_adapters
 from ..modeling.classifier import Classifier, load_base
 from ..modeling.fine_tuned import save_fine_tuned
 from ..modeling.probe import load_probe
-from ..text.token_store import open_store
+from ..text.token_store import token_ids
 from ..training import checkpoints
+from ..training.adapters import merge_adapters
 from ..training.batches import Rows
 from ..training.loop import CURVE, train
 from ..training.memory import save_memory
@@ -32,9 +32,9 @@ def run(params: Params) -> None:
     """Write `models/fine_tuned` and the training curve; continue from the last checkpoint of the same run."""
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
-    store = open_store(params.text)
-    rows = Rows("train", store, params.task)
-    validation = Rows("validation", store, params.task, rows.unit)
+    ids = token_ids(params.text)
+    rows = Rows("train", ids["train"], params.task)
+    validation = Rows("validation", ids["validation"], params.task, rows.unit)
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), inputs(), settings(params))
         directory = cache_directory(paths.CHECKPOINTS, name)

@@ -8,7 +8,7 @@ import csv
 import logging
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from shlex import quote
@@ -196,7 +196,9 @@ def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, 
             found="a carriage return alone, as old Macintosh programs write it",
             fix=in_its_place(path, "tr '\\r' '\\n' <"),
         )
-    headers = {delimiter: found} | {other: _row_of(lines, other) for other in OTHERS if other != delimiter}
+    headers = {delimiter: found} | {
+        other: _first_row([_text(lines.row[0])], other)[0] for other in OTHERS if other != delimiter
+    }
     fitting = (sign for sign, names in headers.items() if all(matching(column.name, names) for column in columns))
     if (sign := next(fitting, delimiter)) != delimiter:
         log.warning("%s: columns separated by %r, as the header shows", path, sign)
@@ -223,20 +225,12 @@ def _numbered(names: list[str]) -> list[str]:
     return list(found)
 
 
-def _first_row(lines: _Lines, delimiter: str) -> tuple[list[str], str | None]:
+def _first_row(lines: Iterable[str], delimiter: str) -> tuple[list[str], str | None]:
     """The cells of the next row, or what is wrong with it."""
     try:
         return next(csv.reader(lines, delimiter=delimiter, strict=True), []), None
     except csv.Error as error:
         return [], str(error).partition(" - ")[0]
-
-
-def _row_of(lines: _Lines, delimiter: str) -> list[str]:
-    """The cells of the current line, split at another delimiter."""
-    try:
-        return next(csv.reader([_text(lines.row[0])], delimiter=delimiter, strict=True), [])
-    except csv.Error:
-        return []
 
 
 def rewritten(path: Path) -> tuple[str, str]:

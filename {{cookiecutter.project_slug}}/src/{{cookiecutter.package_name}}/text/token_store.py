@@ -1,6 +1,7 @@
 """The token ids of all splits, written once and memory-mapped, because they may not fit into memory."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,38 +40,26 @@ class Ragged:
         return np.diff(self.bounds)
 
 
-class TokenStore:
-    """The token ids of all rows: `all` holds train, then validation, then test; `split` returns one split."""
+def token_ids(settings: Settings) -> dict[str, Ragged]:
+    """The token ids of the rows of each split of `data/processed`, and of all splits in their order as "all".
 
-    def __init__(self, directory: Path) -> None:
-        ids = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray)
-        self.all = Ragged(ids, np.load(directory / BOUNDS))
-        self.rows: dict[str, int] = read_json(directory / ROWS)
-
-    def span(self, split: str) -> tuple[int, int]:
-        """Where a split starts and ends among all rows."""
-        start = sum(self.rows[before] for before in paths.SPLITS[: paths.SPLITS.index(split)])
-        return start, start + self.rows[split]
-
-    def split(self, split: str) -> Ragged:
-        """The rows of one split."""
-        start, end = self.span(split)
-        return Ragged(self.all.values, self.all.bounds[start : end + 1])
-
-
-def open_store(settings: Settings) -> TokenStore:
-    """The token ids of `data/processed`. If they do not exist yet, rank 0 writes them first."""
+    If they do not exist yet, rank 0 writes them first.
+    """
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), [tokenizer, *tables], settings.model_dump(include={"max_length", "prefix"}))
         directory = cache_directory(paths.TOKENS, name)
         if not (directory / ROWS).exists():
-            write_store(tables, tokenizer, settings, directory)
-    return TokenStore(directory)
+            write_token_ids(tables, tokenizer, settings, directory)
+    ids, bounds = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray), np.load(directory / BOUNDS)
+    rows = read_json(directory / ROWS)
+    ends = [0, *np.cumsum([rows[split] for split in paths.SPLITS])]
+    spans = zip(paths.SPLITS, pairwise(ends), strict=True)
+    return {split: Ragged(ids, bounds[start : end + 1]) for split, (start, end) in spans} | {"all": Ragged(ids, bounds)}
 
 
-def write_store(tables: list[Path], tokenizer: Path, settings: Settings, directory: Path) -> None:
+def write_token_ids(tables: list[Path], tokenizer: Path, settings: Settings, directory: Path) -> None:
     """Tokenize the texts of the tables a few rows at a time, and write their ids."""
     loaded = load_tokenizer(tokenizer, settings.max_length)
     lengths: list[np.ndarray] = []

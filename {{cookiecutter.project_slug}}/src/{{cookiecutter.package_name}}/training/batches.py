@@ -9,7 +9,7 @@ from .. import paths
 from ..common.io import read_json
 from ..common.tasks import Unit, targets_of, unit_of
 from ..config import Task
-from ..text.token_store import TokenStore
+from ..text.token_store import Ragged
 from ..text.tokenization import pad
 
 BATCHES_SORTED_TOGETHER = 50
@@ -21,8 +21,8 @@ class Rows:
     unit: the unit of the targets; None computes it from these rows.
     """
 
-    def __init__(self, split: str, store: TokenStore, task: Task, unit: Unit | None = None) -> None:
-        self.sequences = store.split(split)
+    def __init__(self, split: str, sequences: Ragged, task: Task, unit: Unit | None = None) -> None:
+        self.sequences = sequences
         self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
         self.task: Task = task
         self.labels: list[str] = read_json(paths.LABELS)

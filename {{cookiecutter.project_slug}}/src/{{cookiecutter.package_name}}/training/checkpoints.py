@@ -1,8 +1,6 @@
 """Checkpoints that survive a kill: each is one file, which is either complete or absent."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from torch import Tensor, nn
 
 torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
-KEPT = 2
 SHARE_OF_TIME = 0.05
 BEST = "best.safetensors"
 LOGITS = "validation_logits"  # the key in `BEST` of the logits that its weights give
@@ -30,35 +27,23 @@ class Progress:
     best: tuple[float, float] | None = None
 
 
-class Pace:
-    """Decides when a checkpoint is due: so rarely that all take at most `SHARE_OF_TIME`. The timing changes no byte."""
+def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
+    """Write a checkpoint in place of the last one. Returns when (`time.monotonic`) the next one is due.
 
-    next_due = 0.0
-
-    def is_due(self) -> bool:
-        """Whether the last checkpoint was long enough ago."""
-        return time.monotonic() >= self.next_due
-
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Measure how long a checkpoint takes to write."""
-        start = time.monotonic()
-        yield
-        self.next_due = start + (time.monotonic() - start) / SHARE_OF_TIME
-
-
-def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint. Of the older ones, only the latest stays."""
+    All checkpoints take at most `SHARE_OF_TIME`. The timing changes no byte.
+    """
+    start = time.monotonic()
     whole = {"progress": vars(progress), "model": trained(model), "optimizer": optimizer.state_dict()}
     beside = directory / "step.partial"
-    for old in _by_step(directory)[: 1 - KEPT]:
-        old.unlink()
     try:
         with beside.open("wb") as file:
             torch.save(whole, file)
         beside.replace(directory / f"step-{progress.step}.pt")
     finally:
         beside.unlink(missing_ok=True)
+    for old in _by_step(directory)[:-1]:
+        old.unlink()
+    return start + (time.monotonic() - start) / SHARE_OF_TIME
 
 
 def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

@@ -6,8 +6,9 @@ resumed run does not restore, takes longer to import, and spends more time betwe
 
 import math
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from ..modeling.forward import batched, in_order, run_batches
 from ..modeling.scores import DECIMALS, scores
 from . import checkpoints
 from .batches import Rows, order_of
-from .checkpoints import Pace, Progress
+from .checkpoints import Progress
 from .loss import Loss, training_loss
 from .selection import may_be_chance, standing
 
@@ -82,7 +83,7 @@ def train(
     batches = batches_from(progress.step, plan, rows, params)
     loss = training_loss(rows, params, device)
     losses: list[Tensor] = []
-    pace = Pace()
+    due = 0.0
     with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
         for step in range(progress.step, plan.steps):
             seed_step(params.seed, step)
@@ -99,9 +100,8 @@ def train(
                     end_epoch(model, validation, params, directory, progress, is_last=step + 1 == plan.steps)
                 if is_over(progress, plan, params):
                     break
-                if distributed.broadcast(ends_epoch or pace.is_due()) and distributed.on_rank_0():
-                    with pace.measured():
-                        checkpoints.save(directory, progress, model, optimizer)
+                if distributed.broadcast(ends_epoch or time.monotonic() >= due) and distributed.on_rank_0():
+                    due = checkpoints.save(directory, progress, model, optimizer)
 
 
 def begin(
@@ -165,7 +165,8 @@ def train_step(
     losses = []
     for number, part in enumerate(zip(*(value.tensor_split(count) for value in values), strict=True), start=1):
         ids, mask, targets = (distributed.to_device(value, device) for value in part)
-        with nullcontext() if number == count else unshared_gradients(model):
+        # The last backward pass averages the ranks' sums of gradients; the others only add to this rank's.
+        with model.no_sync() if isinstance(model, DistributedDataParallel) and number < count else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
                 logits = model(ids, mask)
             loss = loss_of(logits.float(), targets) * (weight * (len(ids) / rows))
@@ -174,11 +175,6 @@ def train_step(
     nn.utils.clip_grad_norm_(model.parameters(), params.fine_tune.max_grad_norm)
     optimizer.step()
     return torch.stack(losses).sum()
-
-
-def unshared_gradients(model: nn.Module) -> AbstractContextManager[object]:
-    """Inside, a backward pass only adds to this rank's gradients; the next one outside averages the ranks' sums."""
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def mean_of(losses: list[Tensor]) -> float:

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..config import FineTune
 from ..errors import UserError
-from ..modeling.adapters import add_adapters
+from .adapters import add_adapters
 
 
 def save_memory(encoder: Any, settings: FineTune, seed: int) -> None:

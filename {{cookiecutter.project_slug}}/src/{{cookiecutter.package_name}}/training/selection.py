@@ -15,11 +15,9 @@ from ..modeling.scores import bootstrap_weights, scorer
 
 SAMPLES = 200
 
-Standing = tuple[float, float]  # score and negative loss: if the scores are equal, the lower loss is better
 
-
-def standing(row: dict[str, Any], params: Params) -> Standing:
-    """How good the model at this row of the curve is."""
+def standing(row: dict[str, Any], params: Params) -> tuple[float, float]:
+    """How good the model at this row of the curve is: by its score, and of equal scores by the lower loss."""
     return row[f"validation_{params.score}"], -row["validation_loss"]
 
 

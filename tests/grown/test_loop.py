@@ -1,0 +1,228 @@
+"""The training loop in detail: batches, learning rate, optimizer, seeds, length of an epoch, time of checkpoints."""
+
+import math
+import shutil
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from review_sentiment import paths
+from review_sentiment.common import distributed
+from review_sentiment.common.io import write_json
+from review_sentiment.common.tasks import LABELS, unit_of
+from review_sentiment.config import FineTune, Params, Task
+from review_sentiment.text import token_store, tokenization
+from review_sentiment.training import batches, checkpoints, loop
+from test_training import TEXT, model_of, params_of
+from transformers import get_linear_schedule_with_warmup
+from transformers.trainer_pt_utils import get_parameter_names
+
+Ids = dict[str, token_store.Ragged]
+
+
+@pytest.fixture
+def store(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ids:
+    """The store of three small tables, written some rows at a time; the working directory holds them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(token_store, "ROWS_AT_ONCE", 4)
+    shutil.copytree(base_model, paths.BASE_MODEL)
+    paths.PROCESSED.mkdir(parents=True)
+    write_json(paths.LABELS, ["bad", "fair", "good"])
+    for split, count in {"train": 10, "validation": 3, "test": 1}.items():
+        texts = [" ".join(["a warm film"] * (row + 1)) for row in range(count)]
+        table = {"text": texts, "label": [row % 3 for row in range(count)]}
+        pl.DataFrame(table, schema_overrides={"label": pl.UInt32}).write_parquet(paths.split_table(split))
+    return token_store.token_ids(TEXT)
+
+
+def test_the_store_gives_back_every_text(store: Ids) -> None:
+    tokenizer = tokenization.load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 16)
+    for split in paths.SPLITS:
+        texts = pl.read_parquet(paths.split_table(split))["text"].to_list()
+        assert [row.tolist() for row in store[split]] == tokenization.encode(tokenizer, texts, "")
+    assert len(store["all"]) == 14
+    again = token_store.token_ids(TEXT)
+    assert [row.tolist() for row in again["all"]] == [row.tolist() for row in store["all"]]
+    assert len(list(paths.TOKENS.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "kind", "expected"),
+    [
+        ("single_label", [2, 0, 1], pl.UInt32, [2, 0, 1]),
+        ("regression", [0.5, -1.0, 3.0], pl.Float64, [0.5, -1.0, 3.0]),
+        ("multi_label", [[0, 2], [], [1]], pl.List(pl.UInt32), [[1, 0, 1], [0, 0, 0], [0, 1, 0]]),
+    ],
+)
+def test_a_batch_holds_the_targets_of_its_rows(
+    store: Ids, task: Task, labels: list, kind: pl.DataType, expected: list
+) -> None:
+    texts = pl.read_parquet(paths.split_table("validation"))["text"]
+    table = pl.DataFrame({"text": texts, "label": pl.Series(labels, dtype=kind)})
+    table.write_parquet(paths.split_table("validation"))
+    rows = batches.Rows("validation", store["validation"], task, LABELS)
+    ids, mask, targets = rows.batch(np.array([2, 0]))
+    assert targets.tolist() == [expected[2], expected[0]]
+    assert str(targets.dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
+    lengths = [len(rows.sequences[2]), len(rows.sequences[0])]
+    assert ids.shape == mask.shape == (2, max(lengths))
+    assert mask.sum(dim=1).tolist() == lengths
+
+
+def test_numbers_are_trained_in_a_unit_of_their_own(store: Ids) -> None:
+    numbers = [1_000_000.5, 1_300_000.0, 700_000.25]
+    texts = pl.read_parquet(paths.split_table("validation"))["text"]
+    pl.DataFrame({"text": texts, "label": numbers}).write_parquet(paths.split_table("validation"))
+    rows = batches.Rows("validation", store["validation"], "regression")
+    mean, deviation = np.mean(numbers), np.std(numbers)
+    assert rows.unit.mean == pytest.approx(mean)
+    assert 2**-0.5 < rows.unit.scale / deviation < 2**0.5
+    assert np.log2(rows.unit.scale) % 1 == 0
+    targets = rows.targets(np.arange(3))
+    assert targets * rows.unit.scale + rows.unit.mean == pytest.approx(numbers, rel=1e-7)
+    weight, bias = np.array([[3.0, -0.7]], dtype=np.float32), np.array([0.25], dtype=np.float32)
+    of_numbers = rows.unit.unfold(weight, bias)
+    vector = np.array([0.5, 2.0])
+    assert of_numbers[0] @ vector + of_numbers[1] == pytest.approx((weight @ vector + bias) * rows.unit.scale + mean)
+    again = rows.unit.fold(*of_numbers)
+    assert again[0].tolist() == weight.tolist()  # a power of two rounds nothing
+    assert again[1] == pytest.approx(bias)
+    assert unit_of([1, 2, 3], "single_label") == LABELS
+
+
+def test_the_order_of_the_rows_follows_from_seed_and_pass() -> None:
+    lengths = np.arange(1000) % 37
+    first = batches.order_of(lengths, 32, seed=42, number=0).tolist()
+    assert batches.order_of(lengths, 32, seed=42, number=0).tolist() == first
+    assert sorted(first) == list(range(1000))
+    assert batches.order_of(lengths, 32, seed=42, number=1).tolist() != first
+    assert batches.order_of(lengths, 32, seed=43, number=0).tolist() != first
+    spread = [np.ptp(lengths[first[start : start + 32]]) for start in range(0, 1000, 32)]
+    assert np.median(spread) < 3
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_and_only_the_last_stays(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, now, save = model_of(base_model), [100.0], torch.save
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def in_two_seconds(*args: Any) -> None:
+        now[0] += 2
+        save(*args)
+
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(torch, "save", in_two_seconds)
+    assert checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer) == 140
+    assert checkpoints.save(tmp_path, checkpoints.Progress(step=10), model, optimizer) == 142
+    assert [path.name for path in tmp_path.iterdir()] == ["step-10.pt"]
+    assert checkpoints.load_last(tmp_path, model, optimizer).step == 10
+
+
+def steps_of(
+    store: Ids, params: Params, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[list[float], int]]:
+    """Train; the learning rates of all groups and the seed of the generator at each step."""
+    steps: list[tuple[list[float], int]] = []
+    usual = loop.train_step
+
+    def train_step(model: Any, optimizer: torch.optim.Optimizer, *more: Any) -> torch.Tensor:
+        steps.append(([group["lr"] for group in optimizer.param_groups], torch.initial_seed()))
+        return usual(model, optimizer, *more)
+
+    monkeypatch.setattr(loop, "train_step", train_step)
+    rows, validation = (batches.Rows(split, store[split], "single_label") for split in ("train", "validation"))
+    directory.mkdir()
+    loop.train(model_of(paths.BASE_MODEL), torch.device("cpu"), rows, validation, params, directory)
+    return steps
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
+def test_the_learning_rate_is_that_of_the_scheduler_of_transformers(
+    store: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warmup: float
+) -> None:
+    found = steps_of(store, params_of(warmup_fraction=warmup), tmp_path / "run", monkeypatch)
+    assert len(found) == 9  # 10 rows in batches of 4, three times
+    assert len({seed for _, seed in found}) == 9
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=params_of().fine_tune.learning_rate)
+    scheduler = get_linear_schedule_with_warmup(optimizer, math.ceil(warmup * 9), 9)
+    for rates, _ in found:
+        assert rates == pytest.approx(scheduler.get_last_lr() * 2)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_the_seed_of_a_step_follows_from_seed_step_and_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(seed: int, step: int, rank: int) -> list[float]:
+        monkeypatch.setattr(distributed, "rank", lambda: rank)
+        torch.rand(3)
+        loop.seed_step(seed, step)
+        return torch.rand(4).tolist()
+
+    cases = [(42, 7, 0), (43, 7, 0), (42, 8, 0), (42, 7, 1)]
+    first = [drawn(*case) for case in cases]
+    assert len({tuple(values) for values in first}) == len(cases)
+    assert [drawn(*case) for case in reversed(cases)] == first[::-1]
+
+
+def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path) -> None:
+    model = model_of(base_model)
+    optimizer = loop.adamw(model, params_of(weight_decay=0.25, learning_rate=0.5).fine_tune)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    names = {weights: name for name, weights in model.named_parameters() if weights.requires_grad}
+    assert len(names) == sum(1 for _ in model.parameters()) - 2  # not the pooler
+    found = {group["weight_decay"]: {names[one] for one in group["params"]} for group in optimizer.param_groups}
+    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], ["bias"])) & set(names.values())
+    assert found == {0.25: decayed, 0.0: set(names.values()) - decayed}
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5}
+
+
+@pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])
+def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epochs: int) -> None:
+    plan = loop.Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1, min_steps=1)), rows=epoch)
+    stops = [step for step in range(1, plan.steps + 1) if plan.stops_at(step)]
+    lengths = np.diff([0, *stops])
+    assert lengths.max() - lengths.min() <= 1
+    assert {n * epoch for n in range(1, epochs + 1)} <= set(stops)  # every epoch ends with a point
+    assert len(stops) >= min(24, plan.steps)
+
+
+@pytest.mark.parametrize(("rows", "epochs", "plan"), [
+    (20, 3, (1, 67, 201)), (300, 3, (10, 70, 210)), (6402, 1, (201, 201, 201)), (6402, 3, (201, 201, 603)),
+])  # fmt: skip
+def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: int, plan: tuple[int, ...]) -> None:
+    params = params_of(epochs=epochs, batch_size=32, min_steps=200)
+    made = loop.Plan.of(params.fine_tune, rows)
+    assert (made.once, made.epoch, made.steps) == plan
+    lengths = np.full(rows, 5)
+    taken = SimpleNamespace(sequences=SimpleNamespace(lengths=lambda: lengths), batch=list)
+    given = list(loop.batches_from(0, made, cast(batches.Rows, taken), params))
+    assert len(given) == made.steps
+    batched = [own for own, _ in given]
+    passes = [list(chain(*batched[n : n + made.once])) for n in range(0, made.steps, made.once)]
+    assert all(sorted(one) == list(range(rows)) for one in passes)
+    assert made.steps == made.once or passes[0] != passes[1]
+    later = list(loop.batches_from(made.steps - 3, made, cast(batches.Rows, taken), params))
+    assert later == given[-3:]
+
+
+@pytest.mark.parametrize(
+    ("patience", "scores", "over"),
+    [
+        (None, [0.9, 0.8, 0.7, 0.6], False),
+        (2, [0.9, 0.5, 0.6, 0.7], False),  # the first is before any step
+        (2, [0.1, 0.5, 0.4], False),
+        (2, [0.1, 0.5, 0.4, 0.5], True),
+    ],
+)
+def test_patience_ends_training(patience: int | None, scores: list[float], over: bool) -> None:
+    params = params_of(epochs=9, patience=patience, batch_size=2)
+    plan = loop.Plan.of(params.fine_tune, rows=20)
+    curve = [{"step": 10 * n, "validation_accuracy": score} for n, score in enumerate(scores)]
+    assert loop.is_over(checkpoints.Progress(10 * len(curve) - 10, [*curve, {"step": 45}]), plan, params) is over
+    assert loop.is_over(checkpoints.Progress(plan.steps, curve[:1]), plan, params)

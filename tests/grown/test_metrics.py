@@ -1,0 +1,74 @@
+"""The metrics of the reports against independent ones: intervals, significance, calibration; targets and values."""
+
+import numpy as np
+import polars as pl
+import pytest
+from review_sentiment.common import tasks
+from review_sentiment.evaluation import metrics
+from review_sentiment.modeling import scores
+from scipy import stats
+from sklearn import metrics as independent
+from test_evaluation import LABELS, PREDICTED
+
+
+def test_probabilities_of_large_logits_are_finite() -> None:
+    logits = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
+    one, many = (tasks.values_of(task, logits) for task in ("single_label", "multi_label"))
+    assert one.sum(axis=1) == pytest.approx([1, 1])
+    assert many == pytest.approx(np.array([[1, 0.5], [0, 0.5]]))
+
+
+def test_label_sets_become_indicator_rows() -> None:
+    column = pl.Series([[0, 2], [], [1]], dtype=pl.List(pl.UInt32))
+    assert tasks.targets_of(column, "multi_label", 3).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+def test_intervals_are_those_of_resampled_rows() -> None:
+    rng = np.random.default_rng(1)
+    draws = [rng.integers(0, 400, 400) for _ in range(500)]
+    score = scores.scorer("single_label", LABELS, np.eye(3)[PREDICTED])
+    found = metrics.intervals(score, 400, samples=2000, seed=1)
+    for name, score_of in {
+        "accuracy": independent.accuracy_score,
+        "macro_f1": lambda a, b: independent.f1_score(a, b, average="macro"),
+    }.items():
+        expected = np.quantile([score_of(LABELS[rows], PREDICTED[rows]) for rows in draws], [0.025, 0.975])
+        assert found[name] == pytest.approx(tuple(expected), abs=0.01)
+    right = scores.scorer("single_label", LABELS[:36], np.eye(3)[LABELS[:36]])
+    low, high = metrics.intervals(right, 36, samples=100, seed=1)["accuracy"]
+    assert (low, high) == pytest.approx((36 / (36 + 1.96**2), 1), abs=1e-4)  # Wilson's of 36 right ones of 36
+
+
+def test_mcnemar_is_exact_for_few_discordant_rows_and_mid_p_for_many() -> None:
+    for better, worse in ((0, 0), (3, 1), (0, 6), (10, 10), (20, 4)):
+        expected = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
+        assert metrics.mcnemar(better, worse) == pytest.approx(expected)
+    for better, worse in ((25, 1), (40, 24), (30, 48), (300, 260)):
+        discordant = better + worse
+        exact = stats.binomtest(better, discordant).pvalue
+        found = metrics.mcnemar(better, worse)
+        assert found == pytest.approx(exact - stats.binom.pmf(better, discordant, 0.5))
+        asymptotic = stats.chi2.sf((better - worse) ** 2 / discordant, 1)
+        assert found == pytest.approx(asymptotic, rel=0.03, abs=1e-5)
+    assert metrics.mcnemar(30, 30) == pytest.approx(1.0)
+
+
+def test_the_metrics_test_with_that_mcnemar() -> None:
+    right = np.repeat([True, False, True], [30, 48, 100])
+    baseline = np.repeat([False, True, True], [30, 48, 100])
+    targets = np.zeros(178, dtype=np.int64)
+    values, others = (np.eye(2)[np.where(rows, 0, 1)] for rows in (right, baseline))
+    found = metrics.summary("single_label", targets, values, others, bins=2, samples=100, seed=0)
+    assert found["mcnemar_p_against_probe"] == pytest.approx(0.0422, abs=5e-5)  # exact: 0.0535
+    assert found["gain_over_probe"] == pytest.approx((30 - 48) / 178, abs=1e-6)
+
+
+def test_calibration_error_of_a_known_case() -> None:
+    probabilities = np.array([[0.9, 0.1]] * 10)
+    table = metrics.calibration_table("single_label", np.array([0] * 6 + [1] * 4), probabilities, bins=10)
+    assert table == [{"rows": 10, "predicted": 0.9, "observed": 0.6}]
+    assert metrics.calibration_error(table) == pytest.approx(0.3)
+    values = np.arange(100.0)[::-1, np.newaxis]
+    table = metrics.calibration_table("regression", values[:, 0] + 1, values, bins=4)
+    assert [row["rows"] for row in table] == [25] * 4
+    assert [row["observed"] - row["predicted"] for row in table] == [1.0] * 4

@@ -1,0 +1,92 @@
+"""The ONNX graph in detail: axes, unfused, divided channels, threads that wait; one of two files alone."""
+
+import shutil
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import test_export
+from review_sentiment.errors import UserError
+from review_sentiment.export import graph, quantization
+from review_sentiment.inference import classifier as inference
+from review_sentiment.modeling import classifier, forward
+from review_sentiment.text import tokenization
+
+pytestmark = pytest.mark.slow
+# Its fixtures, for this module too.
+model, sequences, shipped, logits = test_export.model, test_export.sequences, test_export.shipped, test_export.logits
+
+
+def run_graph(made: onnx.ModelProto, folder: Path, sequences: list[list[int]]) -> np.ndarray:
+    session = test_export.session_of(made, folder)
+    return inference.run_batch(session, *tokenization.pad(sequences, max(map(len, sequences))))
+
+
+def test_the_graph_takes_any_batch_and_length(shipped: onnx.ModelProto) -> None:
+    shapes = [[axis.dim_param for axis in value.type.tensor_type.shape.dim] for value in shipped.graph.input]
+    assert shapes == [["batch", "sequence"]] * 2
+
+
+def test_without_fusing_the_logits_are_the_same(
+    model: classifier.Classifier,
+    shipped: onnx.ModelProto,
+    sequences: list[list[int]],
+    logits: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    graph.export(model, tmp_path / "plain.onnx", 20, fused=False)
+    plain = onnx.load(tmp_path / "plain.onnx")
+    assert graph.operators(plain)["MultiHeadAttention"] == 0
+    assert graph.operators(plain)["Softmax"] == 2
+    assert run_graph(plain, tmp_path, sequences) == pytest.approx(run_graph(shipped, tmp_path, sequences), abs=1e-5)
+    assert forward.run_over(forward.Padded(model), sequences, output="logits").tobytes() == logits.tobytes()
+
+
+def test_a_model_that_does_not_fit_is_not_fused(
+    model: classifier.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.encoder.config, "num_hidden_layers", 3)
+    with pytest.raises(UserError, match="cannot be fused"):
+        graph.export(model, tmp_path / "model.onnx", 20, fused=True)
+
+
+def test_threads_that_wait_yield_their_core(shipped: onnx.ModelProto, tmp_path: Path) -> None:
+    """What the workers of the thread pool spend while there is nothing to do, after a run."""
+    graph.save(shipped, tmp_path / "model.onnx")
+    session = inference.open_session(tmp_path / "model.onnx", threads=4)
+    ids = np.ones((1, 32), dtype=np.int64)
+    spent = []
+    for _ in range(20):
+        inference.run_batch(session, ids, ids)
+        before = time.process_time()
+        time.sleep(0.01)
+        spent.append(time.process_time() - before)
+    assert sorted(spent)[10] < 0.001
+
+
+def test_the_logits_of_float32_keep_every_bit_when_channels_are_divided(
+    shipped: onnx.ModelProto, sequences: list[list[int]], tmp_path: Path
+) -> None:
+    """Of a matrix with an outlying channel, made here because so small a model has none."""
+    graph.save(shipped, tmp_path / "shipped.onnx")
+    largest = quantization.largest_activations(tmp_path / "shipped.onnx", sequences, threads=1)
+    for values in largest.values():
+        values[:2] *= 9
+    divided = deepcopy(shipped)
+    quantization.divide_outlying_channels(divided, largest)
+    assert graph.operators(divided)["Mul"] == graph.operators(shipped)["Mul"] + len(
+        quantization.matrix_products(shipped)
+    )
+    logits = [run_graph(made, tmp_path, sequences[:1]) for made in (shipped, divided)]
+    assert logits[0].tobytes() == logits[1].tobytes()
+
+
+def test_a_model_can_travel_without_the_other(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "models/onnx", tmp_path / "onnx")
+    (tmp_path / "onnx" / inference.MODELS["fp32"]).unlink()
+    assert inference.OnnxClassifier(tmp_path / "onnx", "int8").labels == ["bad", "good"]
+    with pytest.raises(UserError, match="no such file"):
+        inference.OnnxClassifier(tmp_path / "onnx", "fp32")

@@ -1,0 +1,89 @@
+"""The outs hold nothing of the machine; the same bytes on one core, after a full disk, after an edit of the code.
+
+Run in a grown project.
+"""
+
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from small_project import (
+    PACKAGE,
+    ROOT,
+    STAGES,
+    before_fine_tune,
+    bytes_of,
+    checkpoints_of,
+    run_python,
+    run_stage,
+    run_stages,
+)
+from test_sameness import edited_source, kill_when
+
+pytestmark = pytest.mark.slow
+USER = "quaint-user-name"
+
+
+def test_nothing_of_this_machine_is_in_the_outs(untrained: Path, base_model: Path, tmp_path: Path) -> None:
+    """No path, host name, user name or date of the run; a host with a short or common name cannot be recognised."""
+    trained = shutil.copytree(untrained, tmp_path / "project")
+    run_stages(trained, *STAGES, USER=USER, LOGNAME=USER)
+    run = datetime.fromtimestamp((trained / "reports/metrics.json").stat().st_mtime, tz=UTC)
+    dates = [run.strftime(form) for form in ("%Y-%m-%d", "%Y%m%d", "%d %b %Y", "%b %d %Y", "%d/%m/%Y", "%m/%d/%Y")]
+    names = [str(trained), str(ROOT), f"{Path.home()}/", platform.node(), USER, "stack_trace", "site-packages", *dates]
+    inputs = b"".join(path.read_bytes() for path in [*base_model.iterdir(), trained / "data/raw/table.csv"])
+    strange = [name.encode() for name in names if len(name) > 5 and name.encode() not in inputs]
+    assert len(strange) >= len(names) - 1
+    folders = ("data/processed", "embeddings", "models", "reports")
+    for path in (path for folder in folders for path in trained.glob(f"{folder}/**/*") if path.is_file()):
+        content = path.read_bytes()
+        assert not [name for name in strange if name in content], path
+
+
+FIT_PROBE = f"""
+from pathlib import Path
+from {PACKAGE}.common import determinism
+from {PACKAGE}.config import load_params
+determinism.set_up_process(load_params(Path("params.yaml")).compute)
+import numpy as np
+from {PACKAGE}.modeling.probe import fit_probe
+rng = np.random.default_rng(0)
+points, noise = rng.normal(size=(6402, 384)).astype(np.float32), rng.normal(size=6402)
+print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0, "single_label").weight.tobytes().hex())
+"""
+
+
+def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
+    """The small project's products are too small for numpy to split them by thread."""
+    if not shutil.which("taskset"):
+        pytest.skip("no taskset here, so no process can be kept on one core")
+    runs = [run_python(untrained, "-c", FIT_PROBE, prefix=prefix) for prefix in ((), ("taskset", "-c", "0"))]
+    assert all(done.returncode == 0 for done in runs), runs[0].stderr
+    assert runs[0].stdout == runs[1].stdout
+
+
+def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, tmp_path: Path) -> None:
+    project = before_fine_tune(trained, tmp_path / "project")
+    (project / ".checkpoints").mkdir()
+    small_disk = 'mount -t tmpfs -o size=1m tmpfs .checkpoints && exec "$@"'
+    prefix = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small_disk, "sh")
+    if subprocess.run([*prefix, "true"], cwd=project, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted here (user namespaces are switched off)")
+    full = run_stage(project, "fine_tune", prefix)
+    assert full.returncode == 1
+    assert "error: the disk is full" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not (project / "models/fine_tuned").exists()
+    assert run_stage(project, "fine_tune").returncode == 0
+    assert bytes_of(project) == bytes_of(trained)
+
+
+def test_a_checkpoint_of_other_code_is_never_used(trained: Path, tmp_path: Path) -> None:
+    killed = before_fine_tune(trained, tmp_path / "project")
+    kill_when(killed, lambda: max(checkpoints_of(killed), default=0) >= 15)  # the end of the first epoch
+    done = run_stage(killed, "fine_tune", PYTHONPATH=edited_source(tmp_path, "training/loop.py"))
+    assert "going on" not in done.stderr
+    assert bytes_of(killed) == bytes_of(trained)

@@ -1,0 +1,45 @@
+"""The probabilities below which no label is predicted: how they are chosen, and what they do."""
+
+import numpy as np
+import pytest
+from review_sentiment.common.tasks import values_of
+from review_sentiment.config import Task
+from review_sentiment.evaluation import metrics
+from review_sentiment.export.thresholds import lowest, thresholds
+from review_sentiment.inference import outputs
+from scipy.stats import binomtest
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
+    draw = np.random.default_rng(4)
+    values = values_of(task, draw.normal(size=(500, 3)).round(1))  # rounded: many rows are equally probable
+    wanted = draw.random((500, 3)) < values
+    single = (values + draw.random((500, 3)) / 2).argmax(axis=1)
+    targets = wanted.astype(np.float32) if task == "multi_label" else single
+    right = wanted if task == "multi_label" else np.eye(3, dtype=bool)[targets]
+    candidates = values > 0 if task == "multi_label" else np.arange(3) == values.argmax(axis=1)[:, None]
+
+    def precision(label: int, threshold: float) -> float:
+        rows = right[candidates[:, label] & (values[:, label] >= threshold), label]
+        return binomtest(int(rows.sum()), len(rows)).proportion_ci(0.5, method="wilson").low
+
+    for label, found in enumerate(thresholds(task, targets, values, 0.75)):
+        assert found is not None
+        assert precision(label, found) >= 0.75
+        lower = [value for value in values[candidates[:, label], label] if value < found]
+        assert not any(precision(label, value) >= 0.75 for value in lower)
+    assert lowest(np.array([0.9, 0.8]), np.array([False, True]), 0.75) is None
+    assert lowest(np.linspace(0.9, 0.8, 9), np.ones(9, dtype=bool), 0.95) == 0.8
+    assert lowest(np.linspace(0.9, 0.8, 8), np.ones(8, dtype=bool), 0.95) is None
+
+
+def test_below_its_threshold_no_label_is_predicted() -> None:
+    limits, values = np.array([0.5, 0.9, np.inf]), np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.0, 0.05, 0.95]])
+    one, several = (outputs.Answers(task, ["a", "b", "c"], ",", limits) for task in ("single_label", "multi_label"))
+    assert [one.prediction(row)["label"] for row in values] == ["a", None, None]
+    assert [several.prediction(row)["labels"] for row in values] == [["a"], [], []]
+    found = metrics.at_thresholds("single_label", np.array([0, 1, 2]), values, limits)
+    assert found == {"coverage": pytest.approx(1 / 3, abs=1e-6), "precision": 1}
+    sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype=np.float32)
+    assert metrics.at_thresholds("multi_label", sets, values, limits) == {"recall": 0.2, "precision": 1}

@@ -1,0 +1,104 @@
+"""What computes vectors (a GPU, pairs of texts), and what is learned from them: the linear probe, near-duplicates."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from review_sentiment.common import distributed
+from review_sentiment.common.tasks import values_of
+from review_sentiment.config import Text, load_params
+from review_sentiment.errors import UserError
+from review_sentiment.modeling import classifier, forward, vectors
+from review_sentiment.modeling.probe import fit_probe
+from review_sentiment.modeling.scores import scores
+from review_sentiment.text import tokenization
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from small_project import params_with, report
+
+
+def test_attention_on_a_gpu_may_not_depend_on_the_batch() -> None:
+    kernels = torch.backends.cuda
+    with forward.invariant_attention(torch.device("cuda")):
+        assert (kernels.flash_sdp_enabled(), kernels.cudnn_sdp_enabled()) == (False, False)
+        assert kernels.mem_efficient_sdp_enabled()
+    with forward.invariant_attention(torch.device("cpu")):
+        assert kernels.flash_sdp_enabled()
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU"):
+        distributed.join(params_with().compute.model_copy(update={"device": "cuda"}))
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_probe_predicts_what_scikit_learn_predicts(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(200, 16)).astype(np.float32), rng.integers(0, classes, 200)
+    probe = fit_probe(points, labels, 1.0, "single_label")
+    expected = LogisticRegression(max_iter=2000).fit(points.astype(np.float64), labels).predict_proba(points)
+    assert probe.weight.shape == (classes, 16)
+    assert values_of("single_label", probe.logits(points)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_probe_learns_a_label_that_all_rows_have() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(300, 16)).astype(np.float32)
+    targets = np.stack([points[:, 0] > 0, np.ones(300), points[:, 1] > 0.5], axis=1).astype(np.float32)
+    probe = fit_probe(points, targets, 100.0, "multi_label")
+    assert scores("multi_label", targets, values_of("multi_label", probe.logits(points)))["exact_match"] > 0.95
+
+
+def test_the_probe_of_numbers_fits_a_line() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(300, 16)).astype(np.float32)
+    probe = fit_probe(points, points[:, 0] * 3 + 7, 1000.0, "regression")
+    assert probe.logits(points)[:, 0] == pytest.approx(points[:, 0] * 3 + 7, abs=0.01)
+    large = fit_probe(points, points[:, 0] * 300_000 + 1_000_000, 1000.0, "regression")
+    assert large.logits(points)[:, 0] == pytest.approx(points[:, 0] * 300_000 + 1_000_000, abs=1000)
+
+
+@pytest.mark.slow
+def test_the_probe_has_the_lowest_validation_loss(trained: Path) -> None:
+    points, labels = {}, {}
+    for split in ("train", "validation"):
+        points[split] = np.load(trained / f"embeddings/{split}.npy")
+        labels[split] = pl.read_parquet(trained / f"data/processed/{split}.parquet")["label"].to_numpy()
+    losses = {}
+    for c in load_params(trained / "params.yaml").embeddings.probe_c:
+        model = LogisticRegression(C=c, max_iter=2000).fit(points["train"], labels["train"])
+        losses[c] = log_loss(labels["validation"], model.predict_proba(points["validation"]))
+    found = report(trained, "probe.json")
+    assert {candidate["c"]: candidate["loss"] for candidate in found["candidates"]} == pytest.approx(losses, abs=1e-4)
+    assert found["c"] == min(losses, key=losses.__getitem__)
+    assert {"c": found["c"]} | found["validation"] in found["candidates"]
+    manifest = json.loads((trained / "models/probe/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["c"] == found["c"]
+
+
+def test_the_texts_of_a_pair_have_the_token_types_of_the_tokenizer(base_model: Path) -> None:
+    model = classifier.load_base(base_model, 2, Text(max_length=32, pooling="mean", prefix=""), "pair")
+    tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
+    pair = tokenizer.encode("a warm film", "a dull story")
+    assert model.separator is not None
+    assert classifier.after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids
+
+
+def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rows = {"train": 5000, "validation": 50, "test": 2100}
+    points = {split: rng.normal(size=(count, 64)).astype(np.float32) for split, count in rows.items()}
+    points["test"][2077] = points["train"][4321] * 2
+    for split, values in points.items():
+        np.save(tmp_path / f"{split}.npy", values)
+    found = vectors.near_duplicates({split: tmp_path / f"{split}.npy" for split in rows}, 0.95)
+    assert found["test_in_train"] == {
+        "rows": 1,
+        "share": 0.000476,
+        "closest": [{"row": 2077, "neighbour": 4321, "cosine": 1.0}],
+    }
+    assert found["validation_in_train"] == {"rows": 0, "share": 0.0, "closest": []}
