@@ -34,6 +34,7 @@ from .loss import Loss, training_loss
 from .selection import may_be_chance, standing
 
 POINTS_PER_RUN = 24
+MOST_PASSES = 60  # over the rows, for `min_steps`: a few dozen rows are memorized by then
 CURVE = "curve.csv"
 
 # Token ids, mask and targets of this rank's rows, and the weight of their mean loss, so that all rows count equally.
@@ -56,7 +57,8 @@ class Plan:
     def of(cls, settings: FineTune, rows: int) -> "Plan":
         """The plan for this many rows."""
         once = math.ceil(rows / settings.batch_size)
-        epoch = once * max(1, math.ceil(settings.min_steps / settings.epochs / once))
+        passes = math.ceil(min(settings.min_steps / once, MOST_PASSES) / settings.epochs)
+        epoch = once * max(1, passes)
         return cls(once, epoch, settings.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / settings.epochs)))
 
     def stops_at(self, step: int) -> bool:
