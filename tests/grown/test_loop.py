@@ -193,7 +193,8 @@ def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epoch
 
 
 @pytest.mark.parametrize(("rows", "epochs", "plan"), [
-    (20, 3, (1, 20, 60)), (20, 1, (1, 60, 60)), (300, 3, (10, 70, 210)), (6402, 1, (201, 201, 201)), (6402, 3, (201, 201, 603)),
+    (20, 3, (1, 20, 60)), (20, 1, (1, 60, 60)), (300, 3, (10, 70, 210)), (6402, 1, (201, 201, 201)),
+    (6402, 3, (201, 201, 603)),
 ])  # fmt: skip
 def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: int, plan: tuple[int, ...]) -> None:
     params = params_of(epochs=epochs, batch_size=32, min_steps=200)
