@@ -132,7 +132,7 @@ def test_a_lock_out_of_step_is_refused(project: Project) -> None:
     said = refused(project, lock, "dvc.lock")
     assert "prepare: other deps" in said
     assert "fine_tune: never run" in said
-    assert "fix:      `make repro`, then `git add dvc.lock`; to commit before the run: SKIP=in-step git commit" in said
+    assert "fix:      `make repro`, then `git add dvc.lock`; to commit before the run: SKIP=current-lock git" in said
 
 
 def test_a_stage_that_is_gone_from_the_pipeline_leaves_the_lock_only_with_the_file(project: Project) -> None:

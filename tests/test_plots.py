@@ -26,7 +26,7 @@ def pixels(picture: Path, colour: tuple[int, int, int] = FIRST_REVISION) -> int:
 
 def screenshot(page: Path, picture: Path) -> Path:
     """What a browser shows of a page when it can reach no host."""
-    options = ["--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--window-size=1000,2000"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--window-size=1000,2000"]
     offline = "--host-resolver-rules=MAP * ~NOTFOUND"
     command = [str(BROWSER), *options, offline, f"--screenshot={picture}", page.as_uri()]
     subprocess.run(command, capture_output=True, check=True, timeout=60)
