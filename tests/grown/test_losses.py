@@ -15,7 +15,7 @@ from test_training import params_of
 
 
 def test_a_weight_of_an_unknown_label_is_refused() -> None:
-    rows = SimpleNamespace(labels=["bad", "good"])
+    rows = SimpleNamespace(labels=["bad", "good"], weights=None)
     with pytest.raises(UserError, match=r"expected: bad, good\n +found: +great"):
         loss.training_loss(cast("batches.Rows", rows), params_of(class_weights={"great": 2.0}), torch.device("cpu"))
 
@@ -47,7 +47,7 @@ def test_smoothed_targets_are_spread_over_all_labels() -> None:
     logits, targets = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 1])
     spread = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     by_hand = -(spread * logits.log_softmax(1)).sum(1)
-    rows = cast("batches.Rows", SimpleNamespace(labels=["a", "b", "c"]))
+    rows = cast("batches.Rows", SimpleNamespace(labels=["a", "b", "c"], weights=None))
     plain = loss.training_loss(rows, params_of(label_smoothing=0.3), torch.device("cpu"))
     assert plain(logits, targets).item() == pytest.approx(by_hand.mean().item())
     weights = torch.tensor([0.5, 1.5, 1.0])

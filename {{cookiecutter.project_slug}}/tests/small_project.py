@@ -56,6 +56,7 @@ prepare:
   label_separator: ","
   label_names: null
   keep: null
+  keep_columns: []
   malformed_rows: fail
   split_seed: 42
   validation_fraction: 0.125
@@ -74,6 +75,7 @@ fine_tune:
   patience: null
   batch_size: 32
   class_weights: null
+  row_weights: null
   label_smoothing: 0.0
   weight_decay: 0.01
   warmup_fraction: 0.1

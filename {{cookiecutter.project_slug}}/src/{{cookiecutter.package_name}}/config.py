@@ -114,6 +114,13 @@ class Additions(Block):
     sha256: Sha256
 
 
+class RowWeights(Block):
+    """How much a training row weighs, by its value in a kept column; 1 for other values."""
+
+    column: Name
+    weights: Annotated[dict[Name, Positive], Field(min_length=1)]
+
+
 class Prepare(Block):
     """Which columns to read, what to do with malformed rows, and how to split."""
 
@@ -122,6 +129,7 @@ class Prepare(Block):
     label_column: Name
     label_separator: Name
     keep: Keep | None
+    keep_columns: list[Name]
     label_names: Annotated[dict[Name, Name], Field(min_length=1)] | None
     malformed_rows: Literal["fail", "quarantine"]
     split_seed: Seed
@@ -143,6 +151,8 @@ class Prepare(Block):
         columns = [name for name in (self.text_column, self.second_text_column, self.label_column) if name]
         if len(set(columns)) < len(columns):
             raise ValueError("text_column, second_text_column and label_column must be different columns")
+        if len(set(self.keep_columns)) < len(self.keep_columns):
+            raise ValueError("keep_columns must be different columns")
         names = (self.label_names or {}).values()
         if len(set(names)) < len(names):
             raise ValueError("label_names must be different names")
@@ -173,6 +183,7 @@ class FineTune(Block):
     patience: Count | None
     batch_size: Count
     class_weights: Literal["balanced"] | Annotated[dict[Name, Positive], Field(min_length=1)] | None
+    row_weights: RowWeights | None
     label_smoothing: Fraction
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_fraction: Fraction
@@ -232,6 +243,9 @@ class Params(Block):
     def _the_values_fit_the_task(self) -> "Params":
         if (self.task == "pair") != (self.prepare.second_text_column is not None):
             raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
+        weights = self.fine_tune.row_weights
+        if weights and weights.column not in self.prepare.keep_columns:
+            raise ValueError("fine_tune.row_weights.column must be one of prepare.keep_columns")
         if self.score not in SCORES[self.task]:
             raise ValueError(f"select_by must be null or one of {', '.join(SCORES[self.task])} with task: {self.task}")
         if self.task == "regression" and self.fine_tune.class_weights:

@@ -38,6 +38,7 @@ class RowParser:
         self._position: Callable[[Any], float | None] | None = None
         self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
         self._keep = prepare.keep
+        self._kept = prepare.keep_columns
         self._pair = params.task == "pair"
         self._seed = prepare.split_seed
         if prepare.group_column or prepare.time_column:
@@ -48,6 +49,7 @@ class RowParser:
             "second_text_column": (prepare.second_text_column, str),
             "group_column": (prepare.group_column, str, int, float),
             "time_column": (prepare.time_column, str, int, float, date),
+            **{f"keep_columns[{number}]": (name, object) for number, name in enumerate(prepare.keep_columns)},
             "keep.column": (prepare.keep.column if prepare.keep else None, object),
         }
         self.columns = [
@@ -58,14 +60,19 @@ class RowParser:
 
     def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
         """The clean row, or None for a row that is left out. Raises ValueError for a malformed row."""
-        if self._keep:
-            given = more[-1] if isinstance(more[-1], str) else json.dumps(more[-1], default=str)
-            if given != self._keep.value:
-                return None
-        return self.parse_addition(text, label, *more, position_of=self._position)
+        if self._keep and as_text(more[-1]) != self._keep.value:
+            return None
+        start = self._pair + bool(self._position)
+        kept = dict(zip(self._kept, map(as_text, more[start:]), strict=False))
+        return self.parse_addition(text, label, *more, position_of=self._position, kept=kept)
 
     def parse_addition(
-        self, text: Any, label: Any, *more: Any, position_of: Callable[[Any], float | None] | None = None
+        self,
+        text: Any,
+        label: Any,
+        *more: Any,
+        position_of: Callable[[Any], float | None] | None = None,
+        kept: dict[str, str | None] | None = None,
     ) -> Row | None:
         """Like `parse`, for a row of the additions, which have only texts and labels."""
         cleaned = _cleaned(text)
@@ -80,7 +87,7 @@ class RowParser:
             self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
             self.repaired["control_characters"] += bool(CONTROL.search(raw))
         self.accepted += 1
-        return cleaned, second, target, position
+        return cleaned, second, target, position, json.dumps(kept, ensure_ascii=False) if kept else None
 
     def reader_of(self, table: str) -> tuple[list[Column], Callable[..., Row | None]]:
         """The columns to read from a table, and the function that parses their values."""
@@ -141,6 +148,11 @@ def time_of(value: Any) -> tuple[float, str]:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), "dates"
     shown = repr(text[:40]) if isinstance(text, str) else kind_of(text)
     raise ValueError(f"{TIME}, found {shown}")
+
+
+def as_text(value: Any) -> str | None:
+    """A value as text: a number, list or date as JSON writes it."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _cleaned(value: Any) -> str:

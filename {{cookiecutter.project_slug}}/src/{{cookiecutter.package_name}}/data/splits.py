@@ -22,9 +22,11 @@ BYTES_PER_RUN = 2**25  # approximate size in memory
 BYTES_PER_ROW = 100  # in addition to its text
 CHARACTERS_PER_RANGE = 2**23
 FIXED = pl.col("table").is_in(["validation", "test", ADDITIONS])  # the table decides the split
-SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64}
+TEXTS = ("text", "second_text", "kept")
+SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64, "kept": pl.String}
 
-Row = tuple[str, str | None, str, float | None]  # text, second text, label, position (None: that of the text)
+# Text, second text, label, position (None: that of the text), the kept columns as JSON.
+Row = tuple[str, str | None, str, float | None, str | None]
 
 
 def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
@@ -75,7 +77,7 @@ class SortedRows:
         size = 0
         for row in rows:
             taken.append(row)
-            size += BYTES_PER_ROW + len(row[0]) + len(row[1] or "")
+            size += BYTES_PER_ROW + len(row[0]) + len(row[1] or "") + len(row[4] or "")
             if size >= BYTES_PER_RUN:
                 self._write_run(table, taken)
                 taken, size = [], 0
@@ -84,7 +86,7 @@ class SortedRows:
 
     def _write_run(self, table: str, taken: list[Row]) -> None:
         rows = pl.DataFrame(dict(zip(SCHEMA, zip(*taken, strict=True), strict=True)), schema=SCHEMA)
-        self._characters += sum(int(rows[name].str.len_chars().sum()) for name in ("text", "second_text"))
+        self._characters += sum(int(rows[name].str.len_chars().sum()) for name in TEXTS)
         self._runs.append(self._directory / f"run-{len(self._runs)}.ipc")
         keys = keys_of(rows, self._split_seed)
         position = pl.col("position").fill_null(pl.Series(positions_of(keys)))
@@ -112,8 +114,8 @@ def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows sorted by key. Rows of equal key, table and label become one, at the lowest of their positions."""
     group = ["key", "table", "label"]
     first = pl.col("text", "second_text").first()
-    positions = pl.col("position").min(), pl.col("last_position").max()
-    return rows.group_by(group).agg(first, pl.col("rows").sum(), *positions).sort(group)
+    lowest = pl.col("position", "kept").min()  # so the order of the rows changes nothing
+    return rows.group_by(group).agg(first, pl.col("rows").sum(), lowest, pl.col("last_position").max()).sort(group)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from ..common.tasks import decisions_of, labels_above_threshold
 from ..config import Task
-from ..modeling.scores import DECIMALS, Scorer, bootstrap_weights, rounded, scorer
+from ..modeling.scores import DECIMALS, Scorer, bootstrap_weights, rounded, scorer, scores
 from ..text.tokenization import Text, texts_of
 
 # From this many discordant rows on, the mid-p: the exact test rejects too rarely (Fagerland, Lydersen and Laake
 # 2013, doi:10.1186/1471-2288-13-91).
 EXACT_BELOW = 25
 KEY_BYTES = 16
+MOST_VALUES = 50
 SHARES = ("accuracy", "exact_match")  # shares of the rows: Wilson's interval has a width even if all rows are right
 
 
@@ -132,8 +133,24 @@ def at_thresholds(task: Task, targets: np.ndarray, values: np.ndarray, threshold
     return rounded({name: share, "precision": right / max(1, int(chosen.sum()))})
 
 
+def scores_by_column(
+    task: Task, targets: np.ndarray, values: dict[str, np.ndarray], kept: pl.DataFrame, score: str
+) -> list[dict[str, Any]]:
+    """For every value of every kept column: its rows, and the score of each model on them.
+
+    Columns of more than `MOST_VALUES` values are left out.
+    """
+    found = []
+    for column in kept.iter_columns():
+        for value in column.unique().sort() if column.n_unique() <= MOST_VALUES else ():
+            rows = column.eq_missing(value).to_numpy()
+            by_model = {model: _round(scores(task, targets[rows], v[rows])[score]) for model, v in values.items()}
+            found.append({"column": column.name, "value": value, "rows": int(rows.sum()), **by_model})
+    return found
+
+
 def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:
-    """A row for each test row: its `key`, its `label`, and the prediction of each model; labels by name.
+    """A row for each test row: its `key`, `label` and kept columns, and the prediction of each model; labels by name.
 
     The texts are left out: a key identifies the same row in two commits without showing its text.
     """
@@ -143,7 +160,8 @@ def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[s
     elif task != "regression":
         labels = [names[index] for index in labels]
     by_model = {model: predicted(task, found, names) for model, found in values.items()}
-    return pl.DataFrame({"key": [key_of(text) for text in texts_of(rows)], "label": labels, **by_model})
+    kept = {name: rows[name] for name in rows.columns if name == "kept"}
+    return pl.DataFrame({"key": [key_of(text) for text in texts_of(rows)], "label": labels, **kept, **by_model})
 
 
 def key_of(text: Text) -> str:

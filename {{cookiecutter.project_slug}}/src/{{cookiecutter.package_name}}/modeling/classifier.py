@@ -13,11 +13,11 @@ from .encoder import load_encoder
 
 Pooling = Literal["mean", "cls", "last"]
 
-LOSSES: dict[Task, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[Task, Callable[..., Tensor]] = {
     "single_label": nn.functional.cross_entropy,
     "pair": nn.functional.cross_entropy,
     "multi_label": nn.functional.binary_cross_entropy_with_logits,
-    "regression": lambda logits, targets: nn.functional.mse_loss(logits.squeeze(1), targets),
+    "regression": lambda logits, targets, **how: nn.functional.mse_loss(logits.squeeze(1), targets, **how),
 }
 
 

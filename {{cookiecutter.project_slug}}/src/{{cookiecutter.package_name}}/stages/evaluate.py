@@ -20,6 +20,7 @@ from ..evaluation.metrics import (
     calibration_table,
     per_class_table,
     predictions,
+    scores_by_column,
     summary,
 )
 from ..evaluation.robustness import robustness
@@ -57,7 +58,8 @@ def run(params: Params) -> None:
     perturbed = robustness(params.task, model, texts, targets, given, settings=params.evaluate, seed=params.seed)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
-        for name, content in tables(params, targets, values, names).items():
+        kept = table["kept"].struct.unnest() if "kept" in table.columns else pl.DataFrame()
+        for name, content in tables(params, targets, values, names, kept).items():
             write_text(new / f"{name}.csv", pl.DataFrame(content).write_csv())
     write_text(paths.MODEL_CARD, model_card(params, reports(names, metrics, perturbed)))
 
@@ -75,14 +77,18 @@ def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) 
     return metrics
 
 
-def tables(params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str]) -> Tables:
-    """The tables to plot, by name: calibration, and what else the task allows."""
+def tables(
+    params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str], kept: pl.DataFrame
+) -> Tables:
+    """The tables to plot, by name: calibration, scores by the kept columns, and what else the task allows."""
     task, bins = params.task, params.evaluate.calibration_bins
 
     def of_all_models(table: Callable[[np.ndarray], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         return [{"model": model} | row for model, found in values.items() for row in table(found)]
 
     made = {"calibration": of_all_models(lambda found: calibration_table(task, targets, found, bins))}
+    if kept.width:
+        made["by_column"] = scores_by_column(task, targets, values, kept, params.score)
     if task != "regression":
         made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, names))
     *_, last = values.values()

@@ -33,7 +33,7 @@ def run(params: Params) -> None:
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
     ids = token_ids(params.text)
-    rows = Rows("train", ids["train"], params.task)
+    rows = Rows("train", ids["train"], params.task, weighted=params.fine_tune.row_weights)
     validation = Rows("validation", ids["validation"], params.task, rows.unit)
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), inputs(), settings(params))

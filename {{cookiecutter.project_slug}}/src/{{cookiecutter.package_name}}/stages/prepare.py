@@ -46,7 +46,8 @@ def run(params: Params) -> None:
         names = renamed(labels, params.prepare.label_names)
         for split in paths.SPLITS:
             table = new / paths.split_table(split).name
-            write_split(sorted(scratch.glob(f"{split}-*.ipc")), table, labels, params.task)
+            parts = sorted(scratch.glob(f"{split}-*.ipc"))
+            write_split(parts, table, labels, params.task, params.prepare.keep_columns)
             profile[split] = counts[split].profile(table, dict(zip(labels, names, strict=True)))
         check_targets(profile["train"])
         write_json(new / paths.LABELS.name, names)
@@ -111,7 +112,8 @@ def assign_splits(
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
     rule, several = rule_of(params.prepare, preset, rows), 0
     added = Counter(read=0, rows=0)
-    columns = ["text", "second_text", "label"] if params.task == "pair" else ["text", "label"]
+    optional = {"second_text": params.task == "pair", "kept": bool(params.prepare.keep_columns)}
+    columns = [name for name in ("text", "second_text", "label", "kept") if optional.get(name, True)]
     for number, part in enumerate(rows.ranges()):
         added["read"] += int(part.filter(pl.col("table") == ADDITIONS)["rows"].sum())
         kept, reasons = drop_repeats(part)
@@ -132,11 +134,12 @@ def assign_splits(
     return counts, dropped, about
 
 
-def write_split(parts: list[Path], path: Path, labels: list[str], task: str) -> None:
-    """Write the rows of one split, with labels in the form that the tables use."""
+def write_split(parts: list[Path], path: Path, labels: list[str], task: str, keep_columns: list[str]) -> None:
+    """Write the rows of one split, with labels in the form that the tables use, and the kept columns as a struct."""
     label = pl.col("label").map_batches(
         lambda batch: as_column(batch, labels, task), return_dtype=KINDS.get(task, pl.UInt32), is_elementwise=True
     )
-    pl.scan_ipc(parts).with_columns(label).sink_parquet(
-        path, row_group_size=ROWS_PER_GROUP, maintain_order=True, engine="streaming"
-    )
+    rows = pl.scan_ipc(parts).with_columns(label)
+    if keep_columns:
+        rows = rows.with_columns(pl.col("kept").str.json_decode(pl.Struct(dict.fromkeys(keep_columns, pl.String))))
+    rows.sink_parquet(path, row_group_size=ROWS_PER_GROUP, maintain_order=True, engine="streaming")

@@ -8,7 +8,8 @@ from torch import Tensor
 from .. import paths
 from ..common.io import read_json
 from ..common.tasks import Unit, targets_of, unit_of
-from ..config import Task
+from ..config import RowWeights, Task
+from ..errors import UserError
 from ..text.token_store import Ragged
 from ..text.tokenization import pad
 
@@ -18,15 +19,18 @@ BATCHES_SORTED_TOGETHER = 50
 class Rows:
     """The rows of one split; token ids are read from the disk batch by batch.
 
-    unit: the unit of the targets; None computes it from these rows.
+    unit: the unit of the targets; None computes it from these rows. weighted: how much the rows weigh, if not alike.
     """
 
-    def __init__(self, split: str, sequences: Ragged, task: Task, unit: Unit | None = None) -> None:
+    def __init__(
+        self, split: str, sequences: Ragged, task: Task, unit: Unit | None = None, weighted: RowWeights | None = None
+    ) -> None:
         self.sequences = sequences
         self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
         self.task: Task = task
         self.labels: list[str] = read_json(paths.LABELS)
         self.unit = unit or unit_of(self.column, task)
+        self.weights = weights_of(split, weighted) if weighted else None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -35,11 +39,27 @@ class Rows:
         """The targets of these rows in the unit, see `tasks.targets_of`."""
         return self.unit.targets(targets_of(self.column.gather(rows), self.task, len(self.labels)))
 
-    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and mask (rows x length of the longest row), and the targets of the rows."""
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+        """Token ids and mask (rows x length of the longest row), the targets of the rows, and their weights if any."""
         sequences = [self.sequences[row] for row in rows]
         ids, mask = pad(sequences, max(len(sequence) for sequence in sequences))
-        return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(self.targets(rows))
+        arrays = [ids, mask, self.targets(rows), *([] if self.weights is None else [self.weights[rows]])]
+        return tuple(map(torch.from_numpy, arrays))
+
+
+def weights_of(split: str, weighted: RowWeights) -> np.ndarray:
+    """The weights of the rows (float32), scaled to 1 on average. Raises UserError for values that no row has."""
+    values = pl.read_parquet(paths.split_table(split), columns=["kept"])["kept"].struct.field(weighted.column)
+    known = values.drop_nulls().unique().sort().to_list()
+    if unknown := weighted.weights.keys() - set(known):
+        raise UserError(
+            "fine_tune.row_weights names values that no training row has",
+            expected=f"values of the column {weighted.column!r}: {', '.join(known[:20])}",
+            found=", ".join(sorted(unknown)),
+            fix="correct fine_tune.row_weights in params.yaml",
+        )
+    weights = values.replace_strict(weighted.weights, default=1.0, return_dtype=pl.Float64).to_numpy()
+    return (weights / weights.mean()).astype(np.float32)
 
 
 def order_of(lengths: np.ndarray, batch_size: int, seed: int, number: int) -> np.ndarray:

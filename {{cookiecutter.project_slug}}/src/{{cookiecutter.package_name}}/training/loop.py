@@ -37,8 +37,8 @@ POINTS_PER_RUN = 24
 MOST_PASSES = 60  # over the rows, for `min_steps`: a few dozen rows are memorized by then
 CURVE = "curve.csv"
 
-# Token ids, mask and targets of this rank's rows, and the weight of their mean loss, so that all rows count equally.
-RankBatch = tuple[tuple[Tensor, Tensor, Tensor], float]
+# What `Rows.batch` gives for this rank's rows, and the weight of their mean loss, so that all rows count equally.
+RankBatch = tuple[tuple[Tensor, ...], float]
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,12 @@ def train_step(
     optimizer.zero_grad()
     losses = []
     for number, part in enumerate(zip(*(value.tensor_split(count) for value in values), strict=True), start=1):
-        ids, mask, targets = (distributed.to_device(value, device) for value in part)
+        ids, mask, *wanted = (distributed.to_device(value, device) for value in part)
         # The last backward pass averages the ranks' sums of gradients; the others only add to this rank's.
         with model.no_sync() if isinstance(model, DistributedDataParallel) and number < count else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
                 logits = model(ids, mask)
-            loss = loss_of(logits.float(), targets) * (weight * (len(ids) / rows))
+            loss = loss_of(logits.float(), *wanted) * (weight * (len(ids) / rows))
             loss.backward()
         losses.append(loss.detach())
     nn.utils.clip_grad_norm_(model.parameters(), params.fine_tune.max_grad_norm)

@@ -1,4 +1,4 @@
-"""The training loss: the task's loss, optionally with class weights and label smoothing."""
+"""The training loss: the task's loss, optionally with label smoothing and weights of labels and rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,14 +13,26 @@ from ..errors import UserError
 from ..modeling.classifier import LOSSES
 from .batches import Rows
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]  # of logits, targets and, if they have any, the weights of the rows
 
 
 def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
-    """The mean loss of logits and targets, with `fine_tune.class_weights` and, for one label a text, `label_smoothing`.
+    """The mean loss of a batch, with what `fine_tune` says about weights and, for one label a text, smoothing.
 
     Raises UserError for unknown labels.
     """
+    loss = unweighted_loss(rows, params, device)
+    return loss if rows.weights is None else partial(weighted_mean, loss)
+
+
+def weighted_mean(loss: Loss, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The mean of the rows' losses, each times its weight."""
+    losses = loss(logits, targets, reduction="none")
+    return (losses.reshape(len(weights), -1).mean(dim=1) * weights).mean()
+
+
+def unweighted_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
+    """The loss of a batch whose rows weigh alike."""
     wanted, smoothing = params.fine_tune.class_weights, params.fine_tune.label_smoothing
     if wanted is None:
         loss = LOSSES[params.task]
@@ -62,10 +74,12 @@ def given(wanted: dict[str, float], labels: list[str]) -> np.ndarray:
     return np.array([wanted.get(label, 1.0) for label in labels])
 
 
-def weighted_cross_entropy(weights: Tensor, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def weighted_cross_entropy(
+    weights: Tensor, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
     """The mean of the rows' losses, each times its label's weight. torch's own divides by the sum of the weights.
 
     That sum differs between batches, so the mean of two halves of a batch would not be the mean of the batch.
     """
-    losses = cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
-    return (losses * weights[targets]).mean()
+    losses = cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing) * weights[targets]
+    return losses.mean() if reduction == "mean" else losses
