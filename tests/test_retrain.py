@@ -86,6 +86,7 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     labelled.set_params("gate.yaml", min_score=1.1)
     labelled.commit("Ask too much")
     assert labelled.try_to("make", "retrain", "TO=origin").returncode != 0
+    assert "is checked out, and waits for somebody" in labelled.run("make", "retrain")
     labelled.run("git", "switch", "main")
     assert "the gate refused what these 20 labels make" in labelled.run("make", "retrain", "TO=origin")
     labelled.run("git", "revert", "--no-edit", "HEAD")
