@@ -42,6 +42,8 @@ GOOD = csv_of(ROWS)
 HELD = csv_of([(f"held {text}", label) for text, label in ROWS[:20]])
 JSON = jsonl_of(ROWS)
 PARQUET = parquet_of(ROWS)
+# Cut anywhere, it ends like an object of several lines.
+LONG_LINE = b'{"text": "' + b"," * 70_000 + b'", "label": "good"}\n'
 ARRAY = b"[" + JSON.strip().replace(b"\n", b",\n") + b"]"
 TAB = GOOD.replace(b",", b"\t")
 NEXT = (0,)  # the fix of a file leads to another message, with the next fix
@@ -374,6 +376,8 @@ JSON_LINES = {
         "objects of several lines",
         "jq -c .",
     ),
+    "a first line longer than what is read at once": accepted({"a.jsonl": LONG_LINE + JSON}, 61),
+    "the same, compressed": accepted({"a.jsonl.gz": gzip.compress(LONG_LINE + JSON)}, 61),
     "columns in one object": refused(
         {"a.json": b'{"text": ["x"], "label": ["y"]}'},
         "line 1: expected text, found a list",

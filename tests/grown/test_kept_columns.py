@@ -4,6 +4,7 @@ Run in a grown project.
 """
 
 import random
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +17,9 @@ from pydantic import ValidationError
 from review_sentiment import paths
 from review_sentiment.config import Params, RowWeights
 from review_sentiment.errors import UserError
+from review_sentiment.evaluation import metrics
 from review_sentiment.stages import prepare
+from review_sentiment.tables import Column, read_rows
 from review_sentiment.training import batches, loss
 from small_project import WRITERS, params_with, run_stages, sentences, values_with, write_params
 
@@ -24,10 +27,11 @@ SOURCES = ("forum", "shop", None)
 
 
 def table_of(rows: list[tuple[str, str]]) -> pl.DataFrame:
-    """The rows with a source, a language and the number of the row."""
+    """The rows with a source, a language, a day and the number of the row."""
     columns = {"text": [text for text, _ in rows], "label": [label for _, label in rows]}
     sources, languages = ([values[n % len(values)] for n in range(len(rows))] for values in (SOURCES, ("de", "en")))
-    return pl.DataFrame(columns | {"source": sources, "language": languages, "number": range(len(rows))})
+    days = [date(2024, 1, 1) + timedelta(days=n) for n in range(len(rows))]
+    return pl.DataFrame(columns | {"source": sources, "language": languages, "day": days, "number": range(len(rows))})
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -36,13 +40,16 @@ def test_kept_columns_are_those_of_the_row(tmp_path: Path, monkeypatch: pytest.M
     rows = sorted(set(sentences(300, seed=3)))
     (tmp_path / "data/raw").mkdir(parents=True)
     WRITERS[suffix](table_of(rows), tmp_path / f"data/raw/table{suffix}")
-    prepare.run(params_with(keep_columns=["number", "source"], keep={"column": "language", "value": "en"}))
+    prepare.run(params_with(keep_columns=["number", "source", "day"], keep={"column": "language", "value": "en"}))
     found = pl.concat(pl.read_parquet(paths.split_table(split)) for split in paths.SPLITS)
-    assert found["kept"].dtype == pl.Struct({"number": pl.String, "source": pl.String})
+    assert found["kept"].dtype == pl.Struct(dict.fromkeys(("number", "source", "day"), pl.String))
     blank = "" if suffix in (".csv", ".tsv") else None
     kept = dict(found.select("text", "kept").iter_rows())
     english = [(n, text) for n, (text, _) in enumerate(rows) if n % 2]
-    assert kept == {text: {"number": str(n), "source": SOURCES[n % 3] or blank} for n, text in english}
+    assert kept == {
+        text: {"number": str(n), "source": SOURCES[n % 3] or blank, "day": f"{date(2024, 1, 1) + timedelta(days=n)}"}
+        for n, text in english
+    }
 
 
 def test_equal_texts_keep_the_same_values_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +114,31 @@ def test_a_row_counts_as_often_as_it_weighs(task: str) -> None:
     assert found.item() * 4 == pytest.approx(plain(logits[repeated], targets[repeated]).item() * 6)
 
 
+@pytest.mark.parametrize("name", ["*", "^a$", "a b", "source"])
+def test_a_column_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths.split_table("train").parent.mkdir(parents=True)
+    table = pl.DataFrame({"kept": [{name: ""}, {name: "a"}]})
+    table.write_parquet(paths.split_table("train"))
+    assert batches.weights_of("train", RowWeights(column=name, weights={"": 3.0})) == pytest.approx([1.5, 0.5])
+    targets, values = np.array([0, 1]), {"torch": np.array([[0.9, 0.1], [0.8, 0.2]])}
+    kept = table["kept"].struct.unnest()
+    found = metrics.scores_by_column("single_label", targets, values, kept, "accuracy")
+    assert [(row["column"], row["value"], row["rows"], row["torch"]) for row in found] == [
+        (name, "", 1, 1.0),
+        (name, "a", 1, 0.0),
+    ]
+    pl.DataFrame({name: ["x"], "text": ["y"]}).write_parquet("a.parquet")
+    column = Column(name, "prepare.text_column")
+    assert list(read_rows(Path("a.parquet"), [column], lambda value: value)) == ["x"]
+
+
+def test_a_column_of_many_values_has_no_table() -> None:
+    kept = pl.DataFrame({"id": [str(n) for n in range(60)]})
+    values = {"torch": np.eye(2)[np.zeros(60, int)]}
+    assert metrics.scores_by_column("single_label", np.zeros(60, int), values, kept, "accuracy") == []
+
+
 def test_weights_are_1_on_average_and_unknown_values_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +148,7 @@ def test_weights_are_1_on_average_and_unknown_values_are_refused(
     pl.DataFrame({"kept": kept}).write_parquet(paths.split_table("train"))
     found = batches.weights_of("train", RowWeights(column="source", weights={"forum": 5.0}))
     assert found == pytest.approx([2.5, 0.5, 0.5, 0.5])
-    with pytest.raises(UserError, match=r"expected: values of the column 'source': forum, shop\n +found: +mail"):
+    with pytest.raises(UserError, match=r"expected: values of the column 'source': 'forum', 'shop'\n +found: +'mail'"):
         batches.weights_of("train", RowWeights(column="source", weights={"mail": 5.0}))
     with pytest.raises(ValidationError, match=r"must be one of prepare\.keep_columns"):
         Params.model_validate(values_with(fine_tune__row_weights={"column": "source", "weights": {"forum": 5.0}}))

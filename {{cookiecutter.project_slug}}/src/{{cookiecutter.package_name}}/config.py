@@ -115,10 +115,10 @@ class Additions(Block):
 
 
 class RowWeights(Block):
-    """How much a training row weighs, by its value in a kept column; 1 for other values."""
+    """How much a training row weighs, by its value in a kept column (1 for others); then scaled to 1 on average."""
 
     column: Name
-    weights: Annotated[dict[Name, Positive], Field(min_length=1)]
+    weights: Annotated[dict[str, Positive], Field(min_length=1)]
 
 
 class Prepare(Block):

@@ -151,8 +151,11 @@ def time_of(value: Any) -> tuple[float, str]:
 
 
 def as_text(value: Any) -> str | None:
-    """A value as text: a number, list or date as JSON writes it."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    """A value as text: numbers, lists and objects as JSON, all else as Python writes it."""
+    if value is None or isinstance(value, str):
+        return value
+    of_json = isinstance(value, (bool, int, float, list, dict))
+    return json.dumps(value, default=str, ensure_ascii=False) if of_json else str(value)
 
 
 def _cleaned(value: Any) -> str:

@@ -142,8 +142,9 @@ def scores_by_column(
     """
     found = []
     for column in kept.iter_columns():
-        for value in column.unique().sort() if column.n_unique() <= MOST_VALUES else ():
-            rows = column.eq_missing(value).to_numpy()
+        given = column.alias("value")  # polars takes the name ^a$ for a pattern of names
+        for value in given.unique().sort() if given.n_unique() <= MOST_VALUES else ():
+            rows = given.eq_missing(value).to_numpy()
             by_model = {model: _round(scores(task, targets[rows], v[rows])[score]) for model, v in values.items()}
             found.append({"column": column.name, "value": value, "rows": int(rows.sum()), **by_model})
     return found

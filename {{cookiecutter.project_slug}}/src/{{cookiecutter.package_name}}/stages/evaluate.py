@@ -87,8 +87,8 @@ def tables(
         return [{"model": model} | row for model, found in values.items() for row in table(found)]
 
     made = {"calibration": of_all_models(lambda found: calibration_table(task, targets, found, bins))}
-    if kept.width:
-        made["by_column"] = scores_by_column(task, targets, values, kept, params.score)
+    if by_column := scores_by_column(task, targets, values, kept, params.score):
+        made["by_column"] = by_column
     if task != "regression":
         made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, names))
     *_, last = values.values()

@@ -50,7 +50,8 @@ def read_json(
 def _lines_or_elements(file: BufferedReader, source: Path | str) -> Iterator[tuple[int, bytes]]:
     """The JSON of every row, with the number of the line at which it begins."""
     start = file.peek(_CHUNK).removeprefix(BYTE_ORDER_MARK).lstrip()
-    if start.startswith(b"{") and start.partition(b"\n")[0].rstrip().endswith((b"{", b"[", b",")):
+    first, ended, _ = start.partition(b"\n")
+    if ended and start.startswith(b"{") and first.rstrip().endswith((b"{", b"[", b",")):
         raise _one_object(source, start)
     rows = _elements_of(file, source) if start.startswith(b"[") else enumerate(lines_of(file), start=1)
     return (row for row in rows if row[1].strip())

@@ -22,12 +22,13 @@ ROWS_PER_READ = 4096
 _READ_ALL = """
 import sys
 import polars as pl
+from polars import selectors as cs
 path, size, *wanted = sys.argv[1:]
 table = pl.scan_parquet(path, glob=False)
 names = table.collect_schema().names()
 columns = [name for name in names if name in wanted] if wanted and {*wanted} <= {*names} else names
 for start in range(0, table.select(pl.len()).collect().item(), int(size)):
-    table.select(columns).slice(start, int(size)).collect()
+    table.select(cs.by_name(*columns)).slice(start, int(size)).collect()
 """
 
 _WORDS = {str: "text", int: "whole numbers", float: "numbers", list: "lists", date: "dates"}
@@ -40,6 +41,7 @@ def read_parquet(
 ) -> Iterator[Row | MalformedRow]:
     """Yield what `parse` makes of each row."""
     import polars as pl
+    from polars import selectors as cs
 
     _check(path, [] if whole else [column.name for column in columns])
     table = pl.scan_parquet(path, glob=False)
@@ -48,7 +50,7 @@ def read_parquet(
     names = [all_names[index] for index in indices_of(columns, all_names, path)]
     for column, name in zip(columns, names, strict=True):
         _require_type(column, name, schema, path)
-    wanted = pl.all() if whole else pl.col(*dict.fromkeys(names))
+    wanted = pl.all() if whole else cs.by_name(*dict.fromkeys(names))  # pl.col takes ^text$ for a pattern
     for start in range(0, table.select(pl.len()).collect().item(), ROWS_PER_READ):
         part = table.select(wanted).slice(start, ROWS_PER_READ).collect()
         records = part.iter_rows(named=True) if whole else repeat({})

@@ -49,13 +49,14 @@ class Rows:
 
 def weights_of(split: str, weighted: RowWeights) -> np.ndarray:
     """The weights of the rows (float32), scaled to 1 on average. Raises UserError for values that no row has."""
-    values = pl.read_parquet(paths.split_table(split), columns=["kept"])["kept"].struct.field(weighted.column)
+    values = pl.read_parquet(paths.split_table(split), columns=["kept"])["kept"].struct.unnest()[weighted.column]
+    values = values.alias("value")  # polars takes a name like ^a$ for a pattern of names
     known = values.drop_nulls().unique().sort().to_list()
     if unknown := weighted.weights.keys() - set(known):
         raise UserError(
             "fine_tune.row_weights names values that no training row has",
-            expected=f"values of the column {weighted.column!r}: {', '.join(known[:20])}",
-            found=", ".join(sorted(unknown)),
+            expected=f"values of the column {weighted.column!r}: {', '.join(map(repr, known[:20]))}",
+            found=", ".join(map(repr, sorted(unknown))),
             fix="correct fine_tune.row_weights in params.yaml",
         )
     weights = values.replace_strict(weighted.weights, default=1.0, return_dtype=pl.Float64).to_numpy()
