@@ -5,11 +5,12 @@ refuse answers too, but when one fails, cookiecutter prints a traceback. Nothing
 """
 
 import keyword
+import posixpath
 import re
 import sys
 import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cookiecutter.exceptions import FailedHookException
 from jinja2 import Environment
@@ -60,8 +61,8 @@ def mistakes(answers: dict[str, str]) -> Iterator[tuple[str, str]]:
         if not answers[question].strip() or not answers[question].isprintable():
             yield question, f"{good} (one line of text)"
     slug, package = answers["project_slug"], answers["package_name"]
-    if bad("project_slug", r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?"):  # it also names the model, by the rules of GTO
-        yield "project_slug", "review-sentiment (lower-case letters, digits, - and _ between them)"
+    if bad("project_slug", r"[a-z0-9]+((__?|-+)[a-z0-9]+)*"):  # it also names the model (GTO) and the image (Docker)
+        yield "project_slug", "review-sentiment (lower-case letters, digits, - or _ between them)"
     elif re.sub("[-_]+", "-", slug) in locked_packages():
         yield "project_slug", f"{slug}-classifier (pip would put this project in place of the package {slug})"
     if bad("package_name", r"[a-z_][a-z0-9_]{0,39}") or keyword.iskeyword(package) or keyword.issoftkeyword(package):
@@ -101,6 +102,10 @@ def instead_of_remote(address: str) -> str:
     store, _, rest = address.rpartition("://")
     if not store:
         good = "../review-sentiment-storage (a directory: letters, digits and ./_-), or s3://my-bucket/path"
+        parts = PurePosixPath(posixpath.normpath(rest)).parts
+        inside = not rest.startswith("/") and parts[:1] != ("..",)
+        if inside or not {*parts} - {"..", "/"}:
+            return "../review-sentiment-storage (beside the project, neither in it nor around it)"
         return "" if re.fullmatch(r"[\w./-]+", rest) else good
     if store != "s3":
         reason = OTHER_STORES.get(store.replace("http:", "https:"), "the project's DVC speaks S3 only")

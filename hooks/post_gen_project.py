@@ -36,9 +36,10 @@ DATA = {
 from_hub = "{{ cookiecutter.data_source }}" == "hub" or "{{ cookiecutter.__default_model }}" == "False"
 on_s3 = "{{ cookiecutter.__on_s3 }}" == "yes"
 remote = Path("{{ cookiecutter.dvc_remote }}")
-if inside == 0 and not on_s3 and remote.resolve().is_relative_to(root):
+ignored = remote / ".gitignore"
+if inside == 0 and not on_s3 and remote.resolve().is_relative_to(root) and not ignored.exists():
     remote.mkdir(parents=True, exist_ok=True)
-    (remote / ".gitignore").write_text("# The objects of DVC are no files of Git.\n*\n", encoding="utf-8")
+    ignored.write_text("# The objects of DVC are no files of Git.\n*\n", encoding="utf-8")
 commands = [
     "cd {{ cookiecutter.project_slug }}",
     *([f"# a folder of {root}: docs/running.md says what differs"] if in_folder else []),

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from gto.constants import name_re
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -56,8 +57,15 @@ REFUSED = [
     ("dvc_remote", "~/storage", "../review-sentiment-storage"),
     ("dvc_remote", "", "../review-sentiment-storage"),
     ("dvc_remote", "../a # b", "../review-sentiment-storage"),
+    ("dvc_remote", ".", "beside the project"),
+    ("dvc_remote", "data", "beside the project"),
+    ("dvc_remote", "../..", "beside the project"),
+    ("dvc_remote", "a/../..", "beside the project"),
+    ("dvc_remote", "/", "beside the project"),
+    ("project_slug", "a_-b", "- or _ between them"),
     ("task", "pair", "the sample has no second text"),
 ]
+NAMED_BY_SLUG = ("dvc.yaml", "deploy/compose.yaml", "deploy/kustomization.yaml")
 QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
 CHOICES = {name: found for name, found in QUESTIONS.items() if isinstance(found, list) and not name.startswith("_")}
 
@@ -95,6 +103,27 @@ def test_a_project_named_like_a_module_is_refused_and_the_proposed_name_is_taken
     proposed = dict(re.findall(r"^error: (\w+): found .*? expected something like (\S+) \(", done.stderr, re.MULTILINE))
     assert "package_name" in proposed
     assert bake(tmp_path / "taken", env=environment(tmp_path), project_name=name, **proposed).returncode == 0
+
+
+@pytest.mark.parametrize("slug", ["2024", "null", "true", "no", "2024-01-01", "1e3"])
+def test_a_slug_is_text_wherever_it_stands(tmp_path: Path, slug: str) -> None:
+    done = bake(tmp_path, env=environment(tmp_path), project_slug=slug, package_name="reviews", scope="production")
+    assert done.returncode == 0, done.stderr
+    read = {name: yaml.safe_load((tmp_path / slug / name).read_text(encoding="utf-8")) for name in NAMED_BY_SLUG}
+    assert [*read["dvc.yaml"]["artifacts"]] == [slug]
+    assert read["deploy/compose.yaml"]["name"] == slug
+    assert read["deploy/kustomization.yaml"]["labels"][0]["pairs"] == {"app.kubernetes.io/part-of": slug}
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_the_sample_has_names_for_labels_where_there_are_labels(tmp_path: Path, task: str) -> None:
+    assert bake(tmp_path, env=environment(tmp_path), task=task).returncode == 0
+    names = yaml.safe_load((tmp_path / "review-sentiment/params.yaml").read_text(encoding="utf-8"))["prepare"][
+        "label_names"
+    ]
+    assert names == (None if task == "regression" else {"0": "negative", "1": "positive"})
+    readme = (tmp_path / "review-sentiment/README.md").read_text(encoding="utf-8")
+    assert ("macro-F1" in readme) == (task == "single_label")
 
 
 def modules_of(distribution: metadata.Distribution) -> set[str]:

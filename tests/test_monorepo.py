@@ -114,6 +114,7 @@ def test_its_workflows_move_to_the_root_by_the_documented_line(outer: Project) -
         text = workflow.read_text(encoding="utf-8")
         assert "    working-directory: ml\n" in text
         assert text.count('paths: ["ml/**"]') == 2
+        assert text.startswith("name: ml ")  # two projects' runs of one name would end each other
     shutil.rmtree(outer.path / ".github")
 
 

@@ -152,6 +152,19 @@ def test_the_table_of_sizes_is_what_is_grown(default: dict[str, Project]) -> Non
         assert known == current, "make size-table"
 
 
+def test_a_project_grows_twice_by_the_documented_lines(tmp_path: Path) -> None:
+    project = grow(tmp_path / "mine", scope="lean")
+    project.commit("Begin")
+    [lines] = re.findall("## Another size.*?```sh\n(.*?)```", project.text("docs/running.md"), re.DOTALL)
+    for scope in ("team", "production"):
+        named = lines.replace("gh:org/cookiecutter-dvc-finetune", f"{TEMPLATE} scope={scope}")
+        project.run(
+            "sh", "-e", "-c", named if scope == "team" else f"git switch template\n{named.partition(chr(10))[2]}"
+        )
+        assert f'scope: "{scope}"' in project.text(".cookiecutter.yaml")
+    assert (project.path / "service.yaml").exists()
+
+
 def test_a_lean_project_grows_into_a_larger_one_by_a_merge(tmp_path: Path) -> None:
     """As the project's README says, with what its user has edited."""
     project = grow(tmp_path / "mine", scope="lean", project_name="Mail Sorter", project_slug="mail-sorter")
