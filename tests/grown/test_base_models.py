@@ -11,6 +11,7 @@ from review_sentiment.config import Text
 from review_sentiment.errors import UserError
 from review_sentiment.modeling.classifier import load_base
 from review_sentiment.text.tokenization import load_tokenizer
+from small_project import params_with
 from transformers import BartConfig, BartModel, ViTConfig, ViTModel
 
 pytestmark = pytest.mark.slow
@@ -67,3 +68,13 @@ def test_a_tokenizer_that_cannot_be_used_is_refused(tmp_path: Path, content: byt
         (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(UserError, match="holds no tokenizer"):
         load_tokenizer(tmp_path / "tokenizer.json", 8)
+
+
+def test_code_that_a_model_brings_along_is_neither_run_nor_asked_about(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(base_model, tmp_path / "model")
+    config_with(model_type="new", auto_map={"AutoConfig": "acme/impl--configuration.NewConfig"})(tmp_path / "model")
+    monkeypatch.setattr("builtins.input", None)  # transformers would ask
+    with pytest.raises(UserError, match="does not hold a transformer encoder"):
+        load_base(tmp_path / "model", 2, params_with().text, "single_label")

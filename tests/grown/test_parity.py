@@ -17,6 +17,13 @@ def with_int8_drop(limit: float) -> Params:
     return params.model_copy(update={"export_onnx": params.export_onnx.model_copy(update={"max_int8_drop": limit})})
 
 
+def test_the_advice_follows_from_what_differs() -> None:
+    for distance, relabelled, advised in ((1e-7, True, False), (1e-2, False, True), (1e-2, True, True)):
+        with pytest.raises(UserError) as refused:
+            parity.require_parity(np.array([distance]), np.array([relabelled]), ["a"], 1e-4)
+        assert ("raise export_onnx.max_logit_difference" in str(refused.value)) == advised
+
+
 def test_the_parity_report_counts_what_differs() -> None:
     """Of four rows torch has all right; fp32 has one other label; int8 two, and a third depends on its batch."""
     logits = {

@@ -35,6 +35,26 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         distributed.join(params_with().compute.model_copy(update={"device": "cuda"}))
 
 
+@pytest.mark.parametrize("left", [vectors.KEYS, vectors.VECTORS])
+def test_half_of_the_kept_vectors_counts_as_none(tmp_path: Path, left: str) -> None:
+    """A kill while one folder replaces another may leave one file of both."""
+    rows = [[5, 6, number] for number in range(9)]
+    asked: list[int] = []
+
+    def embed(some: tokenization.Sequences) -> vectors.Embedded:
+        asked.append(len(some))
+        yield np.arange(len(some)), np.ones((len(some), 4), dtype=np.float32)
+
+    (tmp_path / "kept").mkdir()
+    vectors.embed_new(rows, tmp_path / "kept", embed)
+    for name in {vectors.KEYS, vectors.VECTORS} - {left}:
+        (tmp_path / "kept" / name).unlink()
+    index = vectors.embed_new(rows, tmp_path / "kept", embed)
+    vectors.copy_rows(tmp_path / "kept", index, tmp_path / "copy.npy")
+    assert asked == [9, 9]
+    assert np.load(tmp_path / "copy.npy").shape == (9, 4)
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_probe_predicts_what_scikit_learn_predicts(classes: int) -> None:
     rng = np.random.default_rng(0)

@@ -52,7 +52,7 @@ def pin_all() -> None:
             if there is not None and not (all(before.values()) and before.keys() <= {*there}):
                 source["sha256"] = instead_of(source["sha256"], files_of_model(source["uri"], there))
             write_digests(source)
-            if source["sha256"] != before:
+            if source["sha256"] != before and source["into"] == "models/base":
                 take_over(params["text"], source["uri"], there or [])
 
 
@@ -99,6 +99,8 @@ def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
         found |= {"prefix": prefix} if prefix else {}
     if POOLING in there:
         found["pooling"] = pooling_of(with_copy_of(f"{uri}/{POOLING}", read_json), bool(found))
+    for key in sorted({"pooling", "prefix"} - found.keys()):
+        print(f"the model's files name no text.{key}: it stays {text[key]!r}; see whether that fits this model")
     text.update(found)
     if found:
         print(f"as the model says, {' and '.join(f'text.{key} is now {found[key]!r}' for key in sorted(found))}")

@@ -20,10 +20,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from dvc.config import Config
+from huggingface_hub.constants import HF_TOKEN_PATH
 from ruamel.yaml import YAML
 from safetensors.numpy import load as load_tensors
 
 from {{ cookiecutter.package_name }}.common.io import write_json
+from {{ cookiecutter.package_name }}.errors import UserError
 from tools.shared import clone, git, run, table
 
 RECORD = Path("reports/reproduce.json")
@@ -50,10 +52,17 @@ class Place:
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
 
     def read_git(self, path: str) -> bytes:
-        """A file of the commit."""
-        return subprocess.run(
-            ["git", "show", f"{self.revision}:./{path}"], cwd=self.root, capture_output=True, check=True
-        ).stdout
+        """A file of the commit. Raises UserError if it has none."""
+        command = ["git", "show", f"{self.revision}:./{path}"]
+        done = subprocess.run(command, cwd=self.root, capture_output=True, check=False)
+        if done.returncode:
+            raise UserError(
+                f"{self.revision} has no {path}",
+                expected="a commit of a run",
+                found=done.stderr.decode(errors="replace").strip(),
+                fix='make repro, then git add . && git commit -m "A run"; or name another: AGAINST=COMMIT',
+            )
+        return done.stdout
 
     def files(self, out: str, md5: str) -> dict[str, str]:
         """The files of an out and their hashes; a single file has the name of the out itself."""
@@ -84,6 +93,7 @@ def main() -> int:
 
 def reproduce(here: Place) -> int:
     """Print the comparison of every out. Returns 0 when all are the same, 1 when one differs or the run fails."""
+    here.lock()  # what can be refused is refused before any work
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         there = Place(clone(Path(folder) / "a" / "directory-with-another-length" / "project"), "")
@@ -100,8 +110,12 @@ def reproduce(here: Place) -> int:
 def make_again(here: Place, there: Place, home: Path) -> bool:
     """Check the commit out in the clone and run all its stages as another user. Returns whether they succeeded."""
     home.mkdir(parents=True)
+    # A stranger has keys of their own; here these stand in. No byte depends on them.
+    if (keys := Path("~/.aws").expanduser()).is_dir():
+        (home / ".aws").symlink_to(keys.resolve())
     commit = git("rev-parse", here.revision).strip()
     environment = os.environ | STRANGER | {"HOME": str(home), "PYTHONPATH": str(there.root / "src")}
+    environment["HF_TOKEN_PATH"] = HF_TOKEN_PATH
     for kind in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
         environment[f"DVC_{kind}_DIR"] = str(home / kind.lower())
 

@@ -47,8 +47,9 @@ def grow() -> None:
     digests = small["digests"](TABLE.parent, {TABLE.name: None})
     data = {"into": "data/raw", "uri": TABLE.parent.as_posix(), "sha256": digests}
     small["write_params"](Path("params.yaml"), MODEL, fetch__data=data)
-    for own in ("dvc.lock", "data/raw.dvc"):
-        Path(own).unlink(missing_ok=True)
+    for own in (Path("dvc.lock"), *Path().rglob("*.dvc")):  # this pipeline needs no data of the project
+        if own.is_file():
+            own.unlink()
     commit("Take the small model")
 
 

@@ -70,7 +70,9 @@ def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
     """Raise UserError with the worst rows if any row differs by more than the limit or has another label."""
-    wrong = np.flatnonzero(relabelled | (distance > limit))
+    beyond = distance > limit
+    wrong = np.flatnonzero(relabelled | beyond)
+    advice = ", or raise export_onnx.max_logit_difference" if beyond.any() else "; these rows lie between two labels"
     if len(wrong):
         worst = wrong[np.argsort(-distance[wrong])][:5]
         raise UserError(
@@ -78,7 +80,7 @@ def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence
             expected=f"the same label and logits within {limit:.2g} on every row, in batches of {BATCH_SIZES}",
             found=f"{len(wrong)} of {len(texts)} rows differ; the worst:"
             + "".join(f"\n    row {row} by {distance[row]:.2g}: {str(texts[row])[:60]!r}" for row in worst),
-            fix="change export_onnx.fused or export_onnx.opset, or raise export_onnx.max_logit_difference",
+            fix=f"change export_onnx.fused or export_onnx.opset{advice}",
         )
 
 

@@ -30,9 +30,11 @@ def load_encoder(directory: Path) -> Any:
     not used (see `Classifier.pool`), but keeps its weights, so that `AutoModel` finds all of them in the saved model.
     """
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        # Code that a model brings along is never run, because no digest covers it. By default transformers would ask.
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(directory, **options)
         encoder, notes = auto_class(config).from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+            directory, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
     except _UNREADABLE as error:
         raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None

@@ -44,7 +44,8 @@ def embed_new(sequences: Sequences, kept: Path, embed: Callable[[Sequences], Emb
     """
     keys = np.array([_key_of(sequences[row]) for row in range(len(sequences))], dtype=_KEY)
     unique, first, index = np.unique(keys, return_index=True, return_inverse=True)
-    old = np.load(kept / KEYS) if (kept / KEYS).exists() else np.empty(0, dtype=_KEY)
+    whole = (kept / KEYS).exists() and (kept / VECTORS).exists()  # a kill may leave one of them
+    old = np.load(kept / KEYS) if whole else np.empty(0, dtype=_KEY)
     if np.array_equal(unique, old):
         return index
     known = np.isin(unique, old, assume_unique=True)
