@@ -56,7 +56,10 @@ def test_each_row_about_prediction_is_printed(small: Project, tmp_path: Path) ->
         typed("python", "-m", "review_sentiment.predict", "texts.csv", *options.split())
     typed("make", "results")
     stage("fine_tune", fine_tune__class_weights="{warm: 2.0}")
-    stage("export_onnx", fine_tune__class_weights="null", export_onnx__int8="false")
+    stage("prepare", fine_tune__class_weights="null", prepare__keep_columns="[label]")
+    stage("fine_tune", fine_tune__row_weights="{column: label, weights: {warm: 2.0}}")
+    stage("prepare", fine_tune__row_weights="null", prepare__keep_columns="[]")
+    stage("export_onnx", export_onnx__int8="false")
     typed("python", "-m", "review_sentiment.predict", "texts.csv", "--model", "int8")
     edit("export/quantization.py", "from_array(1 / factor", "from_array(0 / factor")
     stage("export_onnx", export_onnx__int8="true", export_onnx__max_int8_drop=0.1)
@@ -105,6 +108,7 @@ CALLS = {"UserError": 0, "Cause": 0, "_refusal": 0, "mistake": 1}  # which argum
 WITHOUT_ROW = {
     "its fix is the command that comes before": """no model in …
         … is not the file that was shipped
+        … has no …
         there are no results
         the results are stale""",
     "a state of this machine, in its own words": """the disk is full
