@@ -122,8 +122,7 @@ def test_a_column_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     table.write_parquet(paths.split_table("train"))
     assert batches.weights_of("train", RowWeights(column=name, weights={"": 3.0})) == pytest.approx([1.5, 0.5])
     targets, values = np.array([0, 1]), {"torch": np.array([[0.9, 0.1], [0.8, 0.2]])}
-    kept = table["kept"].struct.unnest()
-    found = metrics.scores_by_column("single_label", targets, values, kept, "accuracy")
+    found = metrics.scores_by_column("single_label", table, targets, values, "accuracy")
     assert [(row["column"], row["value"], row["rows"], row["torch"]) for row in found] == [
         (name, "", 1, 1.0),
         (name, "a", 1, 0.0),
@@ -134,9 +133,9 @@ def test_a_column_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_column_of_many_values_has_no_table() -> None:
-    kept = pl.DataFrame({"id": [str(n) for n in range(60)]})
+    rows = pl.DataFrame({"kept": [{"id": str(n)} for n in range(60)]})
     values = {"torch": np.eye(2)[np.zeros(60, int)]}
-    assert metrics.scores_by_column("single_label", np.zeros(60, int), values, kept, "accuracy") == []
+    assert metrics.scores_by_column("single_label", rows, np.zeros(60, int), values, "accuracy") == []
 
 
 def test_weights_are_1_on_average_and_unknown_values_are_refused(

@@ -134,19 +134,19 @@ def at_thresholds(task: Task, targets: np.ndarray, values: np.ndarray, threshold
 
 
 def scores_by_column(
-    task: Task, targets: np.ndarray, values: dict[str, np.ndarray], kept: pl.DataFrame, score: str
+    task: Task, rows: pl.DataFrame, targets: np.ndarray, values: dict[str, np.ndarray], score: str
 ) -> list[dict[str, Any]]:
     """For every value of every kept column: its rows, and the score of each model on them.
 
     Columns of more than `MOST_VALUES` values are left out.
     """
     found = []
-    for column in kept.iter_columns():
+    for column in rows["kept"].struct.unnest().iter_columns() if "kept" in rows.columns else ():
         given = column.alias("value")  # polars takes the name ^a$ for a pattern of names
         for value in given.unique().sort() if given.n_unique() <= MOST_VALUES else ():
-            rows = given.eq_missing(value).to_numpy()
-            by_model = {model: _round(scores(task, targets[rows], v[rows])[score]) for model, v in values.items()}
-            found.append({"column": column.name, "value": value, "rows": int(rows.sum()), **by_model})
+            some = given.eq_missing(value).to_numpy()
+            by_model = {model: _round(scores(task, targets[some], v[some])[score]) for model, v in values.items()}
+            found.append({"column": column.name, "value": value, "rows": int(some.sum()), **by_model})
     return found
 
 

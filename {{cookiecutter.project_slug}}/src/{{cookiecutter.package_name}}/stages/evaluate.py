@@ -32,6 +32,7 @@ from ..modeling.probe import load_probe
 from ..modeling.scores import DECIMALS
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
+Values = dict[str, np.ndarray]
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -58,8 +59,7 @@ def run(params: Params) -> None:
     perturbed = robustness(params.task, model, texts, targets, given, settings=params.evaluate, seed=params.seed)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
-        kept = table["kept"].struct.unnest() if "kept" in table.columns else pl.DataFrame()
-        for name, content in tables(params, targets, values, names, kept).items():
+        for name, content in tables(params, table, targets, values, names).items():
             write_text(new / f"{name}.csv", pl.DataFrame(content).write_csv())
     write_text(paths.MODEL_CARD, model_card(params, reports(names, metrics, perturbed)))
 
@@ -77,9 +77,7 @@ def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) 
     return metrics
 
 
-def tables(
-    params: Params, targets: np.ndarray, values: dict[str, np.ndarray], names: list[str], kept: pl.DataFrame
-) -> Tables:
+def tables(params: Params, rows: pl.DataFrame, targets: np.ndarray, values: Values, names: list[str]) -> Tables:
     """The tables to plot, by name: calibration, scores by the kept columns, and what else the task allows."""
     task, bins = params.task, params.evaluate.calibration_bins
 
@@ -87,7 +85,7 @@ def tables(
         return [{"model": model} | row for model, found in values.items() for row in table(found)]
 
     made = {"calibration": of_all_models(lambda found: calibration_table(task, targets, found, bins))}
-    if by_column := scores_by_column(task, targets, values, kept, params.score):
+    if by_column := scores_by_column(task, rows, targets, values, params.score):
         made["by_column"] = by_column
     if task != "regression":
         made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, names))
