@@ -150,13 +150,17 @@ def test_the_modules_of_the_environment_are_known() -> None:
     assert modules <= set(file.read_text(encoding="utf-8").split()), "make modules"
 
 
-def test_a_slug_is_a_name_that_gto_takes() -> None:
+# A part of an image's name: https://pkg.go.dev/github.com/distribution/reference
+OF_AN_IMAGE = r"[a-z0-9]+(?:(?:[_.]|__|[-]*)[a-z0-9]+)*"
+
+
+def test_a_slug_is_a_name_that_gto_and_docker_take() -> None:
     code = (TEMPLATE / "local_extensions.py").read_text(encoding="utf-8")
     pattern = re.search(r'bad\("project_slug", r"(.*?)"\)', code).group(1)
     words = ["".join(word) for size in range(1, 5) for word in itertools.product("a0-_A.", repeat=size)]
     taken = {word for word in words if re.fullmatch(pattern, word)}
     assert {"a", "0-a", "a_0", "a--a"} <= taken
-    assert taken == {word for word in words if name_re.search(word) and word == word.lower()}
+    assert taken == {word for word in words if name_re.search(word) and re.fullmatch(OF_AN_IMAGE, word)}
 
 
 @pytest.mark.parametrize("question", CHOICES)
