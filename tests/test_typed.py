@@ -6,7 +6,7 @@ from workshop import Project, grow
 TYPED = "Cheap, 100% fun & $5 $(HOME) $$ `x` 'it' \"so\" (a|b); # c \\n é"
 # The words of the command line, and the argument that must be what was typed.
 COMMANDS = {
-    "predict": ("TEXT", "-m review_sentiment.predict --text {}"),
+    "predict": ("TEXT", "-m review_sentiment.predict --text={}"),
     "reproduce": ("AGAINST", "-m tools.reproduce --against {}"),
     "plots": ("AGAINST", "-m tools.plots {}"),
     "exp": ("SET", "-m tools.evidence.experiments --name n --set {}"),
@@ -47,12 +47,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
     variable, command = COMMANDS[target]
     printed = project.run("make", "--silent", target, f"{variable}={TYPED}", *ALSO.get(target, []))
-    wanted = [f"<{TYPED if word == '{}' else word}>" for word in command.split(" ")]
+    wanted = [f"<{word.replace('{}', TYPED)}>" for word in command.split(" ")]
     assert printed.splitlines()[-len(wanted) :] == wanted
 
 
 def test_it_may_stand_in_the_environment(project: Project) -> None:
-    assert f"<{TYPED}>\n" in project.run("make", "--silent", "predict", TEXT=TYPED)
+    assert f"<--text={TYPED}>\n" in project.run("make", "--silent", "predict", TEXT=TYPED)
 
 
 def test_the_name_of_a_computer_is_no_option(project: Project) -> None:
