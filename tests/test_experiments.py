@@ -4,17 +4,19 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import psutil
 import pytest
-from workshop import Project
+from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
 
@@ -194,3 +196,29 @@ def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
     assert not (project.path / ".vectors").exists()  # what has run to its end is not run again
     refused = project.try_to("make", "folds", "K=1")
     assert "usage: make folds K=5" in refused.stderr
+
+
+FAKE = """#!/bin/sh
+trap 'sleep 1; touch tidied; exit 130' INT
+while :; do sleep 0.1; done
+"""
+
+
+def test_dvc_tidies_up_when_seeds_or_folds_are_stopped(tmp_path: Path) -> None:
+    """Killed at once, it would leave HEAD on no branch."""
+    project = grow(tmp_path, scope="team")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/dvc").write_text(FAKE, encoding="utf-8")
+    (tmp_path / "bin/dvc").chmod(0o755)
+    code = "from tools.evidence.seeds import run_experiment as r; print('begun', flush=True); r('seed=1')"
+    environment = project.env | {"PATH": f"{tmp_path / 'bin'}:{project.env['PATH']}"}
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(
+        command, cwd=project.path, env=environment, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout
+    process.stdout.readline()
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(20)
+    assert (project.path / "tidied").exists()

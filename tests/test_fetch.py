@@ -101,6 +101,11 @@ def test_a_pickle_without_a_tokenizer_is_pinned_and_comes_into_one_form(
     assert "film" in (base / "tokenizer.json").read_text(encoding="utf-8")
 
 
+def test_what_a_model_does_not_name_is_said(project: Project) -> None:
+    code = "from tools.pin import take_over; take_over({'pooling': 'cls', 'prefix': 'query: '}, 'a', [])"
+    assert "no text.prefix: it stays 'query: '" in project.run("python", "-c", code)
+
+
 def test_what_is_pinned_and_there_is_neither_listed_anew_nor_taken_over(project: Project, shelf: Path) -> None:
     start_from(project, str(shelf / "acme/pickled"))
     project.run("make", "pin")

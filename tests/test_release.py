@@ -57,6 +57,9 @@ def another_model(project: Project) -> None:
     project.run("python", "-c", f"{manifest} {rewrite}")
     project.run("dvc", "commit", "--force", "--quiet")
     project.commit("Ship int8 alone")
+    project.run("make", "push")
+    signed_before = project.try_to("make", "release", "VERSION=1.1.0", "STAGE=staging")
+    assert "is not the model that was signed" in signed_before.stderr
     sign(project)
     project.run("make", "push")
 

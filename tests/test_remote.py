@@ -707,3 +707,15 @@ def test_each_row_of_the_guide_is_printed(tmp_path: Path) -> None:
         PRINTED.append(project.try_to("dvc", "repro").stderr)
         (project.path / "go").touch()
     assert never_printed("Remotes", PRINTED) == []
+
+
+WITHOUT_RIGHT = """
+from types import SimpleNamespace as N
+from tools.remotes.remote import dangling_uploads
+def refuse(*_, **__): raise PermissionError('AccessDenied')
+print(dangling_uploads(N(fs=N(protocol='s3', fs=N(call_s3=refuse)), path='bucket/a')))
+"""
+
+
+def test_an_audit_does_not_need_the_right_to_list_uploads(tmp_path: Path) -> None:
+    assert grow(tmp_path, scope="team").run("python", "-c", WITHOUT_RIGHT) == "[]\n"

@@ -75,6 +75,8 @@ def test_code_that_a_model_brings_along_is_neither_run_nor_asked_about(
 ) -> None:
     shutil.copytree(base_model, tmp_path / "model")
     config_with(model_type="new", auto_map={"AutoConfig": "acme/impl--configuration.NewConfig"})(tmp_path / "model")
-    monkeypatch.setattr("builtins.input", None)  # transformers would ask
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
     with pytest.raises(UserError, match="does not hold a transformer encoder"):
         load_base(tmp_path / "model", 2, params_with().text, "single_label")
+    assert asked == []

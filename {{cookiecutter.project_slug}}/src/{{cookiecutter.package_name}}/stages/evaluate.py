@@ -64,7 +64,7 @@ def run(params: Params) -> None:
     write_text(paths.MODEL_CARD, model_card(params, reports(names, metrics, perturbed)))
 
 
-def measure(params: Params, targets: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
+def measure(params: Params, targets: np.ndarray, values: Values) -> dict[str, Any]:
     """The metrics of every model."""
     task, bins, samples = params.task, params.evaluate.calibration_bins, params.evaluate.bootstrap_samples
     metrics: dict[str, Any] = {"test_rows": len(targets)}
@@ -115,7 +115,7 @@ def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:
     return run_over(over, encode(tokenizer, texts, params.text.prefix), output="logits").astype(np.float64)
 
 
-def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> dict[str, np.ndarray]:
+def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> Values:
     """The predictions of every model, rows x outputs, see `tasks.values_of`; the last is the shipped one.
 
     logits: those of the torch model.
