@@ -63,6 +63,21 @@ def test_the_metrics_test_with_that_mcnemar() -> None:
     assert found["gain_over_probe"] == pytest.approx((30 - 48) / 178, abs=1e-6)
 
 
+def test_for_numbers_the_p_value_belongs_to_the_gain_that_is_reported() -> None:
+    targets, zeros = np.zeros(40), np.zeros((40, 1))
+    worse = np.where(np.arange(40)[:, None] < 32, 0.1, 0.0)  # a little worse on 32 rows, much better on 8
+    name, gain, p = metrics.significance("regression", targets, worse, np.where(worse, 0.0, 10.0))
+    assert (name, gain) == ("permutation", pytest.approx(2 - 0.08))
+    assert p == pytest.approx(2 / 2**8, abs=0.004)  # what counts is whether all 8 large ones have one sign
+    assert metrics.significance("regression", targets, zeros, zeros)[1:] == (0, 1)
+
+
+def test_one_label_alone_has_its_own_row_of_scores() -> None:
+    targets, values = np.array([[1], [0], [0], [1]], dtype=np.float32), np.array([[0.9], [0.8], [0.1], [0.2]])
+    found = metrics.per_class_table("multi_label", targets, values, ["toxic"])
+    assert found == [{"label": "toxic", "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2}]
+
+
 def test_calibration_error_of_a_known_case() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10)
     table = metrics.calibration_table("single_label", np.array([0] * 6 + [1] * 4), probabilities, bins=10)
