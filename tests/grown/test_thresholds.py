@@ -1,12 +1,17 @@
 """The probabilities below which no label is predicted: how they are chosen, and what they do."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from review_sentiment.common.manifest import verified_manifest, write_manifest
 from review_sentiment.common.tasks import values_of
 from review_sentiment.config import Task
 from review_sentiment.evaluation import metrics
 from review_sentiment.export.thresholds import lowest, thresholds
 from review_sentiment.inference import outputs
+from review_sentiment.inference.classifier import OnnxClassifier
 from scipy.stats import binomtest
 
 
@@ -43,3 +48,13 @@ def test_below_its_threshold_no_label_is_predicted() -> None:
     assert found == {"coverage": pytest.approx(1 / 3, abs=1e-6), "precision": 1}
     sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype=np.float32)
     assert metrics.at_thresholds("multi_label", sets, values, limits) == {"recall": 0.2, "precision": 1}
+
+
+@pytest.mark.slow
+def test_each_file_has_thresholds_of_its_own(trained: Path, tmp_path: Path) -> None:
+    shipped = shutil.copytree(trained / "models/onnx", tmp_path / "onnx")
+    facts = verified_manifest(shipped) | {"thresholds": {"fp32": [0.6, None], "int8": [0.7, 0.8]}}
+    (shipped / "manifest.json").unlink()
+    write_manifest(shipped, facts)
+    found = {name: OnnxClassifier(shipped, name, threads=1).thresholds for name in ("fp32", "int8")}
+    assert {name: limits.tolist() for name, limits in found.items()} == {"fp32": [0.6, np.inf], "int8": [0.7, 0.8]}

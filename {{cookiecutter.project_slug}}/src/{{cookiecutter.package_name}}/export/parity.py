@@ -70,11 +70,11 @@ def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
 
 def require_parity(distance: np.ndarray, relabelled: np.ndarray, texts: Sequence[Text], limit: float) -> None:
     """Raise UserError with the worst rows if any row differs by more than the limit or has another label."""
-    beyond = distance > limit
+    beyond = ~(distance <= limit)  # NaN too
     wrong = np.flatnonzero(relabelled | beyond)
     advice = ", or raise export_onnx.max_logit_difference" if beyond.any() else "; these rows lie between two labels"
     if len(wrong):
-        worst = wrong[np.argsort(-distance[wrong])][:5]
+        worst = wrong[np.argsort(-np.nan_to_num(distance[wrong], nan=np.inf))][:5]
         raise UserError(
             "the ONNX model is not the torch model",
             expected=f"the same label and logits within {limit:.2g} on every row, in batches of {BATCH_SIZES}",

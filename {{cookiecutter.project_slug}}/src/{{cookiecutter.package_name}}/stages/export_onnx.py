@@ -51,7 +51,10 @@ def run(params: Params) -> None:
         targets = targets_of(validation["label"], params.task, labels)
         parity, logits = check(new, sequences, texts, expected, targets, params)
         precision = params.export_onnx.min_precision
-        limits = thresholds(params.task, targets, values_of(params.task, logits), precision) if precision else None
+        limits = precision and {
+            name: thresholds(params.task, targets, values_of(params.task, found), precision)
+            for name, found in logits.items()
+        }
         found = {"operators": operators, "parity": parity, "thresholds": limits}
         write_manifest(new, facts(params) | found)
     write_json(paths.PARITY, parity)
@@ -59,10 +62,10 @@ def run(params: Params) -> None:
 
 def check(
     new: Path, sequences: list[list[int]], texts: list[Text], expected: np.ndarray, targets: np.ndarray, params: Params
-) -> tuple[dict[str, object], np.ndarray]:
+) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """Compare the files just written with torch's logits (`expected`). The first rows are the ones that have targets.
 
-    Returns the parity report, and the logits of the shipped model on the rows that have targets.
+    Returns the parity report, and the logits of each shipped model on the rows that have targets.
     """
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
@@ -77,7 +80,8 @@ def check(
             "int8_alone": run_in_order(int8, real, outputs, size=1),
         }
     in_units = distance * (params.export_onnx.max_logit_difference / limit)
-    return report(in_units, relabelled, targets, logits, params), logits.get("int8", logits["fp32"])
+    found = report(in_units, relabelled, targets, logits, params)
+    return found, {name: logits[name] for name in MODELS if name in logits}
 
 
 def unit(params: Params) -> Unit:
