@@ -27,6 +27,18 @@ def test_a_commit_without_a_run_is_refused_before_any_work(
         reproduce.reproduce(here)
 
 
+def test_a_list_of_files_that_is_not_here_is_no_empty_list(here: reproduce.Place, tmp_path: Path) -> None:
+    there = reproduce.Place(tmp_path / "there", "")
+    found = reproduce.first_difference(here, there, "models/base", "a.dir", "b.dir")
+    assert found == "it differs (its list of files is not in DVC's cache here: dvc pull)"
+
+
+def test_the_cache_is_where_dvc_keeps_it(here: reproduce.Place, tmp_path: Path) -> None:
+    subprocess.run(["dvc", "init", "--quiet"], cwd=tmp_path, check=True)
+    subprocess.run(["dvc", "cache", "dir", "--local", str(tmp_path / "shared")], cwd=tmp_path, check=True)
+    assert here.cache == tmp_path / "shared"
+
+
 def test_the_stranger_has_the_keys_of_who_asks(
     here: reproduce.Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,20 @@ print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0, "single_lab
 """
 
 
+BITS_OF_A_PRODUCT = FIT_PROBE.partition("import numpy")[0] + """
+import torch
+torch.manual_seed(0)
+print(torch.backends.cuda.matmul.allow_tf32, torch.nn.functional.gelu(torch.randn(99) @ torch.randn(99, 99)).tolist())
+"""
+
+
+def test_what_the_shell_says_of_instruction_sets_decides_no_bit(untrained: Path) -> None:
+    other = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    runs = [run_python(untrained, "-c", BITS_OF_A_PRODUCT, **more) for more in ({}, other)]
+    assert all(done.returncode == 0 for done in runs), runs[0].stderr
+    assert runs[0].stdout == runs[1].stdout
+
+
 def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
     """The small project's products are too small for numpy to split them by thread."""
     if not shutil.which("taskset"):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ STRANGER = {
     "LC_ALL": "C",
     "TZ": "Pacific/Chatham",
     "PYTHONHASHSEED": "4096",
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
 }
 
 
@@ -64,16 +67,22 @@ class Place:
             )
         return done.stdout
 
-    def files(self, out: str, md5: str) -> dict[str, str]:
-        """The files of an out and their hashes; a single file has the name of the out itself."""
+    def files(self, out: str, md5: str) -> dict[str, str] | None:
+        """The files of an out and their hashes, or None if DVC's cache lacks the list. A file is the out itself."""
         if not md5.endswith(".dir"):
-            return {out: md5}
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(self.cached(md5) or b"[]")}
+            return {out: md5} if md5 else {}
+        listed = self.cached(md5)
+        return None if listed is None else {entry["relpath"]: entry["md5"] for entry in json.loads(listed)}
 
     def cached(self, md5: str) -> bytes | None:
         """The bytes with this hash, from DVC's cache."""
-        path = self.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        path = self.cache / "files/md5" / md5[:2] / md5[2:]
         return path.read_bytes() if path.exists() else None
+
+    @cached_property
+    def cache(self) -> Path:
+        """DVC's cache of this checkout."""
+        return Path(Config(str(self.root / ".dvc"))["cache"].get("dir") or self.root / ".dvc/cache")
 
     def bytes_of(self, out: str, name: str, md5: str) -> bytes | None:
         """The bytes of a file of an out: from the cache, or from Git or the checkout if DVC keeps only the hash."""
@@ -160,6 +169,8 @@ def compare(here: Place, there: Place) -> list[str]:
 def first_difference(here: Place, there: Place, out: str, a: str, b: str) -> str:
     """The first file of an out that differs, and how."""
     ours, theirs = here.files(out, a), there.files(out, b)
+    if ours is None or theirs is None:
+        return "it differs (its list of files is not in DVC's cache here: dvc pull)"
     for name in sorted(ours | theirs, key=lambda name: (name == "manifest.json", name)):  # depends on the others
         if name not in ours or name not in theirs:
             return f"{name} is only {'here' if name in ours else 'there'}"

@@ -24,6 +24,8 @@ PORTABLE = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
+# What the user's own environment must not decide; NVIDIA's images of torch set the second of these.
+NOT_INHERITED = (*PORTABLE, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 
 
@@ -45,6 +47,8 @@ def environment(compute: Compute) -> dict[str, str]:
 
 def set_up_process(compute: Compute) -> None:
     """Set the environment that decides bits, and what only saves time. Call it before torch or numpy is imported."""
+    for name in NOT_INHERITED:
+        os.environ.pop(name, None)
     os.environ.update(environment(compute))
     if compute.device == "cuda" and "LOCAL_RANK" not in os.environ:
         # One process uses one GPU and leaves the others alone.
@@ -56,6 +60,15 @@ def set_up_process(compute: Compute) -> None:
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, 2**30)
         mallopt(_MMAP_THRESHOLD, 2**30) or mallopt(_MMAP_THRESHOLD, 2**25)  # older versions allow no more
+
+
+def hardware(compute: Compute) -> str:
+    """The hardware that decides bits: the name of the GPU, or the instruction set of the CPU unless it is pinned."""
+    import torch
+
+    if compute.device == "cuda":
+        return torch.cuda.get_device_name()
+    return "" if compute.determinism == "portable" else torch.backends.cpu.get_cpu_capability()
 
 
 def use_deterministic_kernels(compute: Compute) -> None:

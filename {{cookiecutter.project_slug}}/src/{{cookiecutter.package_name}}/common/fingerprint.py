@@ -15,7 +15,7 @@ from .io import sha256_of
 
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 PACKAGE = Path(__file__).parent.parent
-# These only validate, name files or start a stage: no byte of an out depends on them.
+# These only validate, name files, give a parameter its default or start a stage; `parameters` holds what they decide.
 WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "config.py", "errors.py", "paths.py")}
 KEPT = 2
 

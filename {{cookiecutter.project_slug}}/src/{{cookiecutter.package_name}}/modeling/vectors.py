@@ -18,6 +18,7 @@ from ..text.tokenization import Sequences
 KEYS, VECTORS = "keys.npy", "vectors.float32"
 ROWS_AT_ONCE = 2048
 LISTED = 20
+ROUNDING = 1e-6  # of float32: the cosine of a text with itself may be this much below 1
 _KEY = np.dtype("S16")  # compared as 16 bytes, padded with zeros
 
 Embedded = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -111,7 +112,7 @@ def near_duplicates(vectors: dict[str, Path], threshold: float) -> dict[str, obj
 def _one_pair(seen: Path, held: Path, threshold: float) -> dict[str, object]:
     nearest = [_nearest(seen, block) for _, block in _unit_blocks(held)]
     best, row_of = (np.concatenate(values) for values in zip(*nearest, strict=True))
-    close = np.flatnonzero(best >= threshold)
+    close = np.flatnonzero(best >= threshold - ROUNDING)
     order = close[np.lexsort((close, -best[close]))][:LISTED]
     listed = [{"row": int(row), "neighbour": int(row_of[row]), "cosine": round(float(best[row]), 4)} for row in order]
     return {"rows": len(close), "share": round(len(close) / len(best), 6), "closest": listed}

@@ -9,7 +9,7 @@ import torch
 
 from .. import paths
 from ..common import distributed
-from ..common.determinism import use_deterministic_kernels
+from ..common.determinism import hardware, use_deterministic_kernels
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
 from ..common.tasks import targets_of
@@ -43,7 +43,7 @@ def run(params: Params) -> None:
 
 def kept_vectors(params: Params) -> Path:
     """The cache directory for the vectors of this model, these parameters and this code."""
-    settings = params.model_dump(include={"task", "compute", "text"})
+    settings = params.model_dump(include={"task", "compute", "text"}) | {"hardware": hardware(params.compute)}
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), sorted(paths.BASE_MODEL.iterdir()), settings)
         return cache_directory(paths.VECTORS, name)

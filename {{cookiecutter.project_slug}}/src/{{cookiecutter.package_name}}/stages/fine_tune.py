@@ -1,6 +1,7 @@
 """Fine-tune the model. Its head starts from the linear probe (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from safetensors.torch import load_file
 
 from .. import paths
 from ..common import distributed
-from ..common.determinism import use_deterministic_kernels
+from ..common.determinism import hardware, use_deterministic_kernels
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
@@ -36,8 +37,10 @@ def run(params: Params) -> None:
     rows = Rows("train", ids["train"], params.task, weighted=params.fine_tune.row_weights)
     validation = Rows("validation", ids["validation"], params.task, rows.unit)
     with distributed.rank_0_first():
-        name = fingerprint(Path(__file__), inputs(), settings(params))
-        directory = cache_directory(paths.CHECKPOINTS, name)
+        decides = settings(params) | {"hardware": hardware(params.compute)}
+        if params.fine_tune.lora:
+            decides["peft"] = version("peft")
+        directory = cache_directory(paths.CHECKPOINTS, fingerprint(Path(__file__), inputs(), decides))
     model = initial_model(params, rows.unit)
     whole = trim(model, params.compute, rows.sequences, validation.sequences)
     train(model, device, rows, validation, params, directory)
@@ -70,9 +73,9 @@ def inputs() -> list[Path]:
 
 
 def settings(params: Params) -> dict[str, object]:
-    """The parameters that decide the result, and the number of processes, because sums are divided among them."""
+    """What decides the result: the parameters, with the score that chooses by name, and the number of processes."""
     blocks = {"task", "select_by", "seed", "compute", "text", "fine_tune"}
-    return params.model_dump(include=blocks) | {"processes": distributed.world_size()}
+    return params.model_dump(include=blocks) | {"select_by": params.score, "processes": distributed.world_size()}
 
 
 def initial_model(params: Params, unit: Unit) -> Classifier:
