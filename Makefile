@@ -67,7 +67,7 @@ $(DEMO)/reports/metrics.json:
 	$(MAKE) demo
 
 .PHONY: bench
-bench: setup $(DEMO)/reports/metrics.json  ## Measure beside what one would use instead (ITEM=embeddings for one, PAIRS=…)
+bench: setup $(DEMO)/reports/metrics.json  ## Measure beside what one would use instead (ITEM=embeddings: all that begin so; PAIRS=…)
 	python benchmarks/bench.py $(DEMO) $(ITEM) $(if $(PAIRS),--pairs $(PAIRS))
 
 .PHONY: simulate
@@ -90,7 +90,7 @@ lint: setup  ## Check the template's own Python
 	ruff check hooks tests benchmarks *.py
 
 .PHONY: lock
-lock: setup  ## Make both requirements.lock anew
+lock: setup  ## Resolve all requirements anew into the locks
 	rm -rf build/lock
 	cookiecutter --no-input --accept-hooks no --output-dir build/lock . scope=production
 	$(MAKE) -C build/lock/review-sentiment lock
