@@ -125,7 +125,7 @@ class Simulation:
             looks = self.code.drift.looks(stream, self.scores(self.some(self.held, test_rows)), settings)
             alarmed += any(look.drifted for look in looks)
         interval = binomtest(alarmed, STREAMS).proportion_ci()
-        quiet = f"quiet streams of {LENGTH} alarming at any of {len(looks)} looks"
+        quiet = f"streams of {LENGTH} without drift that alarm at any of {len(looks)} looks"
         measures = [Measure(f"{quiet}: share", [alarmed / STREAMS], at_most=settings.level, unit="")]
         for count, bars in {100: (0.95, 0.4, 0.4), 500: (0.99, 0.9, 0.95)}.items():
             for shift, bar in zip(SHIFTS, bars, strict=True):

@@ -67,7 +67,7 @@ def one_by_one(arguments: Any, folder: Path) -> None:
         measures=[
             Measure("fp32: times as fast", ratios(rounds, "peer", "fp32"), at_least=2.5),
             Measure("int8: times as fast", ratios(rounds, "peer", "int8")),
-            Measure("fp32: labels unlike the peer's", unlike(rounds, "fp32"), at_most=0, unit=""),
+            Measure("fp32: labels that differ from the peer's", unlike(rounds, "fp32"), at_most=0, unit=""),
         ],
         machine=machine("torch", "transformers", "onnxruntime"),
         watch=watch,
@@ -95,7 +95,7 @@ def stream(arguments: Any, folder: Path) -> None:
         measures=[
             Measure("fp32: times as fast", ratios(rounds, "peer", "fp32"), at_least=2.5),
             Measure("int8: times as fast", ratios(rounds, "peer", "int8"), at_least=5),
-            Measure("fp32: labels unlike the peer's", unlike(rounds, "fp32"), at_most=0, unit=""),
+            Measure("fp32: labels that differ from the peer's", unlike(rounds, "fp32"), at_most=0, unit=""),
         ],
         machine=machine("torch", "transformers", "onnxruntime"),
         watch=watch,
@@ -134,7 +134,7 @@ def unlike(rounds: list[dict[str, Any]], side: str) -> list[float]:
 
 def labels_unlike(rounds: list[dict[str, Any]]) -> str:
     """The same in words."""
-    return f"labels unlike the peer's: fp32 {unlike(rounds, 'fp32')[-1]:.0f}, int8 {unlike(rounds, 'int8')[-1]:.0f}"
+    return f"labels that differ from the peer's: fp32 {unlike(rounds, 'fp32')[-1]:.0f}, int8 {unlike(rounds, 'int8')[-1]:.0f}"
 
 
 def speeds(rounds: list[dict[str, Any]], texts: int) -> str:
