@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from test_plots import BROWSER
 from workshop import SMALL_GATE, Project, grow
 
@@ -151,6 +152,7 @@ def test_no_review_is_taken_for_personal_data(served: Served) -> None:
 
 def test_made_up_requests_find_no_fault(served: Served) -> None:
     """schemathesis draws requests from the OpenAPI document, right and wrong ones."""
+    OPENAPI_31_VALIDATOR.validate(served.ask("/openapi.json"))
     command = [
         "schemathesis", "run", f"http://127.0.0.1:{served.port}/openapi.json",
         "--header", f"Authorization: Bearer {served.key}", "--max-examples", "150", "--seed", "1", "--no-color",
