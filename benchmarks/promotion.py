@@ -69,7 +69,7 @@ def paired(evidence: Any, rng: np.random.Generator, gain: float, rows: int) -> A
 def two_arms(evidence: Any, rng: np.random.Generator, gain: float, rows: int) -> Any:
     """Evidence of a canary that answers half of the requests."""
     by_candidate = rng.random(rows) < 0.5
-    return evidence.two_arms(by_candidate, rng.random(rows) < ACCURACY + gain * by_candidate)
+    return evidence.two_arms(by_candidate, rng.random(rows) < ACCURACY + gain * by_candidate)[0]
 
 
 if __name__ == "__main__":
