@@ -80,10 +80,10 @@ def outcome(found: dict[str, Any]) -> str:
     lines = [
         f"**Retrained in week {retrained['week']}**, because measured accuracy fell, with {retrained['rows']:,}",
         "labelled texts: those of the queues, and what users said.",
-        f"**On {found['held_out']} texts like those of the last week**, which no request sent: accuracy",
+        f"**On {found['held_out']} held-out texts drawn like the last week's**: accuracy",
         f"{before:.3f} before, {after:.3f} after.",
         f"**On the old test rows**: {old[0]:.3f} before, {old[1]:.3f} after.",
-        f"**Poison**: one key said {found['poisoned']:,} times the wrong label of its own texts.",
+        f"**Poison**: one key submitted {found['poisoned']:,} wrong labels for its own texts.",
         f"{retrained['of_poisoner']} of them were trained on. `make feedback` says: `{'; '.join(retrained['named'])}`",
     ]
     if found["checks"][BROKEN]:
