@@ -7,10 +7,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 from review_sentiment import predict as command
 from review_sentiment.common import cores
 from review_sentiment.errors import run_command
+from review_sentiment.tables.writer import write_rows
 from small_project import PACKAGE, run_python
 
 pytestmark = pytest.mark.slow
@@ -120,3 +122,13 @@ def test_a_bug_keeps_its_traceback_in_a_log(
         patched.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
         assert run_command(lambda: 1 // 0) == 1
     assert "ZeroDivisionError" in capfd.readouterr().err.rpartition("Traceback")[2]
+
+
+def test_a_large_number_among_fractions_keeps_its_digits(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows: list[dict[str, object]] = [{"id": 2**53 + 1, "n": 2**53 + 1, "x": 1}, {"id": 0.5, "n": 1, "x": 0.5}]
+    write_rows(rows, path, {}, dict)
+    assert pl.read_parquet(path).to_dicts() == [
+        {"id": "9007199254740993", "n": 2**53 + 1, "x": 1.0},
+        {"id": "0.5", "n": 1, "x": 0.5},
+    ]

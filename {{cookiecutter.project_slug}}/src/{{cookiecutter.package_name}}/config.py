@@ -30,7 +30,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+# A path below a folder: no part of it is empty, "." or "..".
+FileName = Annotated[str, Field(pattern=r"^([.]{0,2}[^/.\x00][^/\x00]*/)*[.]{0,2}[^/.\x00][^/\x00]*$")]
 Model = TypeVar("Model", bound=BaseModel)
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -70,7 +72,7 @@ class Source(Block):
 
     uri: Name
     into: Literal["data/raw", "models/base"]
-    sha256: Annotated[dict[Name, Sha256 | None], Field(min_length=1)]
+    sha256: Annotated[dict[FileName, Sha256 | None], Field(min_length=1)]
 
 
 class Fetch(Block):
@@ -248,6 +250,9 @@ class Params(Block):
             raise ValueError("fine_tune.row_weights.column must be one of prepare.keep_columns")
         if self.score not in SCORES[self.task]:
             raise ValueError(f"select_by must be null or one of {', '.join(SCORES[self.task])} with task: {self.task}")
+        names = (self.prepare.label_names or {}).values()
+        if self.task == "multi_label" and any(self.prepare.label_separator in name for name in names):
+            raise ValueError("prepare.label_names must not hold label_separator, which joins several labels")
         if self.task == "regression" and self.fine_tune.class_weights:
             raise ValueError("fine_tune.class_weights must be null with task: regression, which has no labels")
         if self.task == "regression" and self.export_onnx.min_precision:
@@ -277,9 +282,9 @@ def load(path: Path, model: type[Model]) -> Model:
             found="another directory",
             fix=f"change to the directory that holds {path}",
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:  # not YAML, not UTF-8, or a number or a nesting too large
         raise UserError(
-            f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="correct the line named above"
+            f"{path} is not YAML", expected="YAML 1.2 in UTF-8", found=str(error), fix="correct what is named above"
         ) from None
     return validated(values, model, str(path), f"edit the keys named above in {path}")
 

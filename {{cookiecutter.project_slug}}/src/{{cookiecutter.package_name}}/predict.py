@@ -90,19 +90,14 @@ def require_files(arguments: argparse.Namespace) -> None:
             fix=f"--output {output.with_suffix('.csv')}, which spreadsheets open too; or leave it out for JSON Lines",
         )
     for option, path in (("--output", output), ("--rejects", rejects)):
-        if path and not path.parent.is_dir():
+        if path and (path.is_dir() or not path.parent.is_dir()):
             raise UserError(
                 f"{option} {path} cannot be written",
-                expected=f"a folder {path.parent}",
-                found="no such folder",
-                fix=f"mkdir -p '{path.parent}', then type the same again",
-            )
-        if path and path.is_dir():
-            raise UserError(
-                f"{option} {path} cannot be written",
-                expected="the name of a file",
-                found="a folder",
-                fix=f"name a file in it: {option} '{path / 'predictions.csv'}'",
+                expected="the name of a file in a folder that exists",
+                found="a folder" if path.is_dir() else "no such folder",
+                fix=f"name a file in it: {option} '{path / 'predictions.csv'}'"
+                if path.is_dir()
+                else f"mkdir -p '{path.parent}', then type the same again",
             )
     given = [path.resolve() for path in (source, output, rejects) if path]
     if len(set(given)) < len(given):

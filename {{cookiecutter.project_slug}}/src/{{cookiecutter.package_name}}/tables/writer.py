@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 ROWS_PER_PART = 4096
 INT64 = range(-(2**63), 2**63)
+EXACT = range(-(2**53), 2**53 + 1)  # a float holds each of them
 
 Row = dict[str, Any]
 Types = Mapping[str, Any]  # polars types by column name
+
+
+class Large(int):
+    """The type of a whole number that a float may not hold."""
 
 
 def write_rows(rows: Iterable[Row], path: Path, columns: Mapping[str, type], types: Callable[[], Types]) -> None:
@@ -71,8 +76,8 @@ def _keep(rows: Iterable[Row], file: IO[bytes]) -> dict[str, set[type]]:
     for row in rows:
         pickle.dump(row, file)
         for name, value in row.items():
-            kind = str if isinstance(value, int) and value not in INT64 else type(value)
-            found.setdefault(name, set()).add(kind)
+            large = isinstance(value, int) and value not in EXACT
+            found.setdefault(name, set()).add(type(value) if not large else Large if value in INT64 else str)
     return found
 
 
@@ -129,5 +134,6 @@ def _type_of(kinds: set[type]) -> Any:
 
     if kinds == {float, int}:
         return pl.Float64
+    kinds = {int if kind is Large and float not in kinds else kind for kind in kinds}
     known = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
     return known.get(next(iter(kinds)), pl.String) if len(kinds) == 1 else pl.String

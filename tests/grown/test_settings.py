@@ -1,0 +1,54 @@
+"""Values of params.yaml that would do harm, or could not be read. Run in a grown project."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from review_sentiment.config import Params, load_params
+from review_sentiment.data.labels import renamed
+from review_sentiment.errors import UserError
+from review_sentiment.tables.discovery import additional_table
+from small_project import params_with, values_with
+
+
+def with_files(*names: str) -> dict[str, Any]:
+    return {"into": "models/base", "uri": "model", "sha256": dict.fromkeys(names)}
+
+
+@pytest.mark.parametrize("name", ["../y.csv", "/etc/y.csv", "a/../../y.csv", "..", "a/..", ".", "a//b", "a/", "a\0b"])
+def test_a_file_to_fetch_stays_in_its_folder(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"fetch\.model\.sha256"):
+        Params.model_validate(values_with(fetch__model=with_files(name)))
+
+
+def test_a_file_to_fetch_may_have_any_other_name() -> None:
+    names = ("a.csv", "data/train-00000-of-00001.parquet", ".hidden", "..a", "a b/c..d", "über.json", "1_Pooling/x")
+    assert [*Params.model_validate(values_with(fetch__model=with_files(*names))).fetch.model.sha256] == [*names]
+
+
+def test_no_column_holds_nul() -> None:
+    with pytest.raises(ValidationError, match=r"prepare\.text_column"):
+        params_with(text_column="te\0xt")
+
+
+@pytest.mark.parametrize("value", ["9" * 5001, "[" * 5000 + "]" * 5000])
+def test_what_is_too_large_to_read_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"seed: {value}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_folder_is_no_table_of_additions(tmp_path: Path) -> None:
+    additions = params_with(additions={"file": str(tmp_path), "sha256": "0" * 64}).prepare.additions
+    with pytest.raises(UserError, match=r"found: +no such file"):
+        additional_table(additions)
+
+
+def test_names_of_labels_differ_in_more_than_case_and_blanks() -> None:
+    assert renamed(["0", "1"], {"0": "no", "1": "yes"}) == ["no", "yes"]
+    with pytest.raises(UserError, match="'Good' and ' good'"):
+        renamed(["0", "1", "2"], {"0": "Good", "1": "bad", "2": " good"})
+    with pytest.raises(ValidationError, match="label_names must not hold label_separator"):
+        params_with(task="multi_label", label_names={"a": "one, two", "b": "three"})
+    params_with(label_names={"a": "one, two", "b": "three"})
