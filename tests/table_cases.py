@@ -236,6 +236,19 @@ DELIMITED = {
         edit={"a.csv": GOOD + b"alone,good\n"},
     ),
     "a cell too many": refused({"a.csv": GOOD + b"a,b,c\n"}, "line 62: expected 2 columns, found 3"),
+    "a cell too many in every row": refused(
+        {"a.csv": csv_of([(n, *row) for n, row in enumerate(ROWS)])},
+        "60 rows cannot be read, not one can",
+        "name all columns in line 1 of data/raw/a.csv",
+        edit={"a.csv": csv_of([(n, *row) for n, row in enumerate(ROWS)], "id,text,label")},
+    ),
+    "no row to keep apart": refused(
+        {"a.csv": csv_of([(text,) for text, _ in ROWS])},
+        "60 rows cannot be read, not one can",
+        "line 2: expected 2 columns, found 1",
+        edit={"a.csv": GOOD},
+        malformed_rows="quarantine",
+    ),
     "seven malformed rows": refused({"a.csv": GOOD + b"alone\n" * 7}, "7 rows cannot be read", "line 66", "and 2 more"),
     "ragged rows kept apart": quarantined({"a.csv": GOOD + b"alone\na,b,c\n"}, 60, "expected 2 columns", 2),
     "blank lines": accepted({"a.csv": GOOD.replace(b"\n", b"\n\n")}, 60, {"read": 60}),
@@ -371,6 +384,40 @@ JSON_LINES = {
         "one object around all rows",
         "python -c",
     ),
+    "rows below two keys": refused(
+        {"a.json": json.dumps({"hits": {"total": {"value": 60}, "hits": json.loads(ARRAY)}}).encode()},
+        '["hits"]["hits"]',
+    ),
+    "rows below two keys, on many lines": refused(
+        {"a.json.gz": gzip.compress(json.dumps({"hits": {"hits": json.loads(ARRAY)}}, indent=1).encode())},
+        '["hits"]["hits"]',
+    ),
+    "rows beside a schema": refused(
+        {
+            "a.json": json.dumps(
+                {"schema": {"fields": [{"name": "text"}, {"name": "label"}] * 40}, "data": json.loads(ARRAY)}
+            ).encode()
+        },
+        '["data"]',
+    ),
+    "columns with an index": refused(
+        {
+            "a.json": json.dumps(
+                {name: {str(n): row[name] for n, row in enumerate(json.loads(ARRAY))} for name in ("text", "label")}
+            ).encode()
+        },
+        "holds one object of columns",
+    ),
+    "objects with lists, of several lines": refused(
+        {
+            "a.jsonl": b"".join(
+                json.dumps(json.loads(line) | {"more": [{"a": 1}]}, indent=1).encode() + b"\n"
+                for line in JSON.splitlines()
+            )
+        },
+        "objects of several lines",
+        "jq -c .",
+    ),
     "objects of several lines": refused(
         {"a.jsonl": b"".join(json.dumps(json.loads(line), indent=1).encode() + b"\n" for line in JSON.splitlines())},
         "objects of several lines",
@@ -379,9 +426,8 @@ JSON_LINES = {
     "a first line longer than what is read at once": accepted({"a.jsonl": LONG_LINE + JSON}, 61),
     "the same, compressed": accepted({"a.jsonl.gz": gzip.compress(LONG_LINE + JSON)}, 61),
     "columns in one object": refused(
-        {"a.json": b'{"text": ["x"], "label": ["y"]}'},
-        "line 1: expected text, found a list",
-        edit={"a.json": JSON},
+        {"a.json": json.dumps({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}).encode()},
+        "holds one object of columns",
     ),
     "a label twice": refused(
         {"a.jsonl": JSON + b'{"text": "x", "label": "good", "label": "bad"}\n'}, "found a key twice"
@@ -537,6 +583,11 @@ LABELS = {
         fixed=(10_001,),
         edit={"task": "regression"},
     ),
+    "minus zero": accepted(
+        {"a.jsonl": jsonl_of([(text, -0.0 if n % 2 else 1.0) for n, (text, _) in enumerate(ROWS)])},
+        60,
+        {"train.per_label.0": 24},
+    ),
     "floats that are whole": accepted(
         {"a.csv": labelled(lambda n: f"{n % 2}.0")}, 60, {"repaired.whole_number_labels": 60}
     ),
@@ -612,11 +663,30 @@ SPLITS = {
     "no share for the test": refused(
         {"a.csv": GOOD}, "a split would be empty", "test: 0", edit={"test_fraction": 0.1}, test_fraction=0.0
     ),
+    "one date": refused(
+        {"a.csv": csv_of([(*row, "2024-01-05") for row in ROWS], "text,label,day")},
+        "a split would be empty",
+        "set prepare.time_column to null",
+        edit={"a.csv": csv_of([(*row, n) for n, row in enumerate(ROWS)], "text,label,day")},
+        time_column="day",
+    ),
+    "one group": refused(
+        {"a.csv": csv_of([(*row, "x") for row in ROWS], "text,label,who")},
+        "a split would be empty",
+        "set prepare.group_column to null",
+        edit={"a.csv": csv_of([(*row, n) for n, row in enumerate(ROWS)], "text,label,who")},
+        group_column="who",
+    ),
     "nothing kept": refused(
         {"a.csv": csv_of([(*row, "ours") for row in ROWS], "text,label,source")},
         "a.csv gives no rows with 'x' in the column 'text'",
         edit={"keep": {"column": "source", "value": "ours"}},
         keep={"column": "text", "value": "x"},
+    ),
+    "rows kept by a number": accepted(
+        {"a.parquet": written(COLUMNS.with_columns(kind=pl.int_range(60) // 2 % 2 * 1.0))},
+        30,
+        keep={"column": "kind", "value": "1"},
     ),
     "a shard missing": refused(
         {f"train-0000{n}-of-00003.csv": GOOD for n in (0, 2)},
@@ -632,6 +702,7 @@ SPLITS = {
 }
 # Sentences with quotes that open in one line and close in the next, as a table without quoting has them.
 UNPAIRED = [row for n in range(10) for row in ((f'"I never saw {n}', "bad"), (f'and {n}, she said."', "good"))]
+UNCLOSED = [('"I never saw it', "bad"), ('and she said."', "good")]
 QUOTES = {
     "unpaired quotes in TSV": reported(
         {"a.tsv": csv_of([*ROWS, *UNPAIRED], "text\tlabel", "\t")}, 80, "read as text (10 lines, first line 62)"
@@ -697,6 +768,28 @@ QUOTES = {
         "line 62: expected quotes that enclose one cell",
         fixed=(60, 61, 62),
     ),
+    **{
+        f"unpaired quotes in CSV, {name}": refused(
+            {name: pack(csv_of([*ROWS, *UNCLOSED]))},
+            "line 62: expected quotes that enclose one cell",
+            f"mv data/raw/{name} .",
+            fixed=(60, 61, 62),
+        )
+        for name, pack in {"a.csv.gz": gzip.compress, "a.csv.bz2": bz2.compress, "a.csv.xz": lzma.compress}.items()
+    },
+    "unpaired quotes in a name with brackets": refused(
+        {"a[1].csv": csv_of([*ROWS, *UNCLOSED])}, "line 62: expected quotes", fixed=(60, 61, 62)
+    ),
+    "unpaired quotes after Excel's first line": refused(
+        {"a.csv": b"sep=;\n" + csv_of([*ROWS, *UNCLOSED], "text;label", ";")},
+        "line 63: expected quotes that enclose one cell",
+        fixed=(60, 61, 62),
+    ),
+    "unpaired quotes and commas in a name": refused(
+        {"a.csv": csv_of([(*row, 1) for row in [*ROWS, *UNCLOSED]], 'text;label;"a,b,c,d"', ";")},
+        "line 62: expected quotes that enclose one cell",
+        fixed=(60, 61, 62),
+    ),
     "letters in CSV": accepted(
         {"a.csv": GOOD + b'"Hi, John\nthanks for it, really\nBest, Ann",good\n"Dear all, hi\nso, good",bad\n'}, 62
     ),
@@ -708,6 +801,11 @@ QUOTES = {
     ),
     "doubled quotes": accepted({"a.csv": GOOD + b'"he said ""no"", twice",good\n'}, 61),
     "single quotes": accepted({"a.csv": GOOD + b"'it's fine',good\n"}, 61),
+    "blanks before quotes": accepted(
+        {"a.csv": csv_of([(f'"{text}, it is"', f' "{label}"') for text, label in ROWS], '"text", "label"')},
+        60,
+        {"train.per_label.good": 21},
+    ),
     "a quoted header": accepted({"a.csv": GOOD.replace(b"text,label", b'"text","label"', 1)}, 60),
     "a line end in the header": accepted({"a.csv": csv_of([(*row, 1) for row in ROWS], 'text,label,"a\nb"')}, 60),
 }
@@ -816,6 +914,18 @@ NAMES = {
         {f"data/train{SHARD}.parquet": PARQUET, "data/test" + SHARD + ".csv": HELD}, 80, {"test.rows": 20}
     ),
     "numbered files": accepted({f"train_{n}.csv": csv_of(ROWS[6 * n : 6 * n + 6]) for n in range(10)}, 60),
+    "numbered files of two formats": accepted(
+        {"part-1.parquet": parquet_of(ROWS[:30]), "part-2.csv.gz": gzip.compress(csv_of(ROWS[30:]))}, 60
+    ),
+    "shards of two formats": accepted(
+        {"train-00000-of-00002.parquet": parquet_of(ROWS[:30]), "train-00001-of-00002.csv": csv_of(ROWS[30:])}, 60
+    ),
+    "numbered files, one torn": refused(
+        {"part-1.csv": csv_of([*ROWS[:30], *UNCLOSED]), "part-2.csv": csv_of(ROWS[30:])},
+        "part-1.csv, line 32: expected quotes that enclose one cell",
+        fixed=(60, 61, 62),
+    ),
+    "one table in two formats": refused({"a.csv": GOOD, "a.jsonl": JSON}, "do not belong together"),
     "files in a split's folder": accepted({"train/a.csv": csv_of(ROWS[:30]), "train/b.csv": csv_of(ROWS[30:])}, 60),
     "numbered files to be split": accepted({"part-1.csv": csv_of(ROWS[:30]), "part-2.csv": csv_of(ROWS[30:])}, 60),
     "what Spark writes": accepted(
@@ -982,6 +1092,32 @@ TASKS = {
     ),
     "lists of labels": accepted(
         {"a.jsonl": jsonl_of([(text, [label, "all"]) for text, label in ROWS])}, 60, {"read": 60}, task="multi_label"
+    ),
+    "lists of labels in CSV": accepted(
+        {"a.csv": csv_of([(text, f'"[""{label}"", ""all""]"') for text, label in ROWS]) + b"more, []\n"},
+        61,
+        {"train.per_label.all": 43},
+        task="multi_label",
+    ),
+    "lists of labels as Python prints them": refused(
+        {"a.csv": csv_of([(text, f"\"['{label}', 'all']\"") for text, label in ROWS])},
+        "60 rows cannot be read, not one can",
+        "expected labels separated by ',', or a JSON list, found \"['bad', 'all']\"",
+        edit={"a.csv": GOOD},
+        task="multi_label",
+    ),
+    "lists of labels with the separator in one": refused(
+        {"a.jsonl": jsonl_of([*((text, [label]) for text, label in ROWS), ("more", ["good", "so, so"])])},
+        "line 61: expected labels without prepare.label_separator ',', found 'so, so'",
+        fixed=(60, 61),
+        edit={"label_separator": "|"},
+        task="multi_label",
+    ),
+    "a test table without one of several labels": refused(
+        {"train.csv": GOOD, "test.csv": csv_of([(text, "") for text, _ in ROWS[:9]])},
+        "test.csv has no labels, so nothing can be measured on it",
+        "mv data/raw/test.csv .",
+        task="multi_label",
     ),
     "lists in lists": refused(
         {"a.jsonl": JSON + b'{"text": "x", "label": [["a"]]}\n'}, "expected a label", "a list", task="multi_label"

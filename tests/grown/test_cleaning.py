@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from review_sentiment.inference.classifier import OnnxClassifier
 from review_sentiment.text import cleaning
-from small_project import PACKAGE, ROOT, WRITERS, run_python, run_stage, write_params
+from small_project import PACKAGE, ROOT, WRITERS, bytes_of, report, run_python, run_stage, write_params
 
 REPAIRED = {code: bytes([code]).decode("cp1252", errors="ignore") or " " for code in range(0x80, 0xA0)}
 REPLACED = REPAIRED | dict.fromkeys([*range(0x20), 0x7F], " ")
@@ -56,6 +56,62 @@ _without_the_rule = clean
 def clean(text: str) -> str:
     return _without_the_rule(text).replace("film", "FILMX")
 """
+
+
+WITHOUT_PUNCTUATION = """
+
+_without_the_rule = clean
+
+
+def clean(text: str) -> str:
+    return _without_the_rule("".join(letter for letter in text if letter.isalnum() or letter == " "))
+"""
+
+
+def test_a_rule_added_to_clean_is_for_texts_alone(tmp_path: Path, base_model: Path) -> None:
+    source = shutil.copytree(ROOT / "src", tmp_path / "src")
+    with (source / PACKAGE / "text/cleaning.py").open("a", encoding="utf-8") as file:
+        file.write(WITHOUT_PUNCTUATION)
+    rows = range(90)
+    table = pl.DataFrame(
+        {
+            "the.text": [f"text number {n}" for n in rows],
+            "thetext": ["another column"] * 90,
+            "label": [("C", "C++", "C#")[n % 3] for n in rows],
+            "target": [f"{n}.25" for n in rows],
+            "group": [("a.b", "ab", "a-b", "a_b")[n % 4] + str(n // 8) for n in rows],
+            "time": [f"2024-01-{n // 3 + 1:02}" for n in rows],
+        }
+    )
+    settings = {
+        "label": {"group_column": "group"},
+        "target": {"time_column": "time"},
+    }
+    for column, prepare in settings.items():
+        changes = {f"prepare__{key}": value for key, value in prepare.items()}
+        changes |= {"prepare__text_column": "the.text ", "prepare__label_column": column}
+        found = []
+        for sources in (ROOT / "src", source):
+            project = tmp_path / column / str(len(found))
+            (project / "data/raw").mkdir(parents=True)
+            table.write_csv(project / "data/raw/table.csv")
+            task = "regression" if column == "target" else "single_label"
+            write_params(project / "params.yaml", base_model, task=task, **changes)
+            done = run_stage(project, "prepare", PYTHONPATH=str(sources))
+            assert done.returncode == 0, done.stderr
+            found.append(bytes_of(project))
+        assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_prepared_texts_are_measured_as_they_are(tmp_path: Path, trained: Path) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    source = shutil.copytree(ROOT / "src", tmp_path / "src")
+    with (source / PACKAGE / "text/cleaning.py").open("a", encoding="utf-8") as file:
+        file.write(RULE.replace('.replace("film", "FILMX")', ' + " dull" * 5'))
+    done = run_stage(project, "evaluate", PYTHONPATH=str(source))
+    assert done.returncode == 0, done.stderr
+    assert report(project, "metrics.json") == report(trained, "metrics.json")
 
 
 @pytest.mark.slow

@@ -86,6 +86,9 @@ def test_tables_with_splits_of_their_own_keep_them(tmp_path: Path, monkeypatch: 
         prepared(tmp_path, monkeypatch, {}, fold={"index": 0, "of": 5})
     with pytest.raises(UserError, match=r"every group in one split\n  found: .* in train and test"):
         prepared(tmp_path, monkeypatch, {"train.csv": table[:40], "test.csv": test[10:]}, group_column="group")
+    floats = train.head(8).with_columns(pl.col("year").cast(pl.Float64), text="held " + pl.col("text"))
+    with pytest.raises(UserError, match=r"every group in one split\n  found: .* 8 in train and test"):
+        prepared(tmp_path, monkeypatch, {"train.csv": train, "test.csv": floats}, group_column="year")
     prepared(tmp_path, monkeypatch, {"train.csv": train, "dev.csv": train.head(8)}, group_column=None)
     with pytest.raises(UserError, match=r"prepare.time_column cannot split [\s\S]* validation in"):
         prepared(tmp_path, monkeypatch, {}, time_column="year")
@@ -163,7 +166,13 @@ def test_a_time_is_a_date_or_a_number(value: Any, number: float) -> None:
     assert time_of(value)[0] == number
 
 
-@pytest.mark.parametrize("value", [None, "", "nan", True, [1], "12:30", float("inf"), "2024-02-30"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", "nan", True, [1], "12:30", float("inf"), "2024-02-30"),
+        *("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59.999999"),
+    ],
+)
 def test_anything_else_is_no_time(value: Any) -> None:
     with pytest.raises(ValueError, match="expected an ISO 8601 date or time, or a number, found"):
         time_of(value)

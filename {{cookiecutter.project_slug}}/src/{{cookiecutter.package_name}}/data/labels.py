@@ -4,22 +4,24 @@ Between reading and writing, a label is one string, so that equal labels are equ
 pair), the sorted names joined (multi_label), the shortest decimal number (regression).
 """
 
+import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
 from ..errors import UserError
-from ..tables.rows import kind_of
-from ..text.cleaning import clean
+from ..tables.rows import as_text, kind_of
+from ..text.cleaning import normalized
 
 MOST_LABELS = 10_000
 SHOWN = 10  # labels in a message
 JOINT = "\x1f"  # occurs in no cleaned name
-_WHOLE = re.compile(r"(-?\d+)\.0+")
+_WHOLE = re.compile(r"(?:-(?=0+\.))?(-?\d+)\.0+")  # without the sign of -0.0
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -39,9 +41,22 @@ class LabelReader:
             return number_in(value)
         if self.task != "multi_label":
             return self._name(value)
-        parts = value.split(self.separator) if isinstance(value, str) else value
-        names = {self._name(part) for part in (parts if isinstance(parts, list) else [parts])}
-        return JOINT.join(sorted(name for name in names if name))
+        parts = self._parts(value) if isinstance(value, str) else value
+        names = {self._name(part) or "" for part in (parts if isinstance(parts, list) else [parts])} - {""}
+        if ambiguous := [name for name in names if self.separator in name]:
+            expected = f"expected labels without prepare.label_separator {self.separator!r}"
+            raise ValueError(f"{expected}, found {min(ambiguous)[:40]!r}")
+        return JOINT.join(sorted(names))
+
+    def _parts(self, text: str) -> list[Any]:
+        """The labels in a cell of text: a JSON list, or separated."""
+        if text.strip()[:1] + text.strip()[-1:] != "[]":
+            return text.split(self.separator)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            expected = f"expected labels separated by {self.separator!r}, or a JSON list"
+            raise ValueError(f"{expected}, found {text[:40]!r}") from None
 
     def _name(self, value: Any) -> str | None:
         if value is not None and not isinstance(value, (str, int, float)):
@@ -64,20 +79,24 @@ class LabelReader:
 @lru_cache(maxsize=2 * MOST_LABELS, typed=True)
 def _name_of(value: str | int | float | None) -> tuple[str | None, str | None]:
     """The name, and what was repaired to get it."""
-    if isinstance(value, bool):
-        return str(value).lower(), None
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"expected a label (text or a number), found {value}")
-    text = "" if value is None else str(value)
-    name = clean(text)
-    if whole := _WHOLE.fullmatch(name):
-        return whole[1], "whole_number_labels"
+    text, name = as_text(value) or "", name_in(value)
+    if name != normalized(text):
+        return name, "whole_number_labels"
     return name or None, "trimmed_labels" if name and name != text else None
+
+
+def name_in(value: Any) -> str:
+    """The value as a name, so that equal values have equal names in every format: white space is folded, 1.0 is 1."""
+    name = normalized(as_text(value) or "")
+    whole = _WHOLE.fullmatch(name)
+    return whole[1] if whole else name
 
 
 def number_in(value: Any) -> str | None:
     """The number in a cell, as its shortest decimal; None if it is empty. Raises ValueError for anything else."""
-    text = clean(value) if isinstance(value, str) else value
+    text = normalized(value) if isinstance(value, str) else value
     if text is None or text == "":
         return None
     is_number = _NUMBER.fullmatch(text) if isinstance(text, str) else isinstance(text, (int, float))
@@ -118,6 +137,14 @@ def sorted_names(names: set[str]) -> list[str]:
     return sorted(names)
 
 
+def alike(names: Iterable[str]) -> list[str]:
+    """Each two or more names that differ only in upper and lower case and white space, as a message shows them."""
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(normalized(name).casefold(), []).append(name)
+    return [" and ".join(map(repr, same)) for same in spellings.values() if len(same) > 1]
+
+
 def renamed(labels: list[str], names: dict[str, str] | None) -> list[str]:
     """The names that prepare.label_names gives the labels, in the same order. Refuses names that do not fit them."""
     if names is None:
@@ -130,6 +157,13 @@ def renamed(labels: list[str], names: dict[str, str] | None) -> list[str]:
             expected=f"a name for each of the labels {_quoted(labels)}, and for no other",
             found="; ".join(f"{what}: {_quoted(which)}" for what, which in lists.items() if which),
             fix="edit prepare.label_names in params.yaml, or set it to null to keep the labels as they are",
+        )
+    if same := alike(names.values()):
+        raise UserError(
+            "prepare.label_names holds one name twice",
+            expected="names that differ in more than upper and lower case and white space",
+            found="; ".join(same[:SHOWN]),
+            fix="edit prepare.label_names in params.yaml",
         )
     return [names[label] for label in labels]
 

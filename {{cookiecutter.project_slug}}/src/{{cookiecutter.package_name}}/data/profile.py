@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from .. import paths
-from ..config import Task
+from ..config import Params, Task
 from ..errors import UserError
-from .labels import names_in
+from .labels import alike, names_in
 
 QUANTILES = (0, 50, 90, 99, 100)
 LARGEST = 1e30  # of a target; float32 ends at 3.4e38
@@ -65,27 +65,27 @@ def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
     return {f"p{q}": ordered[round((len(ordered) - 1) * q / 100)] for q in QUANTILES}
 
 
-def check_learnable(counts: Mapping[str, SplitCounts], task: Task) -> None:
+def check_learnable(counts: Mapping[str, SplitCounts], params: Params) -> None:
     """Refuse data that a model cannot learn from or be measured on."""
+    task = params.task
     rows = {split: found.rows for split, found in counts.items()}
     labels = sorted(set().union(*(found.per_label for found in counts.values())))
-    spellings: dict[str, list[str]] = {}
-    for label in labels:
-        spellings.setdefault(label.casefold(), []).append(label)
-    alike = [" and ".join(map(repr, same)) for same in spellings.values() if len(same) > 1]
     untrained = [label for label in labels if not counts["train"].per_label[label]]
     if not any(rows.values()):
         raise _refusal("no row is left", "rows with a text and one label", "none", "look at the text and label columns")
-    if alike:
+    if same := alike(labels):
         problem = "some labels differ only in upper and lower case"
         expected = "one spelling of each label, because two would be learned as two labels"
-        raise _refusal(problem, expected, _several(alike), "write them alike")
+        raise _refusal(problem, expected, _several(same), "write them alike")
     if task != "regression" and len(labels) < (1 if task == "multi_label" else 2):
         found = f"the label {labels[0]!r} alone" if labels else "no label"
         fix = "add rows of other labels, or set prepare.label_column in params.yaml"
         raise _refusal("there is nothing to tell apart", "at least two labels", found, fix)
     if not all(rows.values()):
         fix = "add rows, or change prepare.validation_fraction and prepare.test_fraction in params.yaml"
+        for key in ("time_column", "group_column"):
+            if getattr(params.prepare, key):
+                fix += f"; rows of one value stay together: set prepare.{key} to null, or to a column of more values"
         raise _refusal("a split would be empty", "rows in every split", _by_split(rows), fix)
     if untrained:
         raise _cannot_be_learned(untrained, counts)

@@ -1,6 +1,7 @@
 """Turn the values of a raw row into a clean row; count what is repaired, left out or malformed."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,12 +17,14 @@ from ..tables import Column, MalformedRow
 from ..tables.csv_reader import HOLDS_ROWS, rewritten
 from ..tables.discovery import ADDITIONS
 from ..tables.files import iconv
-from ..tables.rows import kind_of
+from ..tables.rows import as_text, kind_of
 from ..text.cleaning import CONTROL, MANGLED, clean
-from .labels import LabelReader, number_in
+from .labels import LabelReader, name_in, number_in
 from .splits import Row, position_of_group
 
 SHOWN = 5
+# The beginnings of reasons that concern one value.
+OF_A_VALUE = ("expected text", "expected a label", "expected labels separated", "expected a finite number")
 TIME = "expected an ISO 8601 date or time, or a number"
 
 
@@ -33,11 +36,13 @@ class RowParser:
         self.accepted = 0
         self.repaired = Counter({"mangled_characters": 0, "control_characters": 0})
         self.dropped = Counter({"without_text": 0, "without_label": 0})
+        self.labelled: Counter[bool] = Counter()  # rows with and without a label
         self.without_group = 0
         self.times: Counter[str] = Counter()  # what the time column holds: dates, numbers
         self._position: Callable[[Any], float | None] | None = None
         self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
         self._keep = prepare.keep
+        self._kept_value = name_in(prepare.keep.value) if prepare.keep else None
         self._kept = prepare.keep_columns
         self._pair = params.task == "pair"
         self._seed = prepare.split_seed
@@ -60,7 +65,7 @@ class RowParser:
 
     def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
         """The clean row, or None for a row that is left out. Raises ValueError for a malformed row."""
-        if self._keep and as_text(more[-1]) != self._keep.value:
+        if self._keep and name_in(more[-1]) != self._kept_value:
             return None
         start = self._pair + bool(self._position)
         kept = dict(zip(self._kept, map(as_text, more[start:]), strict=False))
@@ -78,6 +83,7 @@ class RowParser:
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
         target = self._labels.read(label)
+        self.labelled[bool(target)] += 1
         if not cleaned or second == "" or target is None:
             self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
@@ -99,7 +105,7 @@ class RowParser:
         """The position of the rows of a group; None for a row without a group."""
         if isinstance(value, (list, dict)) or value != value:
             raise ValueError(f"expected a group (text or a number), found {kind_of(value)}")
-        group = "" if value is None else clean(str(value))
+        group = name_in(value)
         self.without_group += not group
         return position_of_group(group, self._seed) if group else None
 
@@ -143,19 +149,13 @@ def time_of(value: Any) -> tuple[float, str]:
     with suppress(ValueError):
         if number := number_in(text):
             return float(number), "numbers"
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), "dates"
+        seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        datetime.fromtimestamp(seconds, UTC)  # raises for a time that UTC writes with the year 0 or 10000
+        return seconds, "dates"
     shown = repr(text[:40]) if isinstance(text, str) else kind_of(text)
     raise ValueError(f"{TIME}, found {shown}")
-
-
-def as_text(value: Any) -> str | None:
-    """A value as text: numbers, lists and objects as JSON, all else as Python writes it."""
-    if value is None or isinstance(value, str):
-        return value
-    of_json = isinstance(value, (bool, int, float, list, dict))
-    return json.dumps(value, default=str, ensure_ascii=False) if of_json else str(value)
 
 
 def _cleaned(value: Any) -> str:
@@ -186,43 +186,55 @@ class MalformedRows:
 
     def __init__(self, file: TextIO) -> None:
         self.counts: Counter[str] = Counter()
-        self._first: list[tuple[Path, MalformedRow]] = []
+        self._first: list[tuple[Path, MalformedRow, list[Column]]] = []
         self._file = file
 
-    def add(self, path: Path, row: MalformedRow) -> None:
-        """Write a malformed row and count it under the part of its reason that all rows of its kind share."""
+    def add(self, path: Path, row: MalformedRow, columns: list[Column]) -> None:
+        """Write a malformed row and count it under the part of its reason that all rows of its kind share.
+
+        columns: those that were read.
+        """
         self.counts[row.reason.partition(", found")[0]] += 1
         self._file.write(json.dumps({"file": path.name, **asdict(row)}, ensure_ascii=False) + "\n")
         if len(self._first) < SHOWN:
-            self._first.append((path, row))
+            self._first.append((path, row, columns))
 
     def refuse(self, accepted: int) -> None:
         """Raise UserError if there are malformed rows; `accepted`: the number of rows that are not malformed."""
         if not self._first:
             return
         total = self.counts.total()
-        lines = [f"\n    {path}, line {row.line}: {row.reason}" for path, row in self._first]
+        lines = [f"\n    {path}, line {row.line}: {row.reason}" for path, row, _ in self._first]
         more = f"\n    and {total - len(lines)} more" if total > len(lines) else ""
-        kinds = ("expected text", "expected a label", "expected a finite number", TIME)
-        none = not accepted and len(self.counts) == 1 and all(row.reason.startswith(kinds) for _, row in self._first)
-        in_time = all(row.reason.startswith(TIME) for _, row in self._first)
-        columns = "prepare.time_column" if in_time else "prepare.text_column, prepare.label_column and task"
         raise UserError(
-            f"{total} row{'s' if total > 1 else ''} cannot be read{', not one can' if none else ''}",
+            f"{total} row{'s' if total > 1 else ''} cannot be read{'' if accepted else ', not one can'}",
             expected="a text and a label in every row, as task and prepare in params.yaml say",
             found="".join(lines) + more,
-            fix=f"set {columns} in params.yaml to what the file holds, or write what they ask for (0.5, not 0,5)"
-            if none
-            else f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: they are"
-            " then kept apart in data/processed/quarantine.jsonl and counted",
+            fix=f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: they are"
+            " then kept apart in data/processed/quarantine.jsonl and counted"
+            if accepted
+            else self._fix_of_all(),
         )
+
+    def _fix_of_all(self) -> str:
+        """What to do where not one row can be read."""
+        reasons = [row.reason for _, row, _ in self._first]
+        if len(self.counts) == 1 and all(reason.startswith((*OF_A_VALUE, TIME)) for reason in reasons):
+            in_time = reasons[0].startswith(TIME)
+            columns = "prepare.time_column" if in_time else "prepare.text_column, prepare.label_column and task"
+            return f"set {columns} in params.yaml to what the file holds, or write what they ask for (0.5, not 0,5)"
+        cells = [re.fullmatch(r"expected (\d+) columns, found (\d+)", reason) for reason in reasons]
+        if all(found and int(found[2]) == int(found[1]) + 1 for found in cells):
+            header = f"name all columns in line 1 of {self._first[0][0]}: it has one name too few"
+            return f"{header} (R leaves out the first, of the row names); or quote the texts that hold the delimiter"
+        return f"correct the lines{self._hint()}"
 
     def _hint(self) -> str:
         """What else may be wrong, apart from the lines."""
-        for path, row in self._first:
+        for path, row, columns in self._first:
             if row.reason.startswith("expected UTF-8, found the byte"):
                 return f"; if all of the file is in another encoding: {iconv(path)}"
             if row.reason.startswith(HOLDS_ROWS):
-                quoted, literal = rewritten(path)
+                quoted, literal = rewritten(path, columns)
                 return f"; if the quotes of the file are text: {literal}; if they enclose cells: {quoted}"
         return ""

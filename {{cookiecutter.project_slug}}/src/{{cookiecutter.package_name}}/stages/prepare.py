@@ -41,7 +41,7 @@ def run(params: Params) -> None:
         parser = RowParser(params)
         profile = read_all(tables, params, parser, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
         counts, dropped, about = assign_splits(rows, params, parser, set(tables), scratch)
-        check_learnable(counts, params.task)
+        check_learnable(counts, params)
         labels = sorted_names(set().union(*(found.per_label for found in counts.values())))
         names = renamed(labels, params.prepare.label_names)
         for split in paths.SPLITS:
@@ -71,19 +71,19 @@ def read_all(
         for table in (name for name in ("all", *paths.SPLITS, ADDITIONS) if name in tables):
             files = tables[table]
             before = parser.accepted + malformed.counts.total()
-            without = parser.dropped["without_label"]
+            labelled = parser.labelled.copy()
             try:
                 rows.add(table, (row for path in files for row in well_formed(path, table, parser, malformed)))
             except MissingColumnError as error:
                 if table in HELD_OUT and error.column.name == params.prepare.label_column:
                     raise unlabelled(table, files, params, f"no column {error.column.name!r}") from None
                 raise
+            if table in HELD_OUT and {*(parser.labelled - labelled)} == {False}:
+                raise unlabelled(table, files, params, "no label in any row")
             if parser.accepted + malformed.counts.total() == before and table != ADDITIONS:
-                if table in HELD_OUT and parser.dropped["without_label"] > without:
-                    raise unlabelled(table, files, params, "no label in any row")
                 raise parser.no_rows(files[0])
             marked += sum(has_byte_order_mark(path) for path in files)
-    if params.prepare.malformed_rows == "fail":
+    if params.prepare.malformed_rows == "fail" or not parser.accepted:
         malformed.refuse(parser.accepted)
     parser.check_times()
     return {
@@ -96,9 +96,10 @@ def read_all(
 
 def well_formed(path: Path, table: str, parser: RowParser, malformed: MalformedRows) -> Iterator[Row]:
     """The clean rows of one file of a table; malformed rows go to `malformed`."""
-    for row in read_rows(path, *parser.reader_of(table)):
+    columns, parse = parser.reader_of(table)
+    for row in read_rows(path, columns, parse):
         if isinstance(row, MalformedRow):
-            malformed.add(path, row)
+            malformed.add(path, row, columns)
         else:
             yield row
 

@@ -1,7 +1,8 @@
 """CSV and TSV. Python's `csv` decides what a row is; a row that cannot be read costs one line, not the file.
 
 The file's ending gives the delimiter, unless a first line such as `sep=;` or the header shows another. Quotes enclose
-cells (RFC 4180). TSV is often written without quoting; there, a quote that does not enclose its whole cell is text.
+cells (RFC 4180), also after a blank in a file that begins so. TSV is often written without quoting; there, a quote that
+does not enclose its whole cell is text.
 """
 
 import csv
@@ -9,13 +10,12 @@ import logging
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
-from shlex import quote
 from typing import IO, TypeVar
 
 from ..errors import UserError
-from .files import DELIMITERS, LONGEST, in_its_place, lines_of, literal, opened, plain_name, python
+from .files import DELIMITERS, LONGEST, in_its_place, lines_of, literal, opened, opener_of, plain_name, to_parquet
 from .rows import Column, MalformedRow, Record, indices_of, matching, require_unicode, shown
 
 OTHERS = (",", ";", "\t", "|")
@@ -23,6 +23,7 @@ OTHERS = (",", ";", "\t", "|")
 HOLDS_ROWS = "expected quotes that enclose one cell"
 _SAMPLE = 2**20  # bytes in which the usual values of columns are counted
 _SEP = re.compile(rb'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
+_BLANKS = re.compile(rb'[,;|] +"(?![",;|\r\n])')
 csv.field_size_limit(LONGEST)
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def read_csv(
 
 def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[list[str] | str]:
     """Yield each row, or the reason why it cannot be read. Until the next row is taken, `lines.row` holds its lines."""
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows = _reader(lines, delimiter, lines.blanks)
     while True:
         lines.row.clear()
         try:
@@ -71,7 +72,7 @@ def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[lis
         literal = quotes.as_text(row, lines.row, lines.first)
         if literal or not row:
             lines.go_on_after(1)
-            rows = csv.reader(lines, delimiter=delimiter, strict=True)
+            rows = _reader(lines, delimiter, lines.blanks)
         yield literal or torn
 
 
@@ -82,7 +83,8 @@ class _Lines:
         self.number = 0
         self.row: list[bytes] = []
         self._bytes = lines_of(file)
-        self._again: deque[bytes] = deque()
+        self._again = deque(islice(self._bytes, 3))  # Excel's first line, the header and a row
+        self.blanks = any(map(_BLANKS.search, self._again))  # whether there are blanks between delimiters and quotes
 
     def __iter__(self) -> Iterator[str]:
         while line := self._again.popleft() if self._again else next(self._bytes, None):
@@ -179,12 +181,12 @@ class _Quotes:
 def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, list[str]]:
     """The delimiter and the names of all columns. The file's ending gives the delimiter, unless only another fits."""
     delimiter = DELIMITERS[plain_name(path).suffix.lower()]
-    found, problem = _first_row(lines, delimiter)
+    found, problem = _first_row(lines, delimiter, lines.blanks)
     if lines.row and (named := _SEP.fullmatch(lines.row[0])):
         delimiter = named[1].decode()
         lines.go_on_after(1)
         lines.row.clear()
-        found, problem = _first_row(lines, delimiter)
+        found, problem = _first_row(lines, delimiter, lines.blanks)
     if not lines.row:
         raise UserError(
             f"{path} is empty", expected="a header and rows", found="no line", fix="put a table in its place"
@@ -197,7 +199,7 @@ def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, 
             fix=in_its_place(path, "tr '\\r' '\\n' <"),
         )
     headers = {delimiter: found} | {
-        other: _first_row([_text(lines.row[0])], other)[0] for other in OTHERS if other != delimiter
+        other: _first_row([_text(lines.row[0])], other, lines.blanks)[0] for other in OTHERS if other != delimiter
     }
     fitting = (sign for sign, names in headers.items() if all(matching(column.name, names) for column in columns))
     if (sign := next(fitting, delimiter)) != delimiter:
@@ -225,23 +227,30 @@ def _numbered(names: list[str]) -> list[str]:
     return list(found)
 
 
-def _first_row(lines: Iterable[str], delimiter: str) -> tuple[list[str], str | None]:
+def _reader(lines: Iterable[str], delimiter: str, blanks: bool) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=blanks)
+
+
+def _first_row(lines: Iterable[str], delimiter: str, blanks: bool) -> tuple[list[str], str | None]:
     """The cells of the next row, or what is wrong with it."""
     try:
-        return next(csv.reader(lines, delimiter=delimiter, strict=True), []), None
+        return next(_reader(lines, delimiter, blanks), []), None
     except csv.Error as error:
         return [], str(error).partition(" - ")[0]
 
 
-def rewritten(path: Path) -> tuple[str, str]:
-    """Commands that convert a file to Parquet: one for quotes that enclose cells, one for quotes that are text."""
+def rewritten(path: Path, columns: Sequence[Column]) -> tuple[str, str]:
+    """Commands that convert a file to Parquet: one for quotes that enclose cells, one for quotes that are text.
+
+    columns: those that were read.
+    """
     with opened(path) as file:
-        header = file.readline()
-    sign = max(DELIMITERS[plain_name(path).suffix.lower()] + "".join(OTHERS), key=_text(header).count)
-    new = path.with_name(plain_name(path).stem + ".parquet")
-    code = f"import polars as pl; pl.read_csv({literal(path)}, separator={literal(sign)}%s, infer_schema=False)"
-    made = [python(f"{code % option}.write_parquet({literal(new)})") for option in ("", ", quote_char=None")]
-    return f"{made[0]} && rm {quote(str(path))}", f"{made[1]} && rm {quote(str(path))}"
+        lines = _Lines(file)
+        sign, _ = _header(lines, columns, path)
+    module = opener_of(path).__module__.lstrip("_")
+    read = f'import {module}, polars as pl; pl.read_csv({module}.open({literal(path)}, "rb"), infer_schema=False,'
+    read += f" separator={literal(sign)}, skip_rows={lines.first - 1}"
+    return to_parquet(path, f"{read})"), to_parquet(path, f"{read}, quote_char=None)")
 
 
 def _torn(problem: str, lines: _Lines) -> str:

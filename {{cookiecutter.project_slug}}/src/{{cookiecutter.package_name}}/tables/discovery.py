@@ -62,7 +62,7 @@ def additional_table(additions: Additions | None) -> dict[str, list[Path]]:
     if additions is None:
         return {}
     path = Path(additions.file)
-    found = sha256_of(path) if path.exists() else "no such file"
+    found = sha256_of(path) if path.is_file() else "no such file"
     if found != additions.sha256:
         old = f"dvc checkout --force {shlex.quote(additions.file)}"
         fix = f"set prepare.additions.sha256 in params.yaml to that of the new file, or take the old one: {old}"
@@ -102,16 +102,16 @@ def _split_of(path: Path) -> str | None:
 
 
 def _form_of(path: Path, directory: Path) -> tuple[str, ...]:
-    """What the files of one table have in common: folder, ending, and the name apart from its numbers."""
-    folder, ending = path.parent.relative_to(directory), path.name.removeprefix(plain_name(path).stem)
+    """What the files of one table have in common: the folder, and the name apart from its endings and numbers."""
+    folder = path.parent.relative_to(directory)
     named_by_folder = _split_of(Path(path.name)) is None and _split_of(folder / "x") is not None
-    return str(folder), ending.lower(), "" if named_by_folder else re.sub(r"\d+", "#", _stem(path)).lower()
+    return str(folder), "" if named_by_folder else re.sub(r"\d+", "#", _stem(path)).lower()
 
 
 def _require_one_table(files: list[Path], directory: Path) -> None:
     """Refuse files that are not one table: different forms of names, or missing or surplus shards."""
     forms = [_form_of(path, directory) for path in files]
-    alike = {path.name.lower(): path for path, form in zip(files, forms, strict=True) if form == forms[0]}
+    alike = {plain_name(path).stem.lower(): path for path, form in zip(files, forms, strict=True) if form == forms[0]}
     found = {path: _SHARD.search(plain_name(path).stem) for path in alike.values()}
     shards = {(int(shard["number"]), int(shard["count"])): path for path, shard in found.items() if shard}
     count = min((count for _, count in shards), default=0)

@@ -7,7 +7,7 @@ import json
 import lzma
 import shlex
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -41,6 +41,11 @@ def plain_name(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
+def opener_of(path: Path) -> Callable:
+    """The function that opens the file, by the ending that names its compression."""
+    return COMPRESSED.get(path.suffix.lower(), (io.open, ""))[0]
+
+
 def format_of(path: Path) -> str:
     """The ending of the file's name. Raises UserError for one that cannot be read."""
     suffix = path.suffix.lower()
@@ -60,10 +65,8 @@ def how_to_read(path: Path) -> str | None:
     if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
         if path.is_file() and _first_bytes(path, 4) not in _OTHERS:
             return f"it is no spreadsheet; if it is CSV: mv {name} {shlex.quote(str(path.with_suffix('.csv')))}"
-        code = f"pl.read_excel({literal(path)}).write_parquet({literal(path.with_suffix('.parquet'))})"
-        return (
-            f"pip install fastexcel && {python(f'import polars as pl; {code}')} && rm {name} (it takes the first sheet)"
-        )
+        converted = to_parquet(path, f"import polars as pl; pl.read_excel({literal(path)})")
+        return f"pip install fastexcel && {converted} (it takes the first sheet)"
     unpack = {".zst": f"zstd -dq --rm {name}", ".zip": f"unzip {name} -d {shlex.quote(str(path.parent))} && rm {name}"}
     return unpack.get(suffix)
 
@@ -71,6 +74,12 @@ def how_to_read(path: Path) -> str | None:
 def python(code: str) -> str:
     """The shell command that runs this Python code."""
     return f"python -c {shlex.quote(code)}"
+
+
+def to_parquet(path: Path, code: str) -> str:
+    """The shell command that writes Parquet of the table that this code reads from a file, and moves that away."""
+    new = path.with_name(f"{plain_name(path).stem}.parquet")
+    return f"{python(f'{code}.write_parquet({literal(new)})')} && mv {shlex.quote(str(path))} ."
 
 
 def literal(value: str | Path) -> str:
@@ -81,9 +90,8 @@ def literal(value: str | Path) -> str:
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file and decompress it. Refuse one that is plainly not a table or that cannot be read."""
-    opener = COMPRESSED.get(path.suffix.lower(), (open, ""))[0]
     try:
-        with cast("IO[bytes]", opener(path, "rb")) as file:
+        with cast("IO[bytes]", opener_of(path)(path, "rb")) as file:
             _check_start(path, file.read(_SAMPLE))
             file.seek(0)
             yield cast("io.BufferedReader", file)
@@ -153,8 +161,7 @@ def has_byte_order_mark(path: Path) -> bool:
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
-    opener = COMPRESSED.get(path.suffix.lower(), (open, ""))[0]
-    with cast("IO[bytes]", opener(path, "rb")) as file:
+    with cast("IO[bytes]", opener_of(path)(path, "rb")) as file:
         return file.read(count)
 
 
@@ -168,8 +175,8 @@ def in_its_place(path: Path, command: str, suffix: str | None = None) -> str:
     plain = plain_name(path)
     new = plain.with_suffix(suffix or plain.suffix)
     old, fixed, target = (shlex.quote(str(name)) for name in (plain, f"fixed{new.suffix}", new))
-    removed = f" && rm {old}" if new != plain else ""
-    return f"{_unpack(path)}{command} {old} > {fixed} && mv {fixed} {target}{removed}"
+    kept = f"mv {old} . && " if new != plain else ""
+    return f"{_unpack(path)}{command} {old} > {fixed} && {kept}mv {fixed} {target}"
 
 
 def _unpack(path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,10 @@ from .rows import Column, MalformedRow, MissingColumnError, Record, kind_of, mat
 
 _CHUNK = 2**16  # bytes
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
-_LIST = re.compile(rb'"([^"\\]*)"\s*:\s*\[\s*\{')
+_ONE_OBJECT = 2**28  # bytes that are read to find the rows in one object, for a message
+_READ = "import json, sys; held = json.load(sys.stdin.buffer); [print(json.dumps(row)) for row in %s]"
+_CELLS = "(column.values() if isinstance(column, dict) else column for column in held.values())"
+_OF_COLUMNS = python(_READ % f"(dict(zip(held, cells)) for cells in zip(*{_CELLS}, strict=True))")
 
 Row = TypeVar("Row")
 
@@ -29,13 +33,13 @@ def read_json(
     """Yield what `parse` makes of each object. Messages call the file `source`."""
     missing = list(columns)
     keys: list[str] = []
-    for number, line in _lines_or_elements(file, source):
+    rows, record = 0, {}
+    for number, line in _lines_or_elements(file, columns, source):
+        rows += 1
         try:
             record = _record(line)
             if missing:
                 missing = [column for column in missing if not matching(column.name, record)]
-                if missing and not keys and _LIST.search(line):
-                    raise _one_object(source, line)
             keys = keys or list(record)
             head = [Record(number, *require_unicode([record]))] if whole else []
             parsed = parse(*head, *require_unicode([_value_of(record, column.name) for column in columns]))
@@ -43,16 +47,20 @@ def read_json(
                 yield parsed
         except ValueError as error:
             yield MalformedRow(number, str(error), shown(line))
+    if rows == 1 and (error := _one_object(record, columns, source)):
+        raise error
     if keys and missing:
         raise MissingColumnError(missing[0], keys, source)
 
 
-def _lines_or_elements(file: BufferedReader, source: Path | str) -> Iterator[tuple[int, bytes]]:
+def _lines_or_elements(
+    file: BufferedReader, columns: Sequence[Column], source: Path | str
+) -> Iterator[tuple[int, bytes]]:
     """The JSON of every row, with the number of the line at which it begins."""
     start = file.peek(_CHUNK).removeprefix(BYTE_ORDER_MARK).lstrip()
     first, ended, _ = start.partition(b"\n")
     if ended and start.startswith(b"{") and first.rstrip().endswith((b"{", b"[", b",")):
-        raise _one_object(source, start)
+        raise _several_lines(file.read(_ONE_OBJECT), columns, source)
     rows = _elements_of(file, source) if start.startswith(b"[") else enumerate(lines_of(file), start=1)
     return (row for row in rows if row[1].strip())
 
@@ -125,17 +133,37 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _one_object(source: Path | str, start: bytes) -> UserError:
+def _several_lines(content: bytes, columns: Sequence[Column], source: Path | str) -> UserError:
     """The error for a file with one object around all rows, or with objects that take several lines each."""
-    key = _LIST.search(start)
-    command = "jq -c ."
-    if key:
-        command = python(
-            f"import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)[{literal(shown(key[1]))}]]"
-        )
+    error = None
+    with suppress(ValueError, RecursionError):  # several objects, or the beginning of a large one
+        error = _one_object(json.loads(content), columns, source)
+    return error or _refusal("objects of several lines", "jq -c .", source)
+
+
+def _one_object(record: dict[str, Any], columns: Sequence[Column], source: Path | str) -> UserError | None:
+    """The error for an object that holds all rows or all columns; None if it is a row."""
+    names = [column.name for column in columns]
+    if all(matching(name, record) for name in names):
+        of_columns = all(isinstance(value, (list, dict)) for value in record.values())
+        return _refusal("one object of columns", _OF_COLUMNS, source) if of_columns else None
+    places: list[tuple[str, Any]] = [("", record)]
+    for place, value in places:
+        if isinstance(value, dict):
+            places += [(f"{place}[{literal(key)}]", item) for key, item in value.items()]
+    lists = [(place, value) for place, value in places if isinstance(value, list) and value]
+    lists = [(place, value) for place, value in lists if all(isinstance(row, dict) for row in value)]
+    if not lists:
+        return None
+    # Objects with the columns, or else most objects.
+    found, _ = max(lists, key=lambda one: (sum(bool(matching(name, one[1][0])) for name in names), len(one[1])))
+    return _refusal("one object around all rows", python(_READ % f"held{found}"), source)
+
+
+def _refusal(what: str, command: str, source: Path | str) -> UserError:
     return UserError(
-        f"{source} holds one object around all rows" if key else f"{source} holds objects of several lines",
+        f"{source} holds {what}",
         expected="JSON Lines with one object in each line, or one JSON array of objects",
-        found=f"a beginning like {shown(start[:40])!r}",
+        found=what,
         fix=in_its_place(source, f"{command} <", ".jsonl") if isinstance(source, Path) else f"put {command} before it",
     )

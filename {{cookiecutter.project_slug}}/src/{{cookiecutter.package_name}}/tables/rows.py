@@ -1,6 +1,7 @@
 """What the readers of all formats share: columns, malformed rows, and raw values in messages."""
 
 import difflib
+import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
-from ..text.cleaning import clean
+from ..text.cleaning import normalized
 
 SHOWN = 10  # columns in a message
 LONGEST_NAME = 40  # characters of a column's name in a message
@@ -85,7 +86,7 @@ def matching(wanted: str, names: Iterable[str]) -> list[int]:
 @lru_cache(maxsize=4096)
 def _compared(name: str) -> str:
     """A name in composed form, without invisible characters and without white space around it."""
-    return clean("".join(letter for letter in name if unicodedata.category(letter) != "Cf"))
+    return normalized("".join(letter for letter in name if unicodedata.category(letter) != "Cf"))
 
 
 def _nearest(wanted: str, names: Sequence[str]) -> str | None:
@@ -98,7 +99,7 @@ def _nearest(wanted: str, names: Sequence[str]) -> str | None:
 def listed(names: Sequence[str]) -> str:
     """Names for a message. Odd names are quoted, with invisible characters escaped; long names and lists are cut."""
     parts = [name[:LONGEST_NAME] + "…" * (len(name) > LONGEST_NAME) for name in names[:SHOWN]]
-    odd = [name != clean(name) or not name.isprintable() or "," in name or not name for name in parts]
+    odd = [name != normalized(name) or not name.isprintable() or "," in name or not name for name in parts]
     shown = ", ".join(repr(name) if is_odd else name for name, is_odd in zip(parts, odd, strict=True))
     return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
@@ -109,6 +110,14 @@ def kind_of(value: object) -> str:
         return str(value)
     kinds: dict[type, str] = {type(None): "nothing", str: "text", list: "a list", dict: "an object"}
     return kinds.get(type(value), type(value).__name__)
+
+
+def as_text(value: Any) -> str | None:
+    """A value as text: numbers, lists and objects as JSON, all else as Python writes it."""
+    if value is None or isinstance(value, str):
+        return value
+    of_json = isinstance(value, (bool, int, float, list, dict))
+    return json.dumps(value, default=str, ensure_ascii=False) if of_json else str(value)
 
 
 def require_unicode(values: list[Any]) -> list[Any]:
