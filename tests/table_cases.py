@@ -806,6 +806,12 @@ QUOTES = {
         60,
         {"train.per_label.good": 21},
     ),
+    "a quoted word after a blank": accepted(
+        {"a.csv": csv_of([("good", ' "no" she said'), *(row[::-1] for row in ROWS)], "label,text")}, 61
+    ),
+    "commas and blanks before quotes that end": accepted(
+        {"a.csv": csv_of([('"Hello, "', '"good"'), ('"he said, ""no"", "', "bad"), *ROWS])}, 62
+    ),
     "a quoted header": accepted({"a.csv": GOOD.replace(b"text,label", b'"text","label"', 1)}, 60),
     "a line end in the header": accepted({"a.csv": csv_of([(*row, 1) for row in ROWS], 'text,label,"a\nb"')}, 60),
 }

@@ -23,7 +23,7 @@ OTHERS = (",", ";", "\t", "|")
 HOLDS_ROWS = "expected quotes that enclose one cell"
 _SAMPLE = 2**20  # bytes in which the usual values of columns are counted
 _SEP = re.compile(rb'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
-_BLANKS = re.compile(rb'[,;|] +"(?![",;|\r\n])')
+_BLANKS = re.compile(rb'[,;|] +"(?:[^"]|"")+"\s*(?:[,;|]|$)')  # a cell in quotes, and blanks before it
 csv.field_size_limit(LONGEST)
 log = logging.getLogger(__name__)
 
