@@ -121,11 +121,8 @@ def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) 
     logits: those of the torch model.
     """
     task, threads = params.task, params.compute.threads
-    vectors = np.load(paths.split_embeddings("test"))
-    values = {
-        "probe": values_of(task, load_probe(paths.PROBE).logits(vectors)),
-        "torch": values_of(task, logits),
-    }
+    of_probe = load_probe(paths.PROBE).logits(np.load(paths.split_embeddings("test")))
+    values = {"probe": values_of(task, of_probe), "torch": values_of(task, logits)}
     for name in shipped(verified_manifest(paths.ONNX)["files"]):
         model = OnnxClassifier(paths.ONNX, name, threads)
         # Not `values`, which cleans: these texts are clean.
