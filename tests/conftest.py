@@ -1,50 +1,63 @@
 """What several test modules share: the default project is trained once, and it says which tests stay together."""
 
+import os
 import random
 import runpy
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from workshop import Project, grow
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 collect_ignore = ["grown", "opened"]  # they run in a grown project: test_bakes.py, test_interop.py
 
 # The modules that use one project; of the others each is a group of its own, of bakes each test is. xdist's own marks
 # of groups are lost with pytest 9.2.
-SHARED = {
-    "demo": "demo other_runtime interop plots",
-    "small": "environment service retrain deploy experiments gpu_check mlflow release reuse search change_it monorepo"
-    " look student guide",
+DEMO = [f"test_{module}.py" for module in "demo other_runtime interop plots".split()]
+# What takes longest begins first, so that in the end no process waits for one that has much left. Seconds on two cores.
+SECONDS = {
+    "test_its_own_slow_tests_pass[lean]": 400,
+    "demo": 300,
+    "test_sources.py": 300,
+    "test_remote.py": 280,
+    "test_its_own_slow_tests_pass[larger]": 260,
+    "test_retrain.py": 230,
+    "test_experiments.py": 220,
+    "test_environment.py": 215,
+    "test_tasks.py": 180,
+    "test_monorepo.py": 175,
+    "test_service.py": 170,
+    "test_search.py": 160,
+    "test_deploy.py": 120,
+    "test_its_own_tests_pass[sample-local-which0]": 115,
+    "test_surroundings.py": 106,
+    "test_guide.py": 105,
+    "test_release.py": 100,
+    "test_gpu_check.py": 80,
+    "test_mlflow.py": 60,
+    "test_student.py": 60,
+    "test_tables.py": 60,
+    "test_fetch.py": 50,
+    "test_scopes.py": 40,
 }
-GROUPS = {f"test_{module}.py": project for project, modules in SHARED.items() for module in modules.split()}
-
-
-# What takes longest begins first, so that in the end no process waits for one that has much left.
-FIRST = (
-    "small",
-    "demo",
-    "test_its_own_slow_tests_pass[lean]",
-    "test_sources.py",
-    "test_its_own_slow_tests_pass[larger]",
-    "test_remote.py",
-    "test_the_tests_that_it_does_not_hold_pass[sample-local-slow]",
-    "test_tasks.py",
-)
 
 
 def scope_of(nodeid: str) -> str:
     """What one process does as a whole: the tests of a project or a module, or one test."""
     path, _, test = nodeid.partition("::")
     module = path.rpartition("/")[2]
-    return test if module == "test_bakes.py" else GROUPS.get(module, module)
+    if module in DEMO:
+        return "demo"
+    return test if module == "test_bakes.py" else module
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by when they are to begin."""
-    order = {scope: index for index, scope in enumerate(FIRST)}
-    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(FIRST)))
+    items.sort(key=lambda item: -SECONDS.get(scope_of(item.nodeid), 0))
 
 
 class ByProject(LoadScopeScheduling):
@@ -52,6 +65,11 @@ class ByProject(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Hand out the next scope when a process waits for it: its last test begins once it knows what follows."""
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) <= 1:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByProject:
@@ -69,10 +87,23 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a small model and labels that are hard to learn, run and committed; copy it before you commit."""
-    folder = tmp_path_factory.mktemp("small")
+    """A project with a small model and labels that are hard to learn, run and committed; copy it before you commit.
+
+    It is made once, by one of the processes; each module has a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small"
+    with FileLock(folder.with_suffix(".lock")):
+        made = folder / "made"
+        project = make_small(folder) if not made.exists() else Project(folder / "review-sentiment", folder / "home")
+        made.touch()
+    return project.copy(tmp_path_factory.mktemp("small"))
+
+
+def make_small(folder: Path) -> Project:
+    """Grow it, write its model and its table, and run it."""
     project = grow(folder, scope="team", data_source="files")
     make = runpy.run_path(str(project.path / "tests/small_project.py"))
     make["write_base_model"](folder / "model")
