@@ -24,6 +24,7 @@ from workshop import TEMPLATE, bake, environment
 sys.path.append(str(TEMPLATE))
 from local_extensions import locked_packages
 
+QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
 REFUSED = [
     ("project_slug", "Review Sentiment", "review-sentiment"),
     ("project_slug", "../outside", "review-sentiment"),
@@ -77,6 +78,19 @@ def refusal(folder: Path, **answers: str) -> str:
     assert done.stdout == "Nothing was written.\n"
     assert not list(folder.iterdir())
     return done.stderr
+
+
+def test_the_table_of_questions_is_what_is_asked() -> None:
+    """Its second column has every choice, the default first, or the default."""
+    table = (TEMPLATE / "README.md").read_text(encoding="utf-8").partition("| question | ")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines()[2:]]
+    named = {name: cell for names, cell in rows for name in re.findall(r"`(\w+)`", names)}
+    asked = {name: answer for name, answer in QUESTIONS.items() if not name.startswith("_")}
+    assert list(named) == list(asked)
+    choices = {name: answer for name, answer in asked.items() if isinstance(answer, list)}
+    assert {name: named[name].replace("`", "").split(", ") for name in choices} == choices
+    for name in ("project_name", "base_model", "dvc_remote"):
+        assert named[name].replace("SLUG", "{{ cookiecutter.project_slug }}") == asked[name]
 
 
 @pytest.mark.parametrize(("question", "answer", "good"), REFUSED)

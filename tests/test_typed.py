@@ -17,24 +17,30 @@ COMMANDS = {
     "audit": ("REV", "-m tools.remotes.audit --rev {}"),
     "student": ("TEXTS", "-m tools.distillation.student --layers 3 --texts {}"),
     "snapshot": ("NAME", "-m tools.environments.snapshot --name {}"),
+    "env-diff": ("A", "-m tools.environments.env_diff {} b"),
     "rebuild": ("INTO", "-m tools.environments.rebuild --into {}"),
     "image": ("BASE", "-m tools.environments.image predict --base {}"),
     "release": ("APPROVED_BY", "-m tools.releases.release release 1.2.0 staging --approved-by {}"),
     "sign": ("KEY", "-m tools.supply_chain.signature sign {}"),
     "verify": ("PUBLIC_KEY", "-m tools.supply_chain.signature verify {}"),
+    "api-key": ("NAME", "-m tools.service.api_key {} --scopes audit"),
+    "judge": ("BY", "-m tools.monitoring.judge --by {} --queue q"),
 }
 ALSO = {
     "compare": ["B=main"],
     "exp": ["NAME=n"],
     "record": ["NAME=n"],
     "release": ["VERSION=1.2.0", "STAGE=staging"],
+    "env-diff": ["B=b"],
+    "api-key": ["SCOPES=audit"],
+    "judge": ["QUEUE=q"],
 }
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose programs only print their arguments, one on each line."""
-    grown = grow(tmp_path_factory.mktemp("typed"), scope="team")
+    grown = grow(tmp_path_factory.mktemp("typed"), scope="production")
     programs = grown.path / ".venv/bin"
     programs.mkdir(parents=True)
     for name in ("python", "dvc"):
@@ -49,6 +55,22 @@ def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
     printed = project.run("make", "--silent", target, f"{variable}={TYPED}", *ALSO.get(target, []))
     wanted = [f"<{word.replace('{}', TYPED)}>" for word in command.split(" ")]
     assert printed.splitlines()[-len(wanted) :] == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("api-keys", "-m tools.service.api_key"),
+        ("api-key NAME=n REVOKE=1", "-m tools.service.api_key n --revoke"),
+        ("label-queue SIZE=5 DIFFERING=1", "-m tools.monitoring.label_queue --size 5 --differing"),
+        ("env-diff", "-m tools.environments.env_diff"),
+        ("verify MODEL=m", "-m tools.supply_chain.signature verify signing.pub m"),
+    ],
+)
+def test_a_command_has_its_defaults_and_switches(project: Project, words: str, command: str) -> None:
+    printed = project.run("make", "--silent", *words.split()).splitlines()
+    wanted = [f"<{word}>" for word in command.split()]
+    assert printed[-len(wanted) :] == wanted
 
 
 def test_it_may_stand_in_the_environment(project: Project) -> None:
