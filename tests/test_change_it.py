@@ -8,6 +8,7 @@ from operator import getitem
 
 import pytest
 import yaml
+from dvc.repo import Repo
 from workshop import PROJECT, Project
 
 pytestmark = pytest.mark.slow
@@ -41,8 +42,18 @@ OTHER_VALUES = {
 def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The small project, to be edited; in the end it is as it was."""
     project = small.copy(tmp_path_factory.mktemp("change-it"))
-    yield project
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"):
+            patch.setenv(name, project.env[name])
+        patch.chdir(project.path)  # stages are named from there
+        yield project
     assert project.run("dvc", "status", "--quiet") == ""
+
+
+def status_of(project: Project) -> dict[str, list]:
+    """What `dvc status --json` prints, without the start of a process."""
+    with Repo(str(project.path)) as repo:
+        return repo.status()
 
 
 @pytest.fixture
@@ -71,8 +82,14 @@ def test_an_edit_changes_the_named_stages(edited: Project, wish: str, where: str
     else:
         with (edited.path / "src/review_sentiment" / name).open("a", encoding="utf-8") as file:
             file.write("\n# another line\n")
+    assert status_of(edited).keys() - {"data/raw.dvc"} == set(stages.split(", "))
+
+
+def test_the_command_says_the_same(edited: Project) -> None:
+    change_parameter(edited, "seed")
     changed = json.loads(edited.run("dvc", "status", "--json"))
-    assert changed.keys() - {"data/raw.dvc"} == set(stages.split(", "))
+    assert "fine_tune" in changed
+    assert status_of(edited) == changed
 
 
 def change_parameter(project: Project, name: str) -> None:
