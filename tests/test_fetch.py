@@ -55,10 +55,16 @@ def hub(shelf: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has fetched nothing."""
+    return grow(tmp_path_factory.mktemp("fetch"), data_source="files", base_model="acme/pickled")
+
+
 @pytest.fixture
-def project(tmp_path: Path, hub: str) -> Project:
-    """A project that asks this hub, and has its own cache of it."""
-    project = grow(tmp_path, data_source="files", base_model="acme/pickled")
+def project(grown: Project, tmp_path: Path, hub: str) -> Project:
+    """A copy that asks this hub, and has its own cache of it."""
+    project = grown.copy(tmp_path)
     project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     return project
 
