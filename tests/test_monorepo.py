@@ -120,7 +120,7 @@ def test_its_workflows_move_to_the_root_by_the_documented_line(outer: Project) -
 
 @pytest.mark.slow
 def test_what_reads_commits_and_clones_works_in_the_folder(outer: Project, small: Project, tmp_path: Path) -> None:
-    """The run but for its last stage is that of another project; `make reproduce` runs every stage."""
+    """The run but for its last stage is that of another project; `make reproduce` runs every stage, of changed code."""
     ml = project_in(outer)
     shutil.rmtree(ml.path / "data/raw")
     ml.take_run_of(small)
@@ -156,8 +156,19 @@ def test_what_reads_commits_and_clones_works_in_the_folder(outer: Project, small
     there = Project(clone.path / "ml", tmp_path / "home")
     there.run("dvc", "remote", "modify", "--local", "storage", "url", str(outer.path / "ml-storage"))
     there.run("make", "pull")
-    assert "17 of 17 outs are the same" in there.run("make", "reproduce")
-    assert json.loads(there.run("make", "--silent", "predict", "TEXT=a warm funny film"))["label"] in ("good", "bad")
+    assert json.loads(there.run("make", "--silent", "predict", "TEXT=a warm funny film"))["label"] == "good"
+    name = "src/review_sentiment/modeling/probe.py"
+    text = there.text(name).replace("max_iter=2000", "max_iter=2")
+    assert text != there.text(name)
+    (there.path / name).write_text(text, encoding="utf-8")
+    there.commit("Stop the probe early")
+    done = there.try_to("make", "reproduce")
+    assert done.returncode != 0
+    assert "models/probe" in done.stdout
+    assert "probe.joblib differs: " in done.stdout
+    assert "largest difference" in done.stdout
+    assert "of tensor encoder.layer" not in done.stdout.split("models/probe: ")[0]
+    assert 0 < int(re.search(r"(\d+) of 17 outs are the same", done.stdout)[1]) < 17
 
 
 def test_a_folder_that_the_repository_ignores_begins_its_own(tmp_path: Path) -> None:
