@@ -45,6 +45,14 @@ class Served:
         """The version that answers now."""
         return self.ask("/v1/predict", {"texts": ["a warm film"]})["model"]
 
+    def predicted(self) -> float:
+        """How many requests were answered with predictions."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+            found = re.search(
+                r'^classifier_requests_total\{route="predict",status="200"\} (\S+)', answer.read().decode(), re.M
+            )
+        return float(found[1]) if found else 0.0
+
     def wait_for(self, version: str) -> None:
         """Wait until a version answers."""
         end = time.monotonic() + 10
@@ -159,9 +167,11 @@ def test_made_up_requests_find_no_fault(served: Served) -> None:
         "--checks", "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance",
         "--exclude-path-regex", "^/admin", "--generation-database", "none",
     ]  # fmt: skip
+    before = served.predicted()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=served.project.env)
     assert done.returncode == 0, done.stdout[-6000:]
-    print(re.findall(r"\d+ generated.*|Test cases:.*", done.stdout))
+    assert int(re.search(r"(\d+) generated", done.stdout)[1]) > 300
+    assert served.predicted() > before
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt install chromium-headless-shell")
