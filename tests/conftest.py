@@ -19,11 +19,11 @@ collect_ignore = ["grown", "opened"]  # they run in a grown project: test_bakes.
 DEMO = [f"test_{module}.py" for module in "demo other_runtime interop plots".split()]
 # What takes longest begins first, so that in the end no process waits for one that has much left. Seconds on two cores.
 SECONDS = {
-    "test_its_own_slow_tests_pass[lean]": 400,
+    "test_all_tests_of_lean_pass[sample-local-slow]": 450,
     "demo": 300,
     "test_sources.py": 300,
     "test_remote.py": 280,
-    "test_its_own_slow_tests_pass[larger]": 260,
+    "test_the_slow_tests_of_the_larger_sizes_pass[files-s3]": 260,
     "test_retrain.py": 230,
     "test_experiments.py": 220,
     "test_environment.py": 215,
@@ -32,7 +32,7 @@ SECONDS = {
     "test_service.py": 170,
     "test_search.py": 160,
     "test_deploy.py": 120,
-    "test_its_own_tests_pass[sample-local-which0]": 115,
+    "test_all_tests_of_lean_pass[sample-local-not slow]": 90,
     "test_surroundings.py": 106,
     "test_guide.py": 105,
     "test_release.py": 100,

@@ -4,6 +4,7 @@ Run in a grown project. The base models are those of families.py, the parameters
 """
 
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,9 +29,6 @@ from review_sentiment.stages import check_model, embeddings, export_onnx, fine_t
 from review_sentiment.text.tokenization import encode, load_tokenizer
 from small_project import sentences, values_with, write_table
 from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-# Every export builds this table of operators, the same each time: a second for each of some fifty exports.
-ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))
 
 PARAMS = Params.model_validate(
     # int8 of so small a model on so few rows says nothing.
@@ -57,6 +55,14 @@ REFUSED = {
 }
 PASSING = sorted(FAMILIES.keys() - REFUSED) if "EVERY_FAMILY" in os.environ else USUAL
 WORDS = st.lists(st.sampled_from(["a", "warm film", " ", ".", "<", "[", "é"]), max_size=4).map("".join)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_table_of_operators() -> Iterator[None]:
+    """Every export builds it, the same each time: a second for each of some fifty exports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture

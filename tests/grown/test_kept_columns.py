@@ -65,6 +65,7 @@ def test_equal_texts_keep_the_same_values_in_any_order(tmp_path: Path, monkeypat
     assert written[0] == written[1]
 
 
+@pytest.mark.slow
 def test_rows_that_weigh_nothing_teach_nothing(tmp_path: Path, base_model: Path) -> None:
     """One source labels at random, which nothing can learn; where it hardly weighs, the loss falls all the same."""
     draw = random.Random(1)

@@ -54,6 +54,7 @@ def test_the_stranger_has_the_keys_of_who_asks(
 
     monkeypatch.setattr(reproduce.subprocess, "run", ran)
     assert reproduce.make_again(here, reproduce.Place(tmp_path / "there", ""), tmp_path / "home")
+    assert len(environments) == 2
     for environment in environments:
         assert environment["HOME"] == str(tmp_path / "home")
         assert Path(environment["HOME"], ".aws/config").exists()

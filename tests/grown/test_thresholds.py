@@ -29,7 +29,9 @@ def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
         rows = right[candidates[:, label] & (values[:, label] >= threshold), label]
         return binomtest(int(rows.sum()), len(rows)).proportion_ci(0.5, method="wilson").low
 
-    for label, found in enumerate(thresholds(task, targets, values, 0.75)):
+    limits = thresholds(task, targets, values, 0.75)
+    assert len(limits) == 3
+    for label, found in enumerate(limits):
         assert found is not None
         assert precision(label, found) >= 0.75
         lower = [value for value in values[candidates[:, label], label] if value < found]
