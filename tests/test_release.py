@@ -139,7 +139,7 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     predict = "python", "-m", "review_sentiment.predict", "--directory", "model", "--text", "a warm funny film"
     user = Project(tmp_path / "third", tmp_path / "home")
     user.env["PYTHONPATH"] = str(maintained.path / "src")
-    assert json.loads(user.run(*predict))["label"] in ("good", "bad")
+    assert json.loads(user.run(*predict))["label"] == "good"
     tampered = tmp_path / "third/model/tokenizer.json"
     tampered.write_text(tampered.read_text(encoding="utf-8").replace("film", "flim", 1), encoding="utf-8")
     refused = user.try_to(*predict)
