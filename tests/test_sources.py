@@ -36,7 +36,7 @@ def test_three_labels_in_german_with_odd_column_names(tmp_path: Path) -> None:
     write_csv(project.path / "data/raw/meine Tabelle.csv", rows)
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__text_column="Nachricht", prepare__label_column="Herkunft (Teil)")
-    project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=2)
+    project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=2, fine_tune__min_steps=40)
     project.run("make", "repro")
     assert json.loads(project.text("data/processed/labels.json")) == ["Anmeldung", "Kern", "Verwaltung"]
     profile = json.loads(project.text("reports/data_profile.json"))
@@ -49,7 +49,7 @@ def test_three_labels_in_german_with_odd_column_names(tmp_path: Path) -> None:
     largest = max(profile["test"]["per_label"].values()) / profile["test"]["rows"]
     assert metrics["torch"]["accuracy"] > largest
     said = json.loads(project.run("make", "--silent", "predict", "TEXT=Bitte geben Sie Ihr Passwort ein."))
-    assert said["label"] in ("Anmeldung", "Kern", "Verwaltung")
+    assert said["label"] == "Anmeldung"
 
 
 def test_preset_splits_in_parquet(tmp_path: Path) -> None:
@@ -83,8 +83,9 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     write_csv(project.path / "data/raw/test.csv", rows[:400])
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__label_column="category", text__max_length=16, fine_tune__batch_size=128)
-    project.set_params(fine_tune__epochs=1)
+    project.set_params(fine_tune__epochs=1, fine_tune__min_steps=40)
     project.run("make", "repro")
+    assert json.loads(project.text("data/processed/labels.json")) == sorted(themes)
     metrics = metrics_of(project)
     assert metrics["test_rows"] == 400
     assert metrics["torch"]["accuracy"] > 0.5
@@ -109,7 +110,7 @@ def from_hub(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Project:
     project.env |= {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     text = project.text("params.yaml").replace("owner/name@main", "acme/reviews@main/data")
     (project.path / "params.yaml").write_text(text, encoding="utf-8")
-    project.set_params(text__max_length=64, export_onnx__max_int8_drop=0.5)
+    project.set_params(text__max_length=64, fine_tune__min_steps=1, export_onnx__max_int8_drop=0.5)
     refused = project.try_to("make", "repro")
     assert refused.returncode != 0
     assert "is not pinned" in refused.stderr
@@ -157,20 +158,15 @@ def test_a_base_model_that_the_hub_has_not_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr + offline.stderr
 
 
-def test_a_clone_makes_the_same_bytes_and_a_change_of_one_character_is_found(from_hub: Project) -> None:
+def test_a_clone_makes_the_bytes_of_an_older_commit(from_hub: Project) -> None:
+    """What differs after a change of the code is in test_monorepo.py."""
     name = "src/review_sentiment/modeling/probe.py"
     text = from_hub.text(name).replace("max_iter=2000", "max_iter=2")
     assert text != from_hub.text(name)
     (from_hub.path / name).write_text(text, encoding="utf-8")
     from_hub.commit("Stop the probe early")
-    done = from_hub.try_to("make", "reproduce")
     before = from_hub.run("make", "reproduce", "AGAINST=HEAD~1")
     from_hub.run("git", "reset", "--quiet", "--hard", "HEAD~1")
-    assert done.returncode != 0
-    assert "models/probe" in done.stdout
-    assert "probe.joblib differs: " in done.stdout
-    assert "largest difference" in done.stdout
-    assert "of tensor encoder.layer" not in done.stdout.split("models/probe: ")[0]
     assert re.search(r"(\d+) of \1 outs are the same", before)
 
 
@@ -195,12 +191,13 @@ def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
         "outs:\n- md5: 0\n  hash: md5\n  path: student\n", encoding="utf-8"
     )
     project.commit("Begin")
-    shown = project.run("make", "small")
+    shown = project.run("make", "small", "AGAIN=1")  # as CI does
     assert "ONNX int8" in shown
+    assert re.search(r"(\d+) of \1 outs are the same", shown)
     assert project.run("git", "status", "--porcelain") == ""
     stages = YAML(typ="safe").load(project.text(".tools/small/dvc.lock"))["stages"]
     assert list(stages)[-1] == "evaluate"
-    # `make small AGAIN=1` would pull what such files name, from a remote whose keys nobody has there.
+    # AGAIN=1 would pull what such files name, from a remote whose keys nobody has there.
     assert not [path for path in (project.path / ".tools/small").rglob("*.dvc") if path.is_file()]
 
 
