@@ -134,7 +134,8 @@ def unlike(rounds: list[dict[str, Any]], side: str) -> list[float]:
 
 def labels_unlike(rounds: list[dict[str, Any]]) -> str:
     """The same in words."""
-    return f"labels that differ from the peer's: fp32 {unlike(rounds, 'fp32')[-1]:.0f}, int8 {unlike(rounds, 'int8')[-1]:.0f}"
+    fp32, int8 = (unlike(rounds, name)[-1] for name in ("fp32", "int8"))
+    return f"labels that differ from the peer's: fp32 {fp32:.0f}, int8 {int8:.0f}"
 
 
 def speeds(rounds: list[dict[str, Any]], texts: int) -> str:

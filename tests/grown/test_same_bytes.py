@@ -54,11 +54,14 @@ print(fit_probe(points, (points[:, 0] + noise > 0).astype(int), 1.0, "single_lab
 """
 
 
-BITS_OF_A_PRODUCT = FIT_PROBE.partition("import numpy")[0] + """
+BITS_OF_A_PRODUCT = (
+    FIT_PROBE.partition("import numpy")[0]
+    + """
 import torch
 torch.manual_seed(0)
 print(torch.backends.cuda.matmul.allow_tf32, torch.nn.functional.gelu(torch.randn(99) @ torch.randn(99, 99)).tolist())
 """
+)
 
 
 def test_what_the_shell_says_of_instruction_sets_decides_no_bit(untrained: Path) -> None:
