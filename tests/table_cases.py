@@ -772,7 +772,7 @@ QUOTES = {
         f"unpaired quotes in CSV, {name}": refused(
             {name: pack(csv_of([*ROWS, *UNCLOSED]))},
             "line 62: expected quotes that enclose one cell",
-            f"mv data/raw/{name} .",
+            f"mv data/raw/{name} 'data/raw/{name}~'",
             fixed=(60, 61, 62),
         )
         for name, pack in {"a.csv.gz": gzip.compress, "a.csv.bz2": bz2.compress, "a.csv.xz": lzma.compress}.items()
@@ -808,6 +808,11 @@ QUOTES = {
     ),
     "a quoted word after a blank": accepted(
         {"a.csv": csv_of([("good", ' "no" she said'), *(row[::-1] for row in ROWS)], "label,text")}, 61
+    ),
+    "another delimiter than the comma before a quoted word": reported(
+        {"a.csv": csv_of([('I said, "hello", and left', "good"), (' "Great" film', "good"), *ROWS], "text;label", ";")},
+        62,
+        "columns separated by ';'",
     ),
     "commas and blanks before quotes that end": accepted(
         {"a.csv": csv_of([('"Hello, "', '"good"'), ('"he said, ""no"", "', "bad"), *ROWS])}, 62
@@ -1110,6 +1115,19 @@ TASKS = {
         "60 rows cannot be read, not one can",
         "expected labels separated by ',', or a JSON list, found \"['bad', 'all']\"",
         edit={"a.csv": GOOD},
+        task="multi_label",
+    ),
+    "labels in brackets": accepted(
+        {"a.csv": csv_of([(text, f'"[{label}], [all]"') for text, label in ROWS])},
+        60,
+        {"train.per_label.[all]": 43},
+        task="multi_label",
+    ),
+    "lists of labels that all hold the separator": refused(
+        {"a.jsonl": jsonl_of([(text, [f"so, {label}"]) for text, label in ROWS])},
+        "60 rows cannot be read, not one can",
+        "set prepare.label_separator in params.yaml to a sign that no label holds",
+        edit={"label_separator": "|"},
         task="multi_label",
     ),
     "lists of labels with the separator in one": refused(

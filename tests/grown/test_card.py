@@ -31,7 +31,7 @@ def reports_of(task: Task) -> card.Reports:
     by_model: dict[str, Any] = {model: figures(0.5 + n / 10, *names) for n, model in enumerate(MODELS)}
     for n, model in enumerate(MODELS):
         by_model[model] |= {"calibration_error": 0.011 * (n + 1), "label_disagreements_with_torch": 70 + n}
-        test = "permutation" if task == "regression" else "mcnemar"
+        test = "t_test" if task == "regression" else "mcnemar"
         by_model[model] |= {"gain_over_probe": 0.1 - n / 50, f"{test}_p_against_probe": n / 100}
     by_model["torch"]["calibration_error_unscaled"] = 0.077
     splits = {

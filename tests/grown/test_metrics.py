@@ -66,10 +66,13 @@ def test_the_metrics_test_with_that_mcnemar() -> None:
 def test_for_numbers_the_p_value_belongs_to_the_gain_that_is_reported() -> None:
     targets, zeros = np.zeros(40), np.zeros((40, 1))
     worse = np.where(np.arange(40)[:, None] < 32, 0.1, 0.0)  # a little worse on 32 rows, much better on 8
-    name, gain, p = metrics.significance("regression", targets, worse, np.where(worse, 0.0, 10.0))
-    assert (name, gain) == ("permutation", pytest.approx(2 - 0.08))
-    assert p == pytest.approx(2 / 2**8, abs=0.004)  # what counts is whether all 8 large ones have one sign
+    _, gain, p = metrics.significance("regression", targets, worse, np.where(worse, 0.0, 10.0))
+    better = np.array([-0.1] * 32 + [10.0] * 8)
+    assert gain == pytest.approx(better.mean())
+    by_hand = better.mean() / (better.std(ddof=1) / 40**0.5)
+    assert p == pytest.approx(2 * stats.t.sf(by_hand, 39))
     assert metrics.significance("regression", targets, zeros, zeros)[1:] == (0, 1)
+    assert metrics.significance("regression", targets[:1], zeros[:1], worse[:1])[1:] == (pytest.approx(0.1), 1)
 
 
 def test_one_label_alone_has_its_own_row_of_scores() -> None:

@@ -36,7 +36,7 @@ def test_a_list_of_files_that_is_not_here_is_no_empty_list(here: reproduce.Place
 def test_the_cache_is_where_dvc_keeps_it(here: reproduce.Place, tmp_path: Path) -> None:
     subprocess.run(["dvc", "init", "--quiet"], cwd=tmp_path, check=True)
     subprocess.run(["dvc", "cache", "dir", "--local", str(tmp_path / "shared")], cwd=tmp_path, check=True)
-    assert here.cache == tmp_path / "shared"
+    assert here.caches == [tmp_path / ".dvc/cache", tmp_path / "shared"]
 
 
 def test_the_stranger_has_the_keys_of_who_asks(

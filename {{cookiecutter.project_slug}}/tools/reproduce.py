@@ -36,8 +36,6 @@ STRANGER = {
     "LC_ALL": "C",
     "TZ": "Pacific/Chatham",
     "PYTHONHASHSEED": "4096",
-    "ATEN_CPU_CAPABILITY": "default",
-    "ONEDNN_MAX_CPU_ISA": "SSE41",
 }
 
 
@@ -76,13 +74,14 @@ class Place:
 
     def cached(self, md5: str) -> bytes | None:
         """The bytes with this hash, from DVC's cache."""
-        path = self.cache / "files/md5" / md5[:2] / md5[2:]
-        return path.read_bytes() if path.exists() else None
+        paths = (cache / "files/md5" / md5[:2] / md5[2:] for cache in self.caches)
+        return next((path.read_bytes() for path in paths if path.exists()), None)
 
     @cached_property
-    def cache(self) -> Path:
-        """DVC's cache of this checkout."""
-        return Path(Config(str(self.root / ".dvc"))["cache"].get("dir") or self.root / ".dvc/cache")
+    def caches(self) -> list[Path]:
+        """The checkout's own cache, and the shared one if DVC is set to it. A name in either is the hash of the bytes."""
+        shared = Config(str(self.root / ".dvc"))["cache"].get("dir")
+        return [self.root / ".dvc/cache", *([Path(shared)] if shared else [])]
 
     def bytes_of(self, out: str, name: str, md5: str) -> bytes | None:
         """The bytes of a file of an out: from the cache, or from Git or the checkout if DVC keeps only the hash."""

@@ -55,6 +55,8 @@ class LabelReader:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
+            if text.strip()[1:].lstrip()[:1] not in ("'", '"'):  # labels in brackets, such as [TAG]
+                return text.split(self.separator)
             expected = f"expected labels separated by {self.separator!r}, or a JSON list"
             raise ValueError(f"{expected}, found {text[:40]!r}") from None
 

@@ -223,6 +223,8 @@ class MalformedRows:
             in_time = reasons[0].startswith(TIME)
             columns = "prepare.time_column" if in_time else "prepare.text_column, prepare.label_column and task"
             return f"set {columns} in params.yaml to what the file holds, or write what they ask for (0.5, not 0,5)"
+        if all(reason.startswith("expected labels without") for reason in reasons):
+            return "set prepare.label_separator in params.yaml to a sign that no label holds"
         cells = [re.fullmatch(r"expected (\d+) columns, found (\d+)", reason) for reason in reasons]
         if all(found and int(found[2]) == int(found[1]) + 1 for found in cells):
             header = f"name all columns in line 1 of {self._first[0][0]}: it has one name too few"

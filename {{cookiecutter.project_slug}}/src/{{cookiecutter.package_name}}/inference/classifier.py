@@ -50,7 +50,8 @@ class OnnxClassifier:
         self.model = chosen(model, manifest["files"])
         self.task = manifest["task"]
         self.labels: list[str] = manifest["labels"]
-        limits = (manifest["thresholds"] or {}).get(self.model)  # of each label, None for one that is never predicted
+        limits = manifest.get("thresholds")  # of each label, None for one that is never predicted
+        limits = limits.get(self.model) if isinstance(limits, dict) else limits  # older manifests: one list
         self.thresholds = limits and np.array([math.inf if limit is None else limit for limit in limits])
         self.answers = Answers(self.task, self.labels, manifest["label_separator"], self.thresholds)
         self.batch_tokens = batch_tokens

@@ -23,7 +23,6 @@ OTHERS = (",", ";", "\t", "|")
 HOLDS_ROWS = "expected quotes that enclose one cell"
 _SAMPLE = 2**20  # bytes in which the usual values of columns are counted
 _SEP = re.compile(rb'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
-_BLANKS = re.compile(rb'[,;|] +"(?:[^"]|"")+"\s*(?:[,;|]|$)')  # a cell in quotes, and blanks before it
 csv.field_size_limit(LONGEST)
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ def read_csv(
 
 def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[list[str] | str]:
     """Yield each row, or the reason why it cannot be read. Until the next row is taken, `lines.row` holds its lines."""
-    rows = _reader(lines, delimiter, lines.blanks)
+    rows = _reader(lines, delimiter, blanks=lines.blanks(delimiter))
     while True:
         lines.row.clear()
         try:
@@ -72,7 +71,7 @@ def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[lis
         literal = quotes.as_text(row, lines.row, lines.first)
         if literal or not row:
             lines.go_on_after(1)
-            rows = _reader(lines, delimiter, lines.blanks)
+            rows = _reader(lines, delimiter, blanks=lines.blanks(delimiter))
         yield literal or torn
 
 
@@ -83,8 +82,8 @@ class _Lines:
         self.number = 0
         self.row: list[bytes] = []
         self._bytes = lines_of(file)
-        self._again = deque(islice(self._bytes, 3))  # Excel's first line, the header and a row
-        self.blanks = any(map(_BLANKS.search, self._again))  # whether there are blanks between delimiters and quotes
+        self._head = tuple(islice(self._bytes, 3))  # Excel's first line, the header and a row
+        self._again = deque(self._head)
 
     def __iter__(self) -> Iterator[str]:
         while line := self._again.popleft() if self._again else next(self._bytes, None):
@@ -94,6 +93,12 @@ class _Lines:
                 raise csv.Error(f"a line longer than {LONGEST:,} bytes")
             # Bytes that are not UTF-8 become lone surrogates: they spoil only their own line.
             yield _text(line)
+
+    def blanks(self, delimiter: str) -> bool:
+        """Whether a cell of the first lines is in quotes with blanks before them."""
+        sign = re.escape(delimiter.encode())
+        cell = re.compile(sign + rb' +"(?:[^"]|"")+"\s*(?:' + sign + rb"|$)")
+        return delimiter != "\t" and any(map(cell.search, self._head))
 
     def go_on_after(self, count: int) -> None:
         """Keep only the first `count` lines in this row, and read its other lines again."""
@@ -181,12 +186,12 @@ class _Quotes:
 def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, list[str]]:
     """The delimiter and the names of all columns. The file's ending gives the delimiter, unless only another fits."""
     delimiter = DELIMITERS[plain_name(path).suffix.lower()]
-    found, problem = _first_row(lines, delimiter, lines.blanks)
+    found, problem = _first_row(lines, delimiter, blanks=lines.blanks(delimiter))
     if lines.row and (named := _SEP.fullmatch(lines.row[0])):
         delimiter = named[1].decode()
         lines.go_on_after(1)
         lines.row.clear()
-        found, problem = _first_row(lines, delimiter, lines.blanks)
+        found, problem = _first_row(lines, delimiter, blanks=lines.blanks(delimiter))
     if not lines.row:
         raise UserError(
             f"{path} is empty", expected="a header and rows", found="no line", fix="put a table in its place"
@@ -199,7 +204,9 @@ def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, 
             fix=in_its_place(path, "tr '\\r' '\\n' <"),
         )
     headers = {delimiter: found} | {
-        other: _first_row([_text(lines.row[0])], other, lines.blanks)[0] for other in OTHERS if other != delimiter
+        other: _first_row([_text(lines.row[0])], other, blanks=lines.blanks(other))[0]
+        for other in OTHERS
+        if other != delimiter
     }
     fitting = (sign for sign, names in headers.items() if all(matching(column.name, names) for column in columns))
     if (sign := next(fitting, delimiter)) != delimiter:
@@ -227,14 +234,14 @@ def _numbered(names: list[str]) -> list[str]:
     return list(found)
 
 
-def _reader(lines: Iterable[str], delimiter: str, blanks: bool) -> Iterator[list[str]]:
+def _reader(lines: Iterable[str], delimiter: str, *, blanks: bool) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=blanks)
 
 
-def _first_row(lines: Iterable[str], delimiter: str, blanks: bool) -> tuple[list[str], str | None]:
+def _first_row(lines: Iterable[str], delimiter: str, *, blanks: bool) -> tuple[list[str], str | None]:
     """The cells of the next row, or what is wrong with it."""
     try:
-        return next(_reader(lines, delimiter, blanks), []), None
+        return next(_reader(lines, delimiter, blanks=blanks), []), None
     except csv.Error as error:
         return [], str(error).partition(" - ")[0]
 

@@ -77,9 +77,14 @@ def python(code: str) -> str:
 
 
 def to_parquet(path: Path, code: str) -> str:
-    """The shell command that writes Parquet of the table that this code reads from a file, and moves that away."""
+    """The shell command that writes Parquet of the table that this code reads from a file, and sets that aside."""
     new = path.with_name(f"{plain_name(path).stem}.parquet")
-    return f"{python(f'{code}.write_parquet({literal(new)})')} && mv {shlex.quote(str(path))} ."
+    return f"{python(f'{code}.write_parquet({literal(new)})')} && {_set_aside(path)}"
+
+
+def _set_aside(path: Path) -> str:
+    """The shell command that gives a file a name which Git, DVC and the pipeline ignore."""
+    return f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}~')}"
 
 
 def literal(value: str | Path) -> str:
@@ -175,7 +180,7 @@ def in_its_place(path: Path, command: str, suffix: str | None = None) -> str:
     plain = plain_name(path)
     new = plain.with_suffix(suffix or plain.suffix)
     old, fixed, target = (shlex.quote(str(name)) for name in (plain, f"fixed{new.suffix}", new))
-    kept = f"mv {old} . && " if new != plain else ""
+    kept = f"{_set_aside(plain)} && " if new != plain else ""
     return f"{_unpack(path)}{command} {old} > {fixed} && {kept}mv {fixed} {target}"
 
 
