@@ -44,7 +44,7 @@ def refused(project: Project, text: str | bytes, path: str, *staged: str) -> str
 # Files with a key, and the key; each is in two parts so that this file holds none.
 KEYS = {
     "notes.txt": ("id {}", "AKIA" + "A1B2C3D4E5F6G7H8"),
-    "src/settings.py": ('aws_secret_access_key = "{}"\n', "wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + "0123456789"),
+    "src/settings.toml": ('aws_secret_access_key = "{}"\n', "wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + "0123456789"),
     "notebook.ipynb": ('["login(\\"{}\\")"]', "hf_" + "abcdefghijABCDEFGHIJ0123456789abcd"),
     "deploy/id": ("-----BEGIN OPENSSH " + "PRIVATE KEY-----\n{}\n", "b3BlbnNzaC1rZXk"),
     "data.bin": ("\0\1\2 {}\0", "ghp_" + "a" * 36),

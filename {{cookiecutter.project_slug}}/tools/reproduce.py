@@ -79,7 +79,7 @@ class Place:
 
     @cached_property
     def caches(self) -> list[Path]:
-        """The checkout's own cache, and the shared one if DVC is set to it. A name in either is the hash of the bytes."""
+        """The checkout's own cache, and the shared one if DVC is set to it. In both, names are hashes of the bytes."""
         shared = Config(str(self.root / ".dvc"))["cache"].get("dir")
         return [self.root / ".dvc/cache", *([Path(shared)] if shared else [])]
 
