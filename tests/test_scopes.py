@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 123, "lines": 12_250, "src": 8290, "tests": 1390},
+    "lean": {"files": 123, "lines": 12_250, "src": 8310, "tests": 1390},
     "team": {"files": 195, "lines": 21_350},
-    "production": {"files": 305, "lines": 34_400},
+    "production": {"files": 305, "lines": 34_480},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
