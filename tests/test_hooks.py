@@ -55,10 +55,11 @@ KEYS = {
 def test_a_key_is_refused_in_any_file(project: Project) -> None:
     for path, (text, key) in KEYS.items():
         (project.path / path).write_text(text.format(key), encoding="utf-8")
-    done = commit(project, *KEYS)
+    project.run("git", "add", "--force", *KEYS)
+    done = project.try_to("env", "SKIP=style", "git", "commit", "--message", "Try")  # ruff would show lines of theirs
+    project.run("git", "reset", "--hard", "--quiet")
     assert done.returncode != 0
     assert "fix:" in done.stderr
-    assert "no key in Git" in done.stderr
     for path, (_, key) in KEYS.items():
         assert f"{path}:1 looks like" in done.stderr
         assert key not in done.stdout + done.stderr

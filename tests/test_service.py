@@ -218,7 +218,9 @@ def test_a_release_is_put_in_front_of_it_and_taken_back_without_a_restart(served
 
 def test_a_person_is_forgotten_and_the_switch_works_from_the_command_line(served: Served) -> None:
     answer = served.ask("/v1/predict", {"texts": ["a warm film"], "subject": "customer-17"})
-    assert "1 records and 0 rows of data/feedback deleted" in served.project.run("make", "forget", "SUBJECT=customer-17")
+    assert "1 records and 0 rows of data/feedback deleted" in served.project.run(
+        "make", "forget", "SUBJECT=customer-17"
+    )
     gone = served.project.try_to("make", "trace", f"ID={answer['response_id']}")
     assert "there is no such response" in gone.stderr
     served.project.run("make", "stop-answers")
