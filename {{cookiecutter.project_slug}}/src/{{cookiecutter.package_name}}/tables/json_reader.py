@@ -147,12 +147,12 @@ def _one_object(record: dict[str, Any], columns: Sequence[Column], source: Path 
     if all(matching(name, record) for name in names):
         of_columns = all(isinstance(value, (list, dict)) for value in record.values())
         return _refusal("one object of columns", _OF_COLUMNS, source) if of_columns else None
-    places: list[tuple[str, Any]] = [("", record)]
-    for place, value in places:
+    values: list[tuple[str, Any]] = [("", record)]
+    for keys, value in values:
         if isinstance(value, dict):
-            places += [(f"{place}[{literal(key)}]", item) for key, item in value.items()]
-    lists = [(place, value) for place, value in places if isinstance(value, list) and value]
-    lists = [(place, value) for place, value in lists if all(isinstance(row, dict) for row in value)]
+            values += [(f"{keys}[{literal(key)}]", item) for key, item in value.items()]
+    lists = [(keys, value) for keys, value in values if isinstance(value, list) and value]
+    lists = [(keys, value) for keys, value in lists if all(isinstance(row, dict) for row in value)]
     if not lists:
         return None
     # Objects with the columns, or else most objects.
