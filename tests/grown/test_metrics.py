@@ -76,7 +76,8 @@ def test_for_numbers_the_p_value_belongs_to_the_gain_that_is_reported() -> None:
 
 
 def test_one_label_alone_has_its_own_row_of_scores() -> None:
-    targets, values = np.array([[1], [0], [0], [1]], dtype=np.float32), np.array([[0.9], [0.8], [0.1], [0.2]])
+    targets = np.array([[1], [0], [0], [0], [1]], dtype=np.float32)
+    values = np.array([[0.9], [0.8], [0.1], [0.2], [0.3]])
     found = metrics.per_class_table("multi_label", targets, values, ["toxic"])
     assert found == [{"label": "toxic", "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2}]
 
