@@ -57,11 +57,10 @@ def _files_of_weights(directory: Path) -> list[Path]:
 def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
     """The tensors of one file. They stay on the disk until they are used, unless it is a pickle in the old format."""
     import torch
-    from safetensors import safe_open
+    from safetensors.torch import load_file
 
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            yield from ((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - it is no dictionary
+        yield from load_file(path).items()
         return
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
