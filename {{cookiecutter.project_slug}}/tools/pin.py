@@ -36,13 +36,8 @@ OUR_POOLING = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 Read = TypeVar("Read")
 
 
-def main() -> int:
-    """Pin `fetch.data` and `fetch.model`. Returns 0 when params.yaml is written."""
-    return run(pin_all)
-
-
-def pin_all() -> None:
-    """Pin both sources and write params.yaml, with its comments and order unchanged."""
+def main() -> None:
+    """Pin `fetch.data` and `fetch.model` in params.yaml, with its comments and order unchanged."""
     with edited(PARAMS) as params:
         for source in params["fetch"].values():
             if source["uri"].startswith("hf://"):
@@ -137,4 +132,4 @@ def with_copy_of(address: str, read: Callable[[Path], Read]) -> Read:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -32,13 +32,9 @@ for (const [name, spec] of Object.entries($specs)) vegaEmbed(document.getElement
 """)
 
 
-def main() -> int:
-    """Write `plots/index.html` and one PNG for each plot. Returns 0 when they are those of the last run."""
-    return run(lambda: draw(sys.argv[1:]))
-
-
-def draw(revisions: list[str]) -> None:
-    """Draw the workspace, and the revisions beside it. Raises UserError if the workspace is of an earlier run."""
+def main() -> None:
+    """Write `plots/index.html` and one PNG for each plot. Raises UserError if the results are of an earlier run."""
+    revisions = sys.argv[1:]
     changed = stale_stages(changed_stages())
     specs = specs_in(dvc_json("plots", *(["diff", *revisions] if revisions else ["show"])))
     if not specs:
@@ -79,4 +75,4 @@ def page(specs: dict[str, dict]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

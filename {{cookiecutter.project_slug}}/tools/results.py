@@ -27,12 +27,7 @@ SHOWN_BELOW = 0.05  # a gain with a smaller p-value counts as shown
 NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact match", "r2": "R²", "rmse": "RMSE"}
 
 
-def main() -> int:
-    """Print the table, and a warning if it is stale. Returns 0 when there is a table."""
-    return run(show)
-
-
-def show() -> None:
+def main() -> None:
     """Print one line for each model: scores on the test rows with their 95 % intervals, size, path."""
     existing(METRICS)
     if changed := stale_stages(changed_stages()):
@@ -69,4 +64,4 @@ def megabytes_of(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))
