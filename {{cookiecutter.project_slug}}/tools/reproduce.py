@@ -95,8 +95,7 @@ def main() -> int:
     """Make the commit again and compare. Returns 0 when all outs are the same."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--against", default="HEAD", metavar="REV", help="the commit to make again (default: HEAD)")
-    here = Place(Path.cwd(), parser.parse_args().against)
-    return run(lambda: reproduce(here))
+    return reproduce(Place(Path.cwd(), parser.parse_args().against))
 
 
 def reproduce(here: Place) -> int:
@@ -215,4 +214,4 @@ def tensors_of(name: str, content: bytes) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))
