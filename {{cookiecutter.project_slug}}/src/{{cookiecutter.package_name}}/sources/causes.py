@@ -8,7 +8,7 @@ import errno
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -154,11 +154,7 @@ CAUSES = (
     ),
     Cause("a permission is missing", "`ls -ld` shows who may; ask them", "EACCES"),
     Cause("the disk is read-only", "name another directory: {file}", "EROFS"),
-    Cause(
-        "the service does not answer",
-        "does it work, and is the network up? {endpoint}",
-        "Timeout|TimedOut",
-    ),
+    Cause("the service does not answer", "does it work, and is the network up? {endpoint}", "Timeout|TimedOut"),
     Cause(
         "nothing answers at the address of the service",
         "is the service up? {endpoint}",
@@ -182,20 +178,17 @@ def cause_of(words: str, settings: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def words_of(error: BaseException) -> str:
+def words_of(error: BaseException | None) -> str:
     """The words of an error and of the errors behind it: codes of S3 and of the system, types, messages."""
-    return "\n".join(_words_of(error))
-
-
-def _words_of(error: BaseException | None) -> Iterator[str]:
+    words: list[str] = []
     while error:
         response: Any = getattr(error, "response", None)
         if isinstance(response, dict):
-            yield response.get("Error", {}).get("Code", "")
-        yield errno.errorcode.get(getattr(error, "errno", None) or 0, "")
-        yield " ".join(kind.__name__ for kind in type(error).__mro__)
-        yield str(error)
+            words.append(response.get("Error", {}).get("Code", ""))
+        words.append(errno.errorcode.get(getattr(error, "errno", None) or 0, ""))
+        words += [*(kind.__name__ for kind in type(error).__mro__), str(error)]
         error = error.__cause__ or error.__context__
+    return "\n".join(words)
 
 
 def in_one_line(error: BaseException, most: int = 300) -> str:
