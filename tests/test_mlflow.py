@@ -5,14 +5,12 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import socket
-import time
-import urllib.request
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from deployment import fetch, free_ports, wait
 from workshop import TOOLS, Project, grow
 
 pytestmark = pytest.mark.slow
@@ -25,33 +23,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not any(importlib.metadata.distributions(name="mlflow")):
         pytest.skip("the server of MLflow is not installed: pip install mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    [port] = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
-        process = psutil.Popen(
-            [TOOLS / "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1",
+        process = subprocess.Popen(
+            [TOOLS / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
              "--backend-store-uri", f"sqlite:///{folder / 'runs.db'}", "--artifacts-destination", folder / "artifacts"],
             env=os.environ | quiet, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + SOON
-        while not answers(f"http://127.0.0.1:{port}/health"):
-            assert process.is_running(), (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+        wait(lambda: process.poll() is not None or bool(fetch(f"{address}/health")), SOON)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield address
     finally:
         process.terminate()
         process.wait(30)
-
-
-def answers(address: str) -> bool:
-    try:
-        return urllib.request.urlopen(address, timeout=5).status == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
