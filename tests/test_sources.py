@@ -145,19 +145,6 @@ def test_what_the_hub_does_not_have_is_named(from_hub: Project) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_a_base_model_that_the_hub_has_not_is_named(tmp_path: Path) -> None:
-    project = grow(tmp_path, data_source="files", base_model="foo")
-    with hub_of({}) as address:
-        refused = project.try_to("make", "pin", HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
-    offline = project.try_to("make", "pin")
-    assert refused.returncode != 0
-    assert "error: the hub does not show model foo at main\n" in refused.stderr
-    assert "found:    none, or a private one" in refused.stderr
-    assert offline.returncode != 0
-    assert "HF_HUB_OFFLINE is set" in offline.stderr
-    assert "Traceback" not in refused.stderr + offline.stderr
-
-
 def test_a_clone_makes_the_bytes_of_an_older_commit(from_hub: Project) -> None:
     """What differs after a change of the code is in test_monorepo.py."""
     name = "src/review_sentiment/modeling/probe.py"
