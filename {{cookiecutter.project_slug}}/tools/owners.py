@@ -36,7 +36,7 @@ def main() -> int:
         *mistakes_of_outs(in_dvc, tracked, by_lfs),
         *mistakes_of_git(tracked, by_lfs),
         *line_ends_of_windows(),
-        *pointers_read_as_data([path for place in [*map(Path, in_dvc), *deps] for path in files_of(place)]),
+        *pointers_read_as_data({*in_dvc, *(path for dep in deps for path in files_of(dep))}),
     ]
     owners = {path: "Git LFS" if path in by_lfs else "Git" for path in tracked}
     owners |= {path: "DVC" for path, out in in_dvc.items() if out.use_cache}
@@ -118,9 +118,9 @@ def line_ends_of_windows() -> Iterator[str]:
             yield mistake(path, "has the line ends of Windows here", "those that Git keeps", fix)
 
 
-def pointers_read_as_data(paths: list[str]) -> Iterator[str]:
+def pointers_read_as_data(paths: set[str]) -> Iterator[str]:
     """The pointers of Git LFS that DVC would hash, or a stage would read, in place of the data."""
-    for path in map(Path, sorted(set(paths))):
+    for path in map(Path, sorted(paths)):
         if path.is_file() and path.stat().st_size <= LONGEST_POINTER and path.read_bytes().startswith(POINTER.encode()):
             problem = "is a pointer of Git LFS, and DVC would take it for the data"
             yield mistake(path, problem, "its bytes", f"`git lfs pull --include {path}`")
