@@ -204,13 +204,13 @@ while :; do sleep 0.1; done
 """
 
 
-def test_dvc_tidies_up_when_seeds_or_folds_are_stopped(tmp_path: Path) -> None:
+def test_dvc_tidies_up_when_an_experiment_is_stopped(tmp_path: Path) -> None:
     """Killed at once, it would leave HEAD on no branch."""
     project = grow(tmp_path, scope="team")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/dvc").write_text(FAKE, encoding="utf-8")
     (tmp_path / "bin/dvc").chmod(0o755)
-    code = "from tools.evidence.seeds import run_experiment as r; print('begun', flush=True); r('seed=1')"
+    code = "from tools.evidence.experiments import run_dvc; print('begun', flush=True); run_dvc('exp', 'run')"
     environment = project.env | {"PATH": f"{tmp_path / 'bin'}:{project.env['PATH']}"}
     command = [sys.executable, "-c", code]
     process = subprocess.Popen(
