@@ -1,4 +1,7 @@
-"""Addresses of files, and the one form of a base model. What a hub gives is tested where the template is."""
+"""Addresses of files, the one form of a base model, and causes of errors. What a hub gives is in the template's tests.
+
+Run in a grown project.
+"""
 
 import errno
 import json
@@ -13,16 +16,15 @@ from pathlib import Path
 import pytest
 import torch
 from botocore import exceptions
+from review_sentiment.errors import DISK_FULL, UserError
+from review_sentiment.errors import cause_of as cause_here
+from review_sentiment.sources.addresses import download, files_below
+from review_sentiment.sources.base_model import to_one_form
+from review_sentiment.sources.causes import cause_of, words_of
+from review_sentiment.sources.hub import Place, place_of
 from safetensors.torch import load_file, save_file
 from small_project import PACKAGE, digests, run_python, sentences, write_params
 from tokenizers import Tokenizer
-
-from {{ cookiecutter.package_name }}.errors import DISK_FULL, UserError
-from {{ cookiecutter.package_name }}.errors import cause_of as cause_here
-from {{ cookiecutter.package_name }}.sources.addresses import download, files_below
-from {{ cookiecutter.package_name }}.sources.base_model import to_one_form
-from {{ cookiecutter.package_name }}.sources.causes import cause_of, words_of
-from {{ cookiecutter.package_name }}.sources.hub import Place, place_of
 
 FORM = ["config.json", "model.safetensors", "tokenizer.json"]
 INDEX = "model.safetensors.index.json"
@@ -34,10 +36,16 @@ def model(base_model: Path, tmp_path: Path) -> Path:
     return shutil.copytree(base_model, tmp_path / "model")
 
 
-def shard(model: Path, index: str, save: Callable[[dict[str, torch.Tensor], Path], object]) -> None:
-    """Write the weights as two files and an index."""
+def weights_of(model: Path) -> dict[str, torch.Tensor]:
+    """The weights, taken away."""
     weights = load_file(model / "model.safetensors")
     (model / "model.safetensors").unlink()
+    return weights
+
+
+def shard(model: Path, index: str, save: Callable[[dict[str, torch.Tensor], Path], object]) -> None:
+    """Write the weights as two files and an index."""
+    weights = weights_of(model)
     name = index.removesuffix(".index.json")
     stem, suffix = name.rsplit(".", 1)
     files = {tensor: f"{stem}-0000{number % 2 + 1}-of-00002.{suffix}" for number, tensor in enumerate(sorted(weights))}
@@ -48,9 +56,7 @@ def shard(model: Path, index: str, save: Callable[[dict[str, torch.Tensor], Path
 
 def pickled(model: Path, **changes: object) -> None:
     """Write the weights as a pickle."""
-    weights = load_file(model / "model.safetensors")
-    (model / "model.safetensors").unlink()
-    torch.save(weights | changes, model / "pytorch_model.bin")
+    torch.save(weights_of(model) | changes, model / "pytorch_model.bin")
 
 
 FORMS: dict[str, Callable[[Path], object]] = {
@@ -61,13 +67,6 @@ FORMS: dict[str, Callable[[Path], object]] = {
     ),
     "shards of pickles": lambda model: shard(model, "pytorch_model.bin.index.json", torch.save),
 }
-
-
-def weights_of(model: Path) -> dict[str, torch.Tensor]:
-    """The weights, taken away."""
-    weights = load_file(model / "model.safetensors")
-    (model / "model.safetensors").unlink()
-    return weights
 
 
 @pytest.mark.parametrize("change", FORMS.values(), ids=FORMS)
@@ -217,7 +216,7 @@ def test_an_address_on_the_hub_has_one_reading() -> None:
 
 def test_a_full_disk_here_is_not_said_of_the_store() -> None:
     with pytest.raises(OSError, match="No space left") as refused:
-        download("pkg://{{ cookiecutter.package_name }}/errors.py", Path("/dev/full"))
+        download("pkg://review_sentiment/errors.py", Path("/dev/full"))
     assert cause_here(refused.value) is DISK_FULL
 
 
