@@ -1,4 +1,7 @@
-"""Several processes: the same vectors as one, the same weights twice, and what happens when one of them dies."""
+"""Several processes: the same vectors as one, the same weights twice, and what happens when one of them dies.
+
+Run in a grown project.
+"""
 
 import shutil
 import signal
@@ -8,12 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from review_sentiment import paths
+from review_sentiment.common import distributed
+from review_sentiment.errors import UserError
+from review_sentiment.stages.fine_tune import settings
 from small_project import before_fine_tune, bytes_of, checkpoints_of, params_with, run_stage, start_stage, write_params
-
-from {{ cookiecutter.package_name }} import paths
-from {{ cookiecutter.package_name }}.common import distributed
-from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.stages.fine_tune import settings
 
 TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
 SECONDS_TO_END = 60
