@@ -1,7 +1,6 @@
 """A model is released through a real S3 server, put into production, rolled back, and taken elsewhere by its stage."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +45,7 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
 def sign(project: Project) -> None:
     """Sign the model and commit the signature."""
     project.run("make", "sign", "KEY=../signing.key")
+    project.run("make", "owners", "keys")
     project.commit("Sign the model")
 
 
@@ -64,18 +64,8 @@ def another_model(project: Project) -> None:
     project.run("make", "push")
 
 
-def taken(project: Project, server: Server, place: Path) -> set[str]:
-    """What somebody gets who knows only the address of the repository and the keys of the bucket."""
-    stranger = Project(place, place / "home")
-    place.mkdir()
-    keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), server.keys.values(), strict=True))
-    origin = str(project.path.parent / "origin.git")
-    stranger.run("dvc", "artifacts", "get", origin, NAME, "--stage", "production", "--out", "model", **keys)
-    return files_in(place / "model")
-
-
-def typed(project: Project, server: Server, printed: str, place: Path) -> None:
-    """Type what a release prints to take the model and its signature, somewhere else."""
+def taken(project: Project, server: Server, printed: str, place: Path) -> set[str]:
+    """What somebody gets who types what a release prints, with the keys of the bucket: the model and its signature."""
     stranger = Project(place, place / "home")
     place.mkdir()
     keys = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), server.keys.values(), strict=True))
@@ -84,6 +74,7 @@ def typed(project: Project, server: Server, printed: str, place: Path) -> None:
     for command in commands:
         origin = str(project.path.parent / "origin.git")
         stranger.run(*command.replace("URL-OF-THIS-REPOSITORY", origin).split(), **keys)
+    return files_in(place / "model")
 
 
 def files_in(folder: Path) -> set[str]:
@@ -106,20 +97,19 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     assert "fix:      make release VERSION=1.0.0 STAGE=staging first" in refused.stderr
     assert maintained.run("git", "tag") == ""
     maintained.run("make", "release", "VERSION=1.0.0", "STAGE=staging")
-    printed = maintained.run("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
-    typed(maintained, server, printed, tmp_path / "verified")
-    assert "is the model that the owner of" in maintained.run("make", "verify", f"MODEL={tmp_path}/verified/model")
-    (tmp_path / "verified/model/config.json").write_text("{}", encoding="utf-8")
-    assert maintained.try_to("make", "verify", f"MODEL={tmp_path}/verified/model").returncode != 0
+    first = maintained.run("make", "release", "VERSION=1.0.0", "STAGE=production", approved)
     whole = files_in(maintained.path / "models/onnx")
-    assert taken(maintained, server, tmp_path / "first") == whole
+    assert taken(maintained, server, first, tmp_path / "first") == whole
+    assert "is the model that the owner of" in maintained.run("make", "verify", f"MODEL={tmp_path}/first/model")
+    (tmp_path / "first/model/config.json").write_text("{}", encoding="utf-8")
+    assert maintained.try_to("make", "verify", f"MODEL={tmp_path}/first/model").returncode != 0
     another_model(maintained)
     maintained.set_params("releases.yaml", stages="[production]")
     maintained.commit("Release to production at once")
-    maintained.run("make", "release", "VERSION=1.1.0", "STAGE=production", approved)
-    assert taken(maintained, server, tmp_path / "second") == whole - {"onnx/model.onnx"}
+    second = maintained.run("make", "release", "VERSION=1.1.0", "STAGE=production", approved)
+    assert taken(maintained, server, second, tmp_path / "second") == whole - {"onnx/model.onnx"}
     maintained.run("make", "rollback", "STAGE=production")
-    assert taken(maintained, server, tmp_path / "third") == whole
+    assert taken(maintained, server, first, tmp_path / "third") == whole
 
     shown = maintained.run("make", "--silent", "releases").splitlines()
     assert shown[1].split()[:3] == ["v1.1.0", "v1.0.0", "-"]
@@ -128,24 +118,9 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     lock = (maintained.path / "dvc.lock").read_bytes()
     assert version["dvc_lock"] == hashlib.sha256(lock).hexdigest()
     assert version["commit"] == maintained.run("git", "rev-parse", "HEAD").strip()
-    assert version["model"]["digest"] == json.loads(maintained.text("models/onnx/manifest.json"))["digest"]
-    assert version["parent"] == "1.0.0"
     assert " 0 failed, " in version["gate"]
     assert set(version["changed"]["hashes"]) == {"models/onnx"}
-    assert set(version["metrics"]["torch.accuracy"]) == {"before", "after"}
     assert stage["approved_by"] == "Grace Example <grace@example.com>"
-    assert tag_of(maintained, f"{NAME}#production#4")["rolled_back_from"] == "1.1.0"
-
-    predict = "python", "-m", "review_sentiment.predict", "--directory", "model", "--text", "a warm funny film"
-    user = Project(tmp_path / "third", tmp_path / "home")
-    user.env["PYTHONPATH"] = str(maintained.path / "src")
-    assert json.loads(user.run(*predict))["label"] == "good"
-    tampered = tmp_path / "third/model/tokenizer.json"
-    tampered.write_text(tampered.read_text(encoding="utf-8").replace("film", "flim", 1), encoding="utf-8")
-    refused = user.try_to(*predict)
-    assert refused.returncode == 1
-    assert "model/tokenizer.json is not the file that was shipped" in refused.stderr
-    assert "Traceback" not in refused.stderr
 
 
 def test_both_models_are_published_in_one_repository(small: Project, tmp_path: Path) -> None:
