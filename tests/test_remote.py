@@ -135,23 +135,25 @@ def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) 
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize(
-    ("fault", "setting", "committed", "private"),
+    ("fault", "setting", "settings"),
     [
-        ("wrong secret", "secret_access_key", {}, {"secret_access_key": "wrong"}),
-        ("wrong key", "access_key_id", {}, {"access_key_id": "wrong"}),
-        ("no credentials", "access_key_id", {}, {"access_key_id": "", "secret_access_key": ""}),
-        ("no bucket", "url s3://", {"url": "s3://nowhere/pushed"}, {}),
-        ("wrong endpoint", "endpointurl", {"endpointurl": "http://127.0.0.1:9"}, {}),
-        ("https endpoint of an http server", "endpointurl", {"endpointurl": "https"}, {}),
-        ("https address instead of s3://", "url s3://", {"url": "https://example.com/pushed"}, {}),
+        ("wrong secret", "secret_access_key", {"secret_access_key": "wrong"}),
+        ("wrong key", "access_key_id", {"access_key_id": "wrong"}),
+        ("no credentials", "access_key_id", {"access_key_id": "", "secret_access_key": ""}),
+        ("no bucket", "url s3://", {"url": "s3://nowhere/pushed"}),
+        ("wrong endpoint", "endpointurl", {"endpointurl": "http://127.0.0.1:9"}),
+        ("https endpoint of an http server", "endpointurl", {"endpointurl": "https"}),
+        ("endpoint without https://", "endpointurl", {"endpointurl": "127.0.0.1:9"}),
+        ("unknown host", "endpointurl", {"endpointurl": "http://nowhere.invalid"}),
+        ("https address instead of s3://", "url s3://", {"url": "https://example.com/pushed"}),
     ],
 )
 def test_a_wrong_setting_is_named_soon(
-    server: Server, pushed: Project, fault: str, setting: str, committed: dict, private: dict
+    server: Server, pushed: Project, fault: str, setting: str, settings: dict
 ) -> None:
-    if committed.get("endpointurl") == "https":
-        committed = {"endpointurl": server.endpoint.replace("http", "https")}
-    server.let_in(pushed, **private, **committed)
+    if settings.get("endpointurl") == "https":
+        settings = {"endpointurl": server.endpoint.replace("http", "https")}
+    server.let_in(pushed, **settings)
     messages = [fails_soon(pushed, "make", verb) for verb in ("push", "pull", "audit")]
     type_fix(pushed, messages[0], url="s3://dvc/pushed", endpointurl=server.endpoint, **server.keys)
     pushed.run("git", "checkout", "--quiet", ".dvc/config")
@@ -160,25 +162,6 @@ def test_a_wrong_setting_is_named_soon(
     assert all(setting in message for message in messages)
     assert len({problem(message) for message in messages}) == 1
     saw(fault, problem(messages[0]), "push, pull, audit", f"the setting `{setting.split()[0]}`", "the same", "nothing")
-
-
-@pytest.mark.usefixtures("unharmed")
-@pytest.mark.parametrize(
-    ("fault", "address", "words"),
-    [
-        ("endpoint without https://", "127.0.0.1:9", "this is no address of a service"),
-        ("unknown host", "http://nowhere.invalid", "no host has the name of the service"),
-    ],
-)
-def test_a_wrong_address_is_named(server: Server, pushed: Project, fault: str, address: str, words: str) -> None:
-    server.let_in(pushed, endpointurl=address)
-    message = fails_soon(pushed, "make", "push")
-    assert words in message
-    type_fix(pushed, message, endpointurl=server.endpoint)
-    server.let_in(pushed)
-    assert "up to date" in pushed.run("make", "push")
-    pushed.run("git", "checkout", "--quiet", ".dvc/config")
-    saw(fault, problem(message), "push", "the setting `endpointurl`", "the same", "nothing")
 
 
 REFUSALS = {
