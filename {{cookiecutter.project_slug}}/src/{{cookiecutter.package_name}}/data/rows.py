@@ -64,22 +64,13 @@ class RowParser:
         ]
 
     def parse(self, text: Any, label: Any, *more: Any) -> Row | None:
-        """The clean row, or None for a row that is left out. Raises ValueError for a malformed row."""
-        if self._keep and name_in(more[-1]) != self._kept_value:
-            return None
-        start = self._pair + bool(self._position)
-        kept = dict(zip(self._kept, map(as_text, more[start:]), strict=False))
-        return self.parse_addition(text, label, *more, position_of=self._position, kept=kept)
+        """The clean row, or None for a row that is left out. Raises ValueError for a malformed row.
 
-    def parse_addition(
-        self,
-        text: Any,
-        label: Any,
-        *more: Any,
-        position_of: Callable[[Any], float | None] | None = None,
-        kept: dict[str, str | None] | None = None,
-    ) -> Row | None:
-        """Like `parse`, for a row of the additions, which have only texts and labels."""
+        more: the values of the other columns; of the additions, only the second text of a pair.
+        """
+        others = more[self._pair :]
+        if others and self._keep and name_in(others[-1]) != self._kept_value:
+            return None
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
         target = self._labels.read(label)
@@ -87,7 +78,8 @@ class RowParser:
         if not cleaned or second == "" or target is None:
             self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
-        position = position_of(more[self._pair]) if position_of else None
+        position = self._position(others[0]) if others and self._position else None
+        kept = dict(zip(self._kept, map(as_text, others[bool(self._position) :]), strict=False))
         raw = f"{text}{more[0]}" if self._pair else text
         if raw != cleaned and not raw.isprintable():
             self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
@@ -97,9 +89,7 @@ class RowParser:
 
     def reader_of(self, table: str) -> tuple[list[Column], Callable[..., Row | None]]:
         """The columns to read from a table, and the function that parses their values."""
-        if table == ADDITIONS:
-            return self.columns[: 2 + self._pair], self.parse_addition
-        return self.columns, self.parse
+        return self.columns[: 2 + self._pair] if table == ADDITIONS else self.columns, self.parse
 
     def _of_group(self, value: Any) -> float | None:
         """The position of the rows of a group; None for a row without a group."""
