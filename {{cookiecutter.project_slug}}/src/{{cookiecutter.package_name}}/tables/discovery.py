@@ -46,11 +46,10 @@ def find_tables(directory: Path) -> dict[str, list[Path]]:
     alone = len({_form_of(path, directory) for path in tables}) == 1
     if alone and not any(_stem(path).lower() in _KEYWORDS or path.parent != directory for path in tables):
         by_split = {"train" if "train" in by_split else "all": tables}  # the only table, whatever word is in its name
-    if by_split.keys() != {"all"} and ("train" not in by_split or "all" in by_split):
+    to_be_split = alone and "all" in by_split
+    if not to_be_split and ("train" not in by_split or "all" in by_split):
         raise _not_clear(directory, by_split, others)
-    for split, files in by_split.items():
-        if split == "all" and len({_form_of(path, directory) for path in files}) > 1:
-            raise _not_clear(directory, by_split, others)
+    for files in by_split.values():
         _require_one_table(files, directory)
     if others:
         logging.getLogger(__name__).warning("%s: not read: %s", directory, _names(others, directory))
