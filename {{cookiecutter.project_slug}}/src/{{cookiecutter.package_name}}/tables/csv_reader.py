@@ -10,6 +10,7 @@ import logging
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from typing import IO, TypeVar
@@ -38,23 +39,24 @@ def read_csv(
     indices, cells = indices_of(columns, names, path), len(names)
     names = _numbered(names)
     for row in _rows_of(lines, delimiter, _Quotes(path, delimiter, cells)):
+        if not row:
+            continue
         try:
             if isinstance(row, str):
-                yield MalformedRow(lines.first, row, shown(*lines.row))
-            elif len(row) == cells:
-                record = [Record(lines.first, dict(zip(names, require_unicode(row), strict=True)))] if whole else []
-                parsed = parse(*record, *require_unicode([row[index] for index in indices]))
-                if parsed is not None:
-                    yield parsed
-            elif row:
-                yield MalformedRow(lines.first, f"expected {cells} columns, found {len(row)}", shown(*lines.row))
+                raise ValueError(row)
+            if len(row) != cells:
+                raise ValueError(f"expected {cells} columns, found {len(row)}")
+            record = [Record(lines.first, dict(zip(names, require_unicode(row), strict=True)))] if whole else []
+            parsed = parse(*record, *require_unicode([row[index] for index in indices]))
+            if parsed is not None:
+                yield parsed
         except ValueError as error:
             yield MalformedRow(lines.first, str(error), shown(*lines.row))
 
 
 def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[list[str] | str]:
     """Yield each row, or the reason why it cannot be read. Until the next row is taken, `lines.row` holds its lines."""
-    rows = _reader(lines, delimiter, blanks=lines.blanks(delimiter))
+    rows = lines.parsed(delimiter)
     while True:
         lines.row.clear()
         try:
@@ -71,7 +73,7 @@ def _rows_of(lines: "_Lines", delimiter: str, quotes: "_Quotes") -> Iterator[lis
         literal = quotes.as_text(row, lines.row, lines.first)
         if literal or not row:
             lines.go_on_after(1)
-            rows = _reader(lines, delimiter, blanks=lines.blanks(delimiter))
+            rows = lines.parsed(delimiter)
         yield literal or torn
 
 
@@ -94,7 +96,12 @@ class _Lines:
             # Bytes that are not UTF-8 become lone surrogates: they spoil only their own line.
             yield _text(line)
 
-    def blanks(self, delimiter: str) -> bool:
+    def parsed(self, delimiter: str, lines: Iterable[str] | None = None) -> Iterator[list[str]]:
+        """The rows of all lines, or of the given ones. Blanks before quotes are skipped in a file that begins so."""
+        source = self if lines is None else lines
+        return csv.reader(source, delimiter=delimiter, strict=True, skipinitialspace=self._blanks(delimiter))
+
+    def _blanks(self, delimiter: str) -> bool:
         """Whether a cell of the first lines is in quotes with blanks before them."""
         sign = re.escape(delimiter.encode())
         cell = re.compile(sign + rb' +"(?:[^"]|"")+"\s*(?:' + sign + rb"|$)")
@@ -127,20 +134,17 @@ class _Quotes:
         self._path = path
         self._delimiter = delimiter
         self._columns = columns
-        self._usual: list[Counter[str]] | None = None
         self._lines: list[int] = []
 
     def doubt(self, row: list[str], lines: list[bytes]) -> str | None:
         """Why these lines, read as one row, may be several rows; None if they are one."""
-        one = self._columns == 1  # with one column, each line could be a row too
-        merged = [index for index, cell in enumerate(row) if "\n" in cell and (one or self._delimiter in cell)]
         if self._delimiter == "\t":
             if len(row) != self._columns:
                 return f"expected {self._columns} columns, found {len(row)}"
-            doubtful = bool(merged)
+            doubtful = bool(self._merged(row))
         else:
-            doubtful = len(row) == self._columns and self._are_rows(merged, lines[0], lines[-1])
-        return f"{HOLDS_ROWS}, found whole rows inside one of {len(lines)} lines" if merged and doubtful else None
+            doubtful = len(row) == self._columns and self._are_rows(row, lines)
+        return f"{HOLDS_ROWS}, found whole rows inside one of {len(lines)} lines" if doubtful else None
 
     def as_text(self, row: list[str], lines: list[bytes], number: int) -> list[str] | None:
         """The first line as a row whose quotes are text, if that is certain: in TSV, if no other reading fits."""
@@ -148,9 +152,8 @@ class _Quotes:
         if self._delimiter != "\t" or len(literal) != self._columns:
             return None
         if len(row) == self._columns:
-            merged = [index for index, cell in enumerate(row) if "\n" in cell and self._delimiter in cell]
             whole = all(len(self._split(line)) == self._columns for line in lines)
-            if not (whole and self._are_rows(merged, lines[0], lines[-1])):
+            if not (whole and self._are_rows(row, lines)):
                 return None
         self._lines.append(number)
         return literal
@@ -164,18 +167,22 @@ class _Quotes:
     def _split(self, line: bytes) -> list[str]:
         return _text(line).rstrip("\r\n").split(self._delimiter)
 
-    def _are_rows(self, merged: list[int], first: bytes, last: bytes) -> bool:
+    def _merged(self, row: list[str]) -> list[int]:
+        """The indices of the cells that may hold more than one row."""
+        one = self._columns == 1  # with one column, each line could be a row
+        return [index for index, cell in enumerate(row) if "\n" in cell and (one or self._delimiter in cell)]
+
+    def _are_rows(self, row: list[str], lines: list[bytes]) -> bool:
         """Whether the first and the last line are rows by themselves, judged by the values inside the merged cell."""
-        start, end = self._split(first), self._split(last)
+        merged, start, end = self._merged(row), self._split(lines[0]), self._split(lines[-1])
         if not merged or (len(start), len(end)) != (self._columns, self._columns):
             return False
         inside = [(index, start[index]) for index in range(merged[0] + 1, self._columns)]
         inside += [(index, end[index]) for index in range(merged[0])]
-        if self._usual is None:
-            self._usual = self._usual_values()
         return any(self._usual[index][value] > 1 for index, value in inside)
 
-    def _usual_values(self) -> list[Counter[str]]:
+    @cached_property
+    def _usual(self) -> list[Counter[str]]:
         """How often each value occurs in each column at the beginning of the file."""
         with opened(self._path) as file:
             lines = file.read(_SAMPLE).splitlines(keepends=True)
@@ -186,12 +193,12 @@ class _Quotes:
 def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, list[str]]:
     """The delimiter and the names of all columns. The file's ending gives the delimiter, unless only another fits."""
     delimiter = DELIMITERS[plain_name(path).suffix.lower()]
-    found, problem = _first_row(lines, delimiter, blanks=lines.blanks(delimiter))
+    found, problem = _first(lines.parsed(delimiter))
     if lines.row and (named := _SEP.fullmatch(lines.row[0])):
         delimiter = named[1].decode()
         lines.go_on_after(1)
         lines.row.clear()
-        found, problem = _first_row(lines, delimiter, blanks=lines.blanks(delimiter))
+        found, problem = _first(lines.parsed(delimiter))
     if not lines.row:
         raise UserError(
             f"{path} is empty", expected="a header and rows", found="no line", fix="put a table in its place"
@@ -203,11 +210,9 @@ def _header(lines: _Lines, columns: Sequence[Column], path: Path) -> tuple[str, 
             found="a carriage return alone, as old Macintosh programs write it",
             fix=in_its_place(path, "tr '\\r' '\\n' <"),
         )
-    headers = {delimiter: found} | {
-        other: _first_row([_text(lines.row[0])], other, blanks=lines.blanks(other))[0]
-        for other in OTHERS
-        if other != delimiter
-    }
+    line = [_text(lines.row[0])]
+    others = {other: _first(lines.parsed(other, line))[0] for other in OTHERS if other != delimiter}
+    headers = {delimiter: found} | others
     fitting = (sign for sign, names in headers.items() if all(matching(column.name, names) for column in columns))
     if (sign := next(fitting, delimiter)) != delimiter:
         log.warning("%s: columns separated by %r, as the header shows", path, sign)
@@ -234,14 +239,10 @@ def _numbered(names: list[str]) -> list[str]:
     return list(found)
 
 
-def _reader(lines: Iterable[str], delimiter: str, *, blanks: bool) -> Iterator[list[str]]:
-    return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=blanks)
-
-
-def _first_row(lines: Iterable[str], delimiter: str, *, blanks: bool) -> tuple[list[str], str | None]:
-    """The cells of the next row, or what is wrong with it."""
+def _first(rows: Iterator[list[str]]) -> tuple[list[str], str | None]:
+    """The cells of the first row, or what is wrong with it."""
     try:
-        return next(_reader(lines, delimiter, blanks=blanks), []), None
+        return next(rows, []), None
     except csv.Error as error:
         return [], str(error).partition(" - ")[0]
 
