@@ -5,11 +5,11 @@
 detects about a file, such as its delimiter, is logged.
 """
 
-import io
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, TypeVar, cast
 
 from ..errors import UserError
 from .csv_reader import read_csv
@@ -32,8 +32,7 @@ def read_rows(
     out and raises ValueError(reason) for a malformed row. whole: `parse` gets the row's `Record` before the values.
     """
     if not isinstance(source, Path):
-        stream = source if isinstance(source, io.BufferedReader) else io.BufferedReader(cast("Any", source))
-        yield from read_json(stream, columns, "standard input", parse, whole=whole)
+        yield from read_json(cast("BufferedReader", source), columns, "standard input", parse, whole=whole)
         return
     plain = plain_name(source)
     suffix = format_of(plain)
