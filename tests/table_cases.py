@@ -1065,7 +1065,7 @@ COMPRESSED = {
     "cut off": refused(
         {"a.csv.gz": gzip.compress(GOOD)[:-30]},
         "a.csv.gz cannot be read",
-        "whole compressed file",
+        "a whole file that may be read",
         edit={"a.csv.gz": gzip.compress(GOOD)},
     ),
     "cut off in its middle": refused(
@@ -1073,6 +1073,9 @@ COMPRESSED = {
     ),
     "not compressed": refused(
         {"a.csv.gz": GOOD}, "a.csv.gz cannot be read", "Not a gzipped file", edit={"a.csv.gz": None, "a.csv": GOOD}
+    ),
+    "not bzip2": refused(
+        {"a.csv.bz2": GOOD}, "compressed as its ending says", edit={"a.csv.bz2": None, "a.csv": GOOD}
     ),
     "empty": refused({"a.csv.gz": gzip.compress(b"")}, "a.csv.gz is empty", edit={"a.csv.gz": gzip.compress(GOOD)}),
     "compressed twice": refused({"a.csv.gz": gzip.compress(gzip.compress(GOOD))}, "a gzip file"),

@@ -100,19 +100,12 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
             _check_start(path, file.read(_SAMPLE))
             file.seek(0)
             yield cast("io.BufferedReader", file)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(
             f"{path} cannot be read",
-            expected="a whole compressed file",
-            found=str(error),
-            fix="fetch or make the file again, or give it the ending of what it is",
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read",
-            expected="a file that may be read",
-            found=error.strerror or str(error),
-            fix="name another, or see who may read it (ls -l)",
+            expected="a whole file that may be read, compressed as its ending says",
+            found=getattr(error, "strerror", None) or str(error),
+            fix="name another; or fetch it again, give it the ending of what it is, or see who may read it (ls -l)",
         ) from None
 
 
