@@ -683,6 +683,13 @@ SPLITS = {
         edit={"keep": {"column": "source", "value": "ours"}},
         keep={"column": "text", "value": "x"},
     ),
+    "no such column to keep by": refused(
+        {"a.csv": csv_of([(*row, "ours") for row in ROWS], "text,label,source")},
+        "no column 'sources'",
+        "set prepare.keep.column in params.yaml to 'source'",
+        edit={"keep": {"column": "source", "value": "ours"}},
+        keep={"column": "sources", "value": "ours"},
+    ),
     "rows kept by a number": accepted(
         {"a.parquet": written(COLUMNS.with_columns(kind=pl.int_range(60) // 2 % 2 * 1.0))},
         30,
@@ -1074,9 +1081,7 @@ COMPRESSED = {
     "not compressed": refused(
         {"a.csv.gz": GOOD}, "a.csv.gz cannot be read", "Not a gzipped file", edit={"a.csv.gz": None, "a.csv": GOOD}
     ),
-    "not bzip2": refused(
-        {"a.csv.bz2": GOOD}, "compressed as its ending says", edit={"a.csv.bz2": None, "a.csv": GOOD}
-    ),
+    "not bzip2": refused({"a.csv.bz2": GOOD}, "compressed as its ending says", edit={"a.csv.bz2": None, "a.csv": GOOD}),
     "empty": refused({"a.csv.gz": gzip.compress(b"")}, "a.csv.gz is empty", edit={"a.csv.gz": gzip.compress(GOOD)}),
     "compressed twice": refused({"a.csv.gz": gzip.compress(gzip.compress(GOOD))}, "a gzip file"),
     "Parquet called CSV": refused({"a.csv.gz": gzip.compress(PARQUET)}, "gzip -d data/raw/a.csv.gz && mv"),

@@ -1,8 +1,6 @@
-"""The rows of `prepare`: folds, keys, runs on disk, the order of labels, labels with few test rows.
+"""The rows of `prepare`: folds, keys, runs on disk, labels and their names, malformed rows. Run in a grown project."""
 
-Run in a grown project.
-"""
-
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,12 @@ from review_sentiment.config import Fold
 from review_sentiment.data import splits
 from review_sentiment.data.labels import sorted_names
 from review_sentiment.data.profile import few_test_rows
+from review_sentiment.errors import UserError
+from review_sentiment.stages import prepare
+from small_project import params_with, run_stage, write_params, write_table
 from test_data import NO_ROWS, PREPARE, keys
+
+ROWS = [(f"text number {number}", f"{number % 2}.0") for number in range(60)]
 
 
 def with_fold(index: int, count: int) -> Any:
@@ -59,3 +62,45 @@ def test_labels_with_few_test_rows_are_found() -> None:
     found = {"train": {"per_label": {"a": 90, "b": 40, "c": 9}}, "test": {"per_label": {"a": 5, "b": 4}}}
     assert few_test_rows(found) == {"b": 4, "c": 0}
     assert few_test_rows({"train": {"target": {}}, "test": {"target": {}}}) == {}
+
+
+def test_names_of_labels_change_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_table(Path("data/raw/a.csv"), ROWS)
+    tables, labels, counts = [], [], []
+    for names in (None, {"1": "better", "0": "worse"}):
+        prepare.run(params_with(label_names=names))
+        tables.append([path.read_bytes() for path in sorted(tmp_path.glob("data/processed/*.parquet"))])
+        labels.append(json.loads(Path("data/processed/labels.json").read_text(encoding="utf-8")))
+        profile = json.loads(Path("reports/data_profile.json").read_text(encoding="utf-8"))
+        counts.append(profile["train"]["per_label"])
+    assert labels == [["0", "1"], ["worse", "better"]]
+    assert counts[1] == {"worse": counts[0]["0"], "better": counts[0]["1"]}
+    assert tables[0] == tables[1]
+    with pytest.raises(UserError, match=r"found: +without a name: '0'\n"):
+        prepare.run(params_with(label_names={"1": "better"}))
+    with pytest.raises(UserError, match=r"labels '0', '1', and for no other\n  found: +in no row: '2'"):
+        prepare.run(params_with(label_names={"1": "better", "0": "worse", "2": "other"}))
+
+
+def test_malformed_rows_are_kept_with_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_table(Path("data/raw/train.csv"), ROWS)
+    with Path("data/raw/train.csv").open("a", encoding="utf-8") as file:
+        file.write("alone\n")
+    Path("data/raw/test.csv").write_bytes(b"text,label\nnew,1\ncaf\xe9 one,1\n")
+    prepare.run(params_with(malformed_rows="quarantine"))
+    lines = Path("data/processed/quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"file": "train.csv", "line": 62, "reason": "expected 2 columns, found 1", "content": "alone"},
+        {"file": "test.csv", "line": 3, "reason": "expected UTF-8, found the byte 0xE9", "content": "caf\\xe9 one,1"},
+    ]
+
+
+def test_the_command_prints_a_refusal_without_a_traceback(tmp_path: Path, base_model: Path) -> None:
+    write_params(tmp_path / "params.yaml", base_model)
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/a.csv").write_bytes("text,label\ntext,1\n".encode("utf-16"))
+    done = run_stage(tmp_path, "prepare")
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0)
+    assert done.stderr.startswith("error: data/raw/a.csv is not in UTF-8\n  expected:")
