@@ -18,10 +18,10 @@ from review_sentiment import paths
 from review_sentiment.config import Params, RowWeights
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import metrics
-from review_sentiment.stages import prepare
 from review_sentiment.tables import Column, read_rows
 from review_sentiment.training import batches, loss
-from small_project import WRITERS, params_with, run_stages, sentences, values_with, write_params
+from small_project import WRITERS, run_stages, sentences, values_with, write_params
+from test_groups_and_times import prepared
 
 SOURCES = ("forum", "shop", None)
 
@@ -36,11 +36,9 @@ def table_of(rows: list[tuple[str, str]]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_kept_columns_are_those_of_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    monkeypatch.chdir(tmp_path)
     rows = sorted(set(sentences(300, seed=3)))
-    (tmp_path / "data/raw").mkdir(parents=True)
-    WRITERS[suffix](table_of(rows), tmp_path / f"data/raw/table{suffix}")
-    prepare.run(params_with(keep_columns=["number", "source", "day"], keep={"column": "language", "value": "en"}))
+    settings = {"keep_columns": ["number", "source", "day"], "keep": {"column": "language", "value": "en"}}
+    prepared(tmp_path, monkeypatch, {f"table{suffix}": table_of(rows)}, **settings)
     found = pl.concat(pl.read_parquet(paths.split_table(split)) for split in paths.SPLITS)
     assert found["kept"].dtype == pl.Struct(dict.fromkeys(("number", "source", "day"), pl.String))
     blank = "" if suffix in (".csv", ".tsv") else None
@@ -56,11 +54,8 @@ def test_equal_texts_keep_the_same_values_in_any_order(tmp_path: Path, monkeypat
     table = table_of(sentences(100, seed=4) * 2)
     written = []
     for number, order in enumerate((range(200), random.Random(0).sample(range(200), 200))):
-        folder = tmp_path / str(number)
-        (folder / "data/raw").mkdir(parents=True)
-        monkeypatch.chdir(folder)
-        table[list(order)].write_csv("data/raw/table.csv")
-        prepare.run(params_with(keep_columns=["source"]))
+        tables = {"table.csv": table[list(order)]}
+        prepared(tmp_path / str(number), monkeypatch, tables, keep_columns=["source"])
         written.append([paths.split_table(split).read_bytes() for split in paths.SPLITS])
     assert written[0] == written[1]
 
