@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, cast
 
 from ..errors import UserError
 from .csv_reader import read_csv
@@ -19,8 +19,7 @@ from .parquet_reader import read_parquet
 from .rows import Column as Column
 from .rows import MalformedRow as MalformedRow
 from .rows import Record as Record
-
-Row = TypeVar("Row")
+from .rows import Row
 
 
 def read_rows(

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 from ..errors import UserError
 from .files import DELIMITERS, LONGEST, in_its_place, lines_of, literal, opened, opener_of, plain_name, to_parquet
-from .rows import Column, MalformedRow, Record, indices_of, matching, require_unicode, shown
+from .rows import Column, MalformedRow, Record, Row, indices_of, matching, require_unicode, shown
 
 OTHERS = (",", ";", "\t", "|")
 # The beginning of a reason that data/rows.py explains further.
@@ -26,8 +26,6 @@ _SAMPLE = 2**20  # bytes in which the usual values of columns are counted
 _SEP = re.compile(rb'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
 csv.field_size_limit(LONGEST)
 log = logging.getLogger(__name__)
-
-Row = TypeVar("Row")
 
 
 def read_csv(

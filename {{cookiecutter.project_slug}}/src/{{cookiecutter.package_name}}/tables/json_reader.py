@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import UserError
 from .files import BYTE_ORDER_MARK, LONGEST, in_its_place, lines_of, literal, python
-from .rows import Column, MalformedRow, MissingColumnError, Record, kind_of, matching, require_unicode, shown
+from .rows import Column, MalformedRow, MissingColumnError, Record, Row, kind_of, matching, require_unicode, shown
 
 _CHUNK = 2**16  # bytes
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
@@ -18,8 +18,6 @@ _ONE_OBJECT = 2**28  # bytes that are read to find the rows in one object, for a
 _READ = "import json, sys; held = json.load(sys.stdin.buffer); [print(json.dumps(row)) for row in %s]"
 _CELLS = "(column.values() if isinstance(column, dict) else column for column in held.values())"
 _OF_COLUMNS = python(_READ % f"(dict(zip(held, cells)) for cells in zip(*{_CELLS}, strict=True))")
-
-Row = TypeVar("Row")
 
 
 def read_json(

@@ -8,11 +8,11 @@ from datetime import date
 from itertools import repeat
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UserError
 from .files import literal, python
-from .rows import Column, MalformedRow, Record, indices_of, listed
+from .rows import Column, MalformedRow, Record, Row, indices_of, listed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,8 +32,6 @@ for start in range(0, table.select(pl.len()).collect().item(), int(size)):
 """
 
 _WORDS = {str: "text", int: "whole numbers", float: "numbers", list: "lists", date: "dates"}
-
-Row = TypeVar("Row")
 
 
 def read_parquet(

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UserError
 from ..text.cleaning import normalized
 
 SHOWN = 10  # columns in a message
 LONGEST_NAME = 40  # characters of a column's name in a message
+
+Row = TypeVar("Row")  # what the caller makes of a row
 
 
 @dataclass(frozen=True)
