@@ -9,9 +9,9 @@ import math
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from ..config import Task
+from ..modeling.classifier import LOSSES
 
 LOWEST, HIGHEST = 0.1, 10.0
 DECIMALS = 4  # rounding gives the same bits wherever the logits have the same bits
@@ -25,24 +25,21 @@ def temperature(task: Task, logits: np.ndarray, targets: np.ndarray) -> float:
     """
     if task == "regression":
         return 1.0
-    plain = row_losses(task, logits, targets, 1.0)
+    exact = logits.astype(np.float64)
+    wanted = torch.from_numpy(targets if task != "multi_label" else targets.astype(np.float64))
+
+    def losses(divisor: float) -> np.ndarray:
+        """The loss of every row after the logits are divided; in multi_label the mean over its labels."""
+        of_rows = LOSSES[task](torch.from_numpy(exact / divisor), wanted, reduction="none")
+        return of_rows.reshape(len(exact), -1).mean(dim=1).numpy()
+
     found = minimize_scalar(
-        lambda logarithm: row_losses(task, logits, targets, math.exp(logarithm)).mean(),
+        lambda logarithm: losses(math.exp(logarithm)).mean(),
         bounds=(math.log(LOWEST), math.log(HIGHEST)),
         method="bounded",
     )
     best = round(math.exp(found.x), DECIMALS)
     if best < 1.01 * LOWEST:
         return 1.0
-    gains = plain - row_losses(task, logits, targets, best)
+    gains = losses(1.0) - losses(best)
     return best if gains.mean() > gains.std() / math.sqrt(len(gains)) else 1.0
-
-
-def row_losses(task: Task, logits: np.ndarray, targets: np.ndarray, divisor: float) -> np.ndarray:
-    """The loss of every row (float64) after the logits are divided."""
-    scaled, wanted = torch.from_numpy(logits.astype(np.float64) / divisor), torch.from_numpy(targets)
-    if task == "multi_label":
-        losses = binary_cross_entropy_with_logits(scaled, wanted.to(torch.float64), reduction="none").mean(dim=1)
-    else:
-        losses = cross_entropy(scaled, wanted, reduction="none")
-    return losses.numpy()
