@@ -8,7 +8,8 @@ torch draws dropout's random numbers one by one on one thread, although 16 rando
 autocast it converts the input of a norm or a softmax to float32 and back; the kernels sum in float32 anyway.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -80,19 +81,30 @@ def same_states(encoder: Any, implementation: str) -> bool:
 
     Only a trial shows this: some families pass more to their attention than queries, keys, values and a mask.
     """
-    config, training = encoder.config, encoder.training
-    usual = config._attn_implementation
     ids, mask = _texts()
-    found = []
+    usual = encoder.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
     try:
-        for config._attn_implementation in (usual, implementation):
-            found.append(encoder.eval()(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()])
+        with attention(encoder, implementation):
+            found = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     except (RuntimeError, TypeError, ValueError, KeyError):
         return False
+    return near(found[mask.bool()], usual[mask.bool()])
+
+
+@contextmanager
+def attention(encoder: Any, implementation: str) -> Iterator[None]:
+    """Inside, the encoder uses this registered attention."""
+    usual = encoder.config._attn_implementation
+    encoder.config._attn_implementation = implementation
+    try:
+        yield
     finally:
-        config._attn_implementation = usual
-        encoder.train(training)
-    return bool((found[0] - found[1]).abs().max() <= TOLERANCE * found[0].abs().max())
+        encoder.config._attn_implementation = usual
+
+
+def near(found: Tensor, usual: Tensor) -> bool:
+    """Whether all states are those that the encoder usually gives, up to `TOLERANCE`."""
+    return bool((found - usual).abs().max() <= TOLERANCE * usual.abs().max())
 
 
 def _texts() -> tuple[Tensor, Tensor]:

@@ -6,7 +6,6 @@ vector of a text is the same whatever the other texts are.
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Self
@@ -18,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from ..common.distributed import to_device
 from ..text.tokenization import TOKENS_PER_BATCH, Sequences
-from .layers import TOLERANCE, attend
+from .layers import attend, attention, near
 
 Groups = list[tuple[int, int]]
 
@@ -61,7 +60,7 @@ class Packed:
         ids, positions = (to_device(torch.from_numpy(values), device) for values in (batch.ids, batch.positions))
         types = [self.model.token_types(part) for part in split(ids[0], batch.groups)]
         named = {name: torch.cat([found[name].flatten() for found in types])[None] for name in types[0]}
-        with packed_attention(self.model.encoder):
+        with attention(self.model.encoder, "packed"):
             states = self.model.encoder(input_ids=ids, position_ids=positions, groups=batch.groups, **named)
         by_group = split(states.last_hidden_state[0].float(), batch.groups)
         return torch.cat([self.model.pool(part, torch.ones(part.shape[:2], device=device)) for part in by_group])
@@ -95,18 +94,6 @@ def split(values: Tensor, groups: Groups) -> Iterator[Tensor]:
     return (part.unflatten(0, group) for part, group in zip(parts, groups, strict=True))
 
 
-@contextmanager
-def packed_attention(encoder: nn.Module) -> Iterator[None]:
-    """Inside, each token attends only to tokens of its own text; the encoder must be called with `groups`."""
-    config: Any = encoder.config
-    before = config._attn_implementation
-    config._attn_implementation = "packed"
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
 @torch.inference_mode()
 def first_position(encoder: nn.Module, longest: int) -> int | None:
     """The position that the encoder gives to a text's first token; None when it cannot read packed texts.
@@ -133,11 +120,11 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
     positions = torch.cat([torch.arange(len(text), device=device) for text in texts])[None]
     for first in (0, (config.pad_token_id or 0) + 1):  # some begin after the position of the padding token
         try:
-            with packed_attention(encoder):
+            with attention(encoder, "packed"):
                 found = encoder(input_ids=row, position_ids=first + positions, groups=groups).last_hidden_state[0]
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError):
             continue
-        if (found - alone).abs().max() <= TOLERANCE * alone.abs().max():
+        if near(found, alone):
             return first
     return None
 
