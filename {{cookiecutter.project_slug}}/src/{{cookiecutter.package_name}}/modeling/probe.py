@@ -63,12 +63,12 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
     """
     from sklearn.linear_model import LogisticRegression, Ridge  # here: loading a probe does not need it
 
+    logistic = LogisticRegression(C=c, max_iter=2000)
     if task == "regression":
         unit = unit_of(targets, task)
         ridge = Ridge(alpha=1 / c).fit(vectors, unit.targets(targets))
-        return _float32(*unit.unfold(np.array([ridge.coef_]), np.array([ridge.intercept_])))
-    logistic = LogisticRegression(C=c, max_iter=2000)
-    if task == "multi_label":
+        weight, bias = unit.unfold(np.array([ridge.coef_]), np.array([ridge.intercept_]))
+    elif task == "multi_label":
         weight, bias = np.zeros((targets.shape[1], vectors.shape[1])), np.zeros(targets.shape[1])
         for label, column in enumerate(targets.T):
             if column.min() < column.max():
@@ -77,18 +77,15 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
             else:  # only a bias if all training rows have the label, or none has it
                 smoothed = (column.sum() + 0.5) / (len(column) + 1)
                 bias[label] = np.log(smoothed / (1 - smoothed))
-        return _float32(weight, bias)
-    logistic.fit(vectors, targets)
-    if len(logistic.coef_) > 1:
-        return _float32(logistic.coef_, logistic.intercept_)
-    # For two labels scikit-learn keeps one row of weights. Half of it for one label and half of it, negated, for the
-    # other give the same probabilities.
-    half = np.array([[-0.5], [0.5]])
-    return _float32(half * logistic.coef_, half[:, 0] * logistic.intercept_)
-
-
-def _float32(weight: object, bias: object) -> Probe:
-    return Probe(np.asarray(weight, dtype=np.float32), np.asarray(bias, dtype=np.float32))
+    else:
+        logistic.fit(vectors, targets)
+        weight, bias = logistic.coef_, logistic.intercept_
+        if len(weight) == 1:
+            # For two labels scikit-learn keeps one row of weights. Half of it for one label and half of it, negated,
+            # for the other give the same probabilities.
+            half = np.array([[-0.5], [0.5]])
+            weight, bias = half * weight, half[:, 0] * bias
+    return Probe(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def save_probe(probe: Probe, c: float, directory: Path) -> None:
