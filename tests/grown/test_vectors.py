@@ -104,8 +104,7 @@ def test_the_texts_of_a_pair_have_the_token_types_of_the_tokenizer(base_model: P
     model = classifier.load_base(base_model, 2, Text(max_length=32, pooling="mean", prefix=""), "pair")
     tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
     pair = tokenizer.encode("a warm film", "a dull story")
-    assert model.separator is not None
-    assert classifier.after_first(torch.tensor([pair.ids]), model.separator)[0].tolist() == pair.type_ids
+    assert model.token_types(torch.tensor([pair.ids]))["token_type_ids"][0].tolist() == pair.type_ids
 
 
 def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:

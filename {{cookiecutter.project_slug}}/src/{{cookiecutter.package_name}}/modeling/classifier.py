@@ -49,8 +49,11 @@ class Classifier(nn.Module):
         return self.pool(states.last_hidden_state.float(), attention_mask)
 
     def token_types(self, input_ids: Tensor) -> dict[str, Tensor]:
-        """The encoder's input that marks the second text of each pair (rows x length); empty if it takes none."""
-        return {} if self.separator is None else {"token_type_ids": after_first(input_ids, self.separator)}
+        """The encoder's input that marks with 1 what follows the first separator (rows x length); empty without one."""
+        if self.separator is None:
+            return {}
+        found = (input_ids == self.separator).to(torch.int64)
+        return {"token_type_ids": (found.cumsum(dim=1) - found).clamp(max=1)}
 
     def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         """One vector per text (rows x hidden size) from the states of its tokens (rows x length x hidden size)."""
@@ -65,12 +68,6 @@ class Classifier(nn.Module):
     def classify(self, vectors: Tensor) -> Tensor:
         """Logits (rows x outputs) from vectors (rows x hidden size)."""
         return self.head(self.dropout(vectors))
-
-
-def after_first(ids: Tensor, separator: int) -> Tensor:
-    """1 for the tokens after the first separator of their row, 0 for those up to it (rows x length, int64)."""
-    found = (ids == separator).to(torch.int64)
-    return (found.cumsum(dim=1) - found).clamp(max=1)
 
 
 def load_base(directory: Path, outputs: int, text: Text, task: Task) -> Classifier:
