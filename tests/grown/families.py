@@ -40,28 +40,25 @@ def corpus() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a tokenizer splits, its special tokens by id, what it adds to a text and to a pair, and three roles."""
+    """How a tokenizer splits, its special tokens by id, what it adds to a text, and three roles."""
 
     splits: str
     special: str
     single: str
-    pair: str
     pad: str | None = None
     first: str | None = None
     last: str | None = None
 
 
-def framed(splits: str, special: str, first: str, last: str, pad: str, between: str = "", second: int = 1) -> Kind:
-    """A kind that puts a token before and after a text; between: what separates a pair, if not the last token."""
-    pair = f"{first} $A {between or last} $B:{second} {last}:{second}"
-    return Kind(splits, special, f"{first} $A {last}", pad=pad, first=first.partition(":")[0], last=last, pair=pair)
+def framed(splits: str, special: str, first: str, last: str, pad: str) -> Kind:
+    """A kind that puts a token before and after a text."""
+    return Kind(splits, special, f"{first} $A {last}", pad=pad, first=first.partition(":")[0], last=last)
 
 
 BERT = ("[CLS]", "[SEP]", "[PAD]")
 ALBERT = ("[CLS]", "[SEP]", "<pad>")
-ROBERTA = ("<s>", "</s>", "<pad>", "</s> </s>", 0)
+ROBERTA = ("<s>", "</s>", "<pad>")
 LLAMA3 = ("<|begin_of_text|>", "<|end_of_text|>", "<|end_of_text|>")
-XLNET_FRAME = ("$A <sep> <cls>:2", "$A <sep> $B:1 <sep>:1 <cls>:2", "<pad>", "<s>", "</s>")
 END = "<|endoftext|>"
 
 KINDS = {
@@ -70,7 +67,7 @@ KINDS = {
     "mpnet": framed("wordpiece", "<s> <pad> </s> [UNK] <mask>", *ROBERTA),
     "roberta": framed("bytes", "<s> <pad> </s> <unk> <mask>", *ROBERTA),
     "deberta": framed("bytes", "[PAD] [CLS] [SEP] [UNK] [MASK]", *BERT),
-    "modernbert": framed("bytes", "[UNK] [CLS] [SEP] [PAD] [MASK]", *BERT, second=0),
+    "modernbert": framed("bytes", "[UNK] [CLS] [SEP] [PAD] [MASK]", *BERT),
     "eurobert": framed("bytes", "<|begin_of_text|> <|end_of_text|> <|mask|>", *LLAMA3),
     "xlm_roberta": framed("unigram", "<s> <pad> </s> <unk> <mask>", *ROBERTA),
     "camembert": framed("unigram", "<s>NOTUSED <pad> </s>NOTUSED <unk> <unk>NOTUSED <s> </s> <mask>", *ROBERTA),
@@ -79,12 +76,12 @@ KINDS = {
     "fnet": framed("unigram", "<unk> <s> </s> <pad> [CLS] [SEP] [MASK]", *ALBERT),
     "deberta_v2": framed("unigram", "[PAD] [CLS] [SEP] [UNK] [MASK]", *BERT),
     "xlm": framed("spaces", "<s> </s> <pad> <unk> <special0> <special1>", "<s>", "</s>", "<pad>"),
-    "gemma": framed("spaces", "<pad> <eos> <bos> <unk> <mask>", "<bos>", "<eos>", "<pad>", second=0),
-    "xlnet": Kind("unigram", "<unk> <s> </s> <cls> <sep> <pad> <mask>", *XLNET_FRAME),
-    "t5": Kind("unigram", "<pad> </s> <unk>", "$A </s>", "$A </s> $B </s>", pad="<pad>", last="</s>"),
-    "gpt2": Kind("bytes", END, "$A", "$A $B", first=END, last=END),
-    "qwen": Kind("bytes", f"{END} <|im_start|> <|im_end|>", f"$A {END}", f"$A $B {END}", first=END, last=END),
-    "llama": Kind("spaces", "<unk> <s> </s>", "<s> $A", "<s> $A <s>:1 $B:1", first="<s>", last="</s>"),
+    "gemma": framed("spaces", "<pad> <eos> <bos> <unk> <mask>", "<bos>", "<eos>", "<pad>"),
+    "xlnet": Kind("unigram", "<unk> <s> </s> <cls> <sep> <pad> <mask>", "$A <sep> <cls>:2", "<pad>", "<s>", "</s>"),
+    "t5": Kind("unigram", "<pad> </s> <unk>", "$A </s>", pad="<pad>", last="</s>"),
+    "gpt2": Kind("bytes", END, "$A", first=END, last=END),
+    "qwen": Kind("bytes", f"{END} <|im_start|> <|im_end|>", f"$A {END}", first=END, last=END),
+    "llama": Kind("spaces", "<unk> <s> </s>", "<s> $A", first="<s>", last="</s>"),
 }
 
 
@@ -131,7 +128,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
     tokenizer = untrained(made.splits)
     train(tokenizer, made.splits, special)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=made.single, pair=made.pair, special_tokens=list(zip(special, range(len(special)), strict=True))
+        single=made.single, special_tokens=list(zip(special, range(len(special)), strict=True))
     )
     return tokenizer
 
@@ -224,7 +221,6 @@ FAMILIES = {
     "qwen2": family("Qwen2ForCausalLM", "qwen", None, num_key_value_heads=2),
     "qwen3": family("Qwen3ForCausalLM", "qwen", **ROPE),
 }
-LONGEST = {name: made.longest for name, made in FAMILIES.items()}
 
 
 def config_of(made: Family) -> transformers.PreTrainedConfig:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from families import FAMILIES, KINDS, LONGEST, tokenizer_of, write_family
+from families import FAMILIES, KINDS, tokenizer_of, write_family
 from hypothesis import given
 from hypothesis import strategies as st
 from review_sentiment import paths
@@ -117,13 +117,14 @@ def test_the_longest_text_is_read_and_one_token_more_is_refused(tmp_path: Path, 
     write_family(family, tmp_path / "model")
     encoder = load_encoder(tmp_path / "model")
     named = getattr(encoder.config, "max_position_embeddings", None)
-    longest = LONGEST[family] or named or 100
+    limit = FAMILIES[family].longest or named
+    longest = limit or 100
     small = small_copy(encoder)
     for length in (longest - 1, longest):
         check_model.require_length(small, length)
     model = load_base(tmp_path / "model", 2, PARAMS.text, "single_label")
     assert np.isfinite(run_over(Padded(model), [[5] * longest], output="logits")).all()
-    if LONGEST[family] or named:
+    if limit:
         with pytest.raises(UserError, match=f"at most {longest} tokens"):
             check_model.require_length(small, longest + 1)
 
@@ -147,8 +148,3 @@ def test_a_typed_special_token_is_text(
         return [one for one in encode(tokenizer, [text], "")[0] if one in special and one not in unknown]
 
     assert control(text) == control("a")
-
-
-def test_there_are_enough_families() -> None:
-    assert len(USUAL) >= 21
-    assert len(USUAL) + len(REFUSED) >= 24
