@@ -15,7 +15,7 @@ from review_sentiment import paths
 from review_sentiment.common import distributed
 from review_sentiment.common.io import write_json
 from review_sentiment.common.tasks import LABELS, unit_of
-from review_sentiment.config import FineTune, Params, Task
+from review_sentiment.config import Params, Task
 from review_sentiment.text import token_store, tokenization
 from review_sentiment.training import batches, checkpoints, loop
 from test_training import TEXT, model_of, params_of
@@ -62,9 +62,8 @@ def test_the_store_gives_back_every_text(store: Ids) -> None:
 def test_a_batch_holds_the_targets_of_its_rows(
     store: Ids, task: Task, labels: list, kind: pl.DataType, expected: list
 ) -> None:
-    texts = pl.read_parquet(paths.split_table("validation"))["text"]
-    table = pl.DataFrame({"text": texts, "label": pl.Series(labels, dtype=kind)})
-    table.write_parquet(paths.split_table("validation"))
+    table = paths.split_table("validation")
+    pl.read_parquet(table).with_columns(pl.Series("label", labels, dtype=kind)).write_parquet(table)
     rows = batches.Rows("validation", store["validation"], task, LABELS)
     ids, mask, targets = rows.batch(np.array([2, 0]))
     assert targets.tolist() == [expected[2], expected[0]]
@@ -76,8 +75,8 @@ def test_a_batch_holds_the_targets_of_its_rows(
 
 def test_numbers_are_trained_in_a_unit_of_their_own(store: Ids) -> None:
     numbers = [1_000_000.5, 1_300_000.0, 700_000.25]
-    texts = pl.read_parquet(paths.split_table("validation"))["text"]
-    pl.DataFrame({"text": texts, "label": numbers}).write_parquet(paths.split_table("validation"))
+    table = paths.split_table("validation")
+    pl.read_parquet(table).with_columns(pl.Series("label", numbers)).write_parquet(table)
     rows = batches.Rows("validation", store["validation"], "regression")
     mean, deviation = np.mean(numbers), np.std(numbers)
     assert rows.unit.mean == pytest.approx(mean)
@@ -184,7 +183,7 @@ def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path
 
 @pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])
 def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epochs: int) -> None:
-    plan = loop.Plan.of(cast(FineTune, SimpleNamespace(epochs=epochs, batch_size=1, min_steps=1)), rows=epoch)
+    plan = loop.Plan.of(params_of(epochs=epochs, batch_size=1, min_steps=1).fine_tune, rows=epoch)
     stops = [step for step in range(1, plan.steps + 1) if plan.stops_at(step)]
     lengths = np.diff([0, *stops])
     assert lengths.max() - lengths.min() <= 1
