@@ -10,34 +10,22 @@ from review_sentiment.common.manifest import MANIFEST, verified_manifest, write_
 from review_sentiment.errors import UserError
 from review_sentiment.export import graph, quantization
 from review_sentiment.inference import classifier as inference
-from review_sentiment.modeling import classifier
 from review_sentiment.modeling.fine_tuned import load_fine_tuned
 from small_project import sentences
 
 pytestmark = pytest.mark.slow
 TEXTS = [text for text, _ in sentences(40, seed=9)]
-
-
 LIMIT = 10_000  # bytes, instead of 2 GB
 
 
 @pytest.fixture(scope="module")
-def model(trained: Path) -> classifier.Classifier:
-    return load_fine_tuned(trained / "models/fine_tuned", "mean", "single_label")
-
-
-@pytest.fixture(scope="module")
-def external(
-    trained: Path,
-    model: classifier.Classifier,
-    sequences: list[list[int]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def external(trained: Path, sequences: list[list[int]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped directory, its models exported as if protobuf could not hold their weights."""
     directory = shutil.copytree(trained / "models/onnx", tmp_path_factory.mktemp("external") / "onnx")
     facts = verified_manifest(directory)
     (directory / MANIFEST).unlink()
     fp32, int8 = (directory / file for file in inference.MODELS.values())
+    model = load_fine_tuned(trained / "models/fine_tuned", "mean", "single_label")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph, "LARGEST_PROTOBUF", LIMIT)
         graph.export(model, fp32, 20, fused=True)

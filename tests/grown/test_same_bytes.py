@@ -11,15 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from small_project import (
-    PACKAGE,
-    ROOT,
-    before_fine_tune,
-    bytes_of,
-    checkpoints_of,
-    run_python,
-    run_stage,
-)
+from small_project import PACKAGE, ROOT, before_fine_tune, bytes_of, checkpoints_of, run_python, run_stage
 from test_sameness import edited_source, kill_when
 
 pytestmark = pytest.mark.slow
@@ -35,9 +27,7 @@ def test_nothing_of_this_machine_is_in_the_outs(trained: Path, base_model: Path)
     inputs = b"".join(path.read_bytes() for path in [*base_model.iterdir(), trained / "data/raw/table.csv"])
     strange = [name.encode() for name in names if len(name) > 5 and name.encode() not in inputs]
     assert len(strange) >= len(names) - 1
-    folders = ("data/processed", "embeddings", "models", "reports")
-    for path in (path for folder in folders for path in trained.glob(f"{folder}/**/*") if path.is_file()):
-        content = path.read_bytes()
+    for path, content in bytes_of(trained).items():
         assert not [name for name in strange if name in content], path
 
 
