@@ -1,11 +1,8 @@
 """Layers of a model on a CPU: products through oneDNN, and for training dropout, LayerNorm and attention.
 
-MKL gives the same bits on CPUs of every maker only with its slowest kernels (MKL_CBWR=COMPATIBLE). oneDNN's AVX2
-kernels give them at full speed, so the linear layers, which are nearly all of the work, use oneDNN. The operators are
-those that torch's own compiler emits. They have no public names, so `__init__.py` checks that they exist.
-
-torch draws dropout's random numbers one by one on one thread, although 16 random bits for each are enough. Under
-autocast it converts the input of a norm or a softmax to float32 and back; the kernels sum in float32 anyway.
+README.md says what each replaces and gains. oneDNN's operators are those that torch's own compiler emits; their AVX2
+kernels give the same bits on CPUs of every maker. For dropout, 16 random bits for each value are enough. The kernels of
+norms and softmax sum in float32 anyway, so they need none of autocast's conversions.
 """
 
 from collections.abc import Callable, Iterator
