@@ -3,13 +3,14 @@
 No test reads the parameters of `params.yaml` in the project's root, so every valid one passes.
 """
 
+import hashlib
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,21 +185,17 @@ def params_with(task: str = "single_label", **prepare: Any) -> "Params":
 
 def write_params(path: Path, base_model: Path, **changes: object) -> None:
     """Write `params.yaml` of a small project that takes its base model from this directory."""
-    files = dict.fromkeys(("config.json", "model.safetensors", "tokenizer.json"))
+    files = ("config.json", "model.safetensors", "tokenizer.json")
     model = {"into": "models/base", "uri": str(base_model), "sha256": digests(base_model, files)}
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.representer.add_representer(type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml = YAML(typ="safe", pure=True)
+    yaml.width, yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = 4096, False, False
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values_with(**{"fetch__model": model} | changes), file)
 
 
-def digests(directory: Path, names: dict[str, None]) -> dict[str, str]:
-    """The sha256 of the named files, computed by another program."""
-    return {
-        name: subprocess.run(["sha256sum", directory / name], capture_output=True, text=True, check=True).stdout[:64]
-        for name in names
-    }
+def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
+    """The sha256 of the named files."""
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in names}
 
 
 def run_python(
