@@ -127,20 +127,16 @@ def _traced(model: Classifier, opset: int) -> onnx.ModelProto:
     shape = {0: "batch", 1: "sequence"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own code
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             model.eval(),
             (ids, mask),
             input_names=["input_ids", "attention_mask"],
             output_names=["logits"],
             dynamic_shapes=(shape, shape),
             opset_version=opset,
-            dynamo=True,
             external_data=False,
-            optimize=True,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("the exporter returned no program")
     return program.model_proto
 
 
