@@ -24,7 +24,7 @@ def figures(start: float, *names: str) -> dict[str, float]:
     return found
 
 
-def reports_of(task: Task) -> card.Reports:
+def reports_of(task: Task) -> dict[str, Any]:
     """Reports in which every model, split and perturbation has figures of its own."""
     names = list(card.SCORES[task])
     labels = [] if task == "regression" else ["a|b", "c", "d"]
@@ -44,24 +44,24 @@ def reports_of(task: Task) -> card.Reports:
     }
     parity = {"rows": 31, "hard_texts": 32, "batch_sizes": [1, 3], "fp32_logit_difference_below": 1e-5}
     parity |= {"fp32_label_disagreements": 33, "int8_label_disagreements": 34, "int8_batch_dependent_labels": 35}
-    return card.Reports(
-        labels=labels,
-        metrics={"test_rows": 999} | by_model,
-        robustness={kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(robustness.PERTURBATIONS)},
-        profile={
+    return {
+        "labels": labels,
+        "metrics": {"test_rows": 999} | by_model,
+        "robustness": {kind: figures(0.91 + n / 100, *names) for n, kind in enumerate(robustness.PERTURBATIONS)},
+        "profile": {
             "read": 30,
             "repaired": {"mangled_characters": 2},
             "dropped": {"duplicates": 3, "without_text": 4},
             "few_test_rows": {"d": 0},
             **splits,
         },
-        near_duplicates={"test_in_train": {"rows": 41}},
-        parity=parity | {f"int8_{names[0]}_drop": 0.0123},
-        probe={"c": 0.25},
-        temperature=1.2345,
-        trained={"seed": 42, "fine_tune": {"epochs": 7, "max_grad_norm": 0.5}},
-        sizes={model: (n + 1) * 1_500_000 for n, model in enumerate(MODELS)},
-    )
+        "near_duplicates": {"test_in_train": {"rows": 41}},
+        "parity": parity | {f"int8_{names[0]}_drop": 0.0123},
+        "probe": {"c": 0.25},
+        "temperature": 1.2345,
+        "trained": {"seed": 42, "fine_tune": {"epochs": 7, "max_grad_norm": 0.5}},
+        "sizes": {model: (n + 1) * 1_500_000 for n, model in enumerate(MODELS)},
+    }
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
 )
 def test_the_card_says_what_split_the_rows(params_of: Any, changes: dict[str, Any], sentence: str) -> None:
     reports = reports_of("single_label")
-    reports.profile["first_times"] = {"test": 2024, "validation": 2023.5}
+    reports["profile"]["first_times"] = {"test": 2024, "validation": 2023.5}
     assert sentence in card.model_card(params_of(**changes), reports)
 
 
@@ -158,8 +158,8 @@ def test_the_card_of_fp32_alone_names_no_int8_and_the_card_of_a_model_that_absta
     params_of: Any,
 ) -> None:
     reports = reports_of("single_label")
-    del reports.metrics["onnx_int8"]
-    reports.metrics["thresholds"] = {"coverage": 0.61, "precision": 0.93}
+    del reports["metrics"]["onnx_int8"]
+    reports["metrics"]["thresholds"] = {"coverage": 0.61, "precision": 0.93}
     text = card.model_card(params_of(export_onnx__int8=False, export_onnx__min_precision=0.9), reports)
     assert "int8" not in text
     assert "gives it a precision of 0.9 on the validation rows; on the test rows the coverage is 0.610 and" in text
@@ -168,7 +168,7 @@ def test_the_card_of_fp32_alone_names_no_int8_and_the_card_of_a_model_that_absta
 @pytest.mark.parametrize(("gain", "p", "words"), [(0.1, 0.001, ""), (0.0, 0.4, "No difference"), (-0.1, 0.01, "worse")])
 def test_the_card_says_when_the_probe_would_do(params_of: Any, gain: float, p: float, words: str) -> None:
     reports = reports_of("single_label")
-    reports.metrics["onnx_int8"] |= {"gain_over_probe": gain, "mcnemar_p_against_probe": p}
+    reports["metrics"]["onnx_int8"] |= {"gain_over_probe": gain, "mcnemar_p_against_probe": p}
     text = card.model_card(params_of(), reports)
     assert [word for word in ("No difference", "worse") if word in text] == [words] * bool(words)
 

@@ -5,7 +5,6 @@ All facts come from the parameters, the manifests and the reports, so the same r
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,38 +32,26 @@ SCORES: dict[Task, dict[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Reports:
-    """What the stages wrote: reports, facts from two manifests, and the bytes of each model's file (`sizes`)."""
+def model_card(params: Params, reports: dict[str, Any]) -> str:
+    """The card as Markdown below its YAML header. Raises UserError when the template cannot be filled.
 
-    labels: list[str]
-    metrics: dict[str, Any]
-    robustness: dict[str, Any]
-    profile: dict[str, Any]
-    near_duplicates: dict[str, Any]
-    parity: dict[str, Any]
-    probe: dict[str, Any]
-    trained: dict[str, Any]
-    temperature: float
-    sizes: dict[str, int]
-
-
-def model_card(params: Params, reports: Reports) -> str:
-    """The card as Markdown below its YAML header. Raises UserError when the template cannot be filled."""
+    reports: what the template says of this run, under the names that `stages/evaluate.py` gives.
+    """
+    models = {model: title for model, title in MODELS.items() if model in reports["metrics"]}
     try:
         card = ModelCard.from_template(
-            front_matter(params, reports),
+            front_matter(params, reports["metrics"]),
             template_path=str(TEMPLATE),
-            **vars(reports),
+            **reports,
             name=NAME,
             package=PACKAGE,
             params=params,
             base_model=address_of(params.fetch.model),
             data=address_of(params.fetch.data),
-            models=models_of(reports),
-            shipped=[*models_of(reports)][-1],
+            models=models,
+            shipped=[*models][-1],
             scores={score: name for score, (name, _) in SCORES[params.task].items()},
-            parameters=parameters(params, reports.trained),
+            parameters=parameters(params, reports["trained"]),
         )
     except (TemplateError, TypeError) as error:
         raise UserError(
@@ -76,12 +63,7 @@ def model_card(params: Params, reports: Reports) -> str:
     return f"{card}\n"
 
 
-def models_of(reports: Reports) -> dict[str, str]:
-    """The measured models, and what the card calls them; the last is the shipped one."""
-    return {model: title for model, title in MODELS.items() if model in reports.metrics}
-
-
-def front_matter(params: Params, reports: Reports) -> ModelCardData:
+def front_matter(params: Params, metrics: dict[str, Any]) -> ModelCardData:
     """The metadata that the hub reads."""
     source = params.fetch.data
     scores = SCORES[params.task]
@@ -101,10 +83,10 @@ def front_matter(params: Params, reports: Reports) -> ModelCardData:
                 dataset_split="test",
                 metric_type=kind,
                 metric_name=f"{name}, {MODELS[model]}",
-                metric_value=reports.metrics[model][score],
+                metric_value=metrics[model][score],
             )
-            for model in models_of(reports)
-            if model.startswith("onnx")
+            for model in MODELS
+            if model.startswith("onnx") and model in metrics
             for score, (name, kind) in scores.items()
         ],
     )
@@ -112,8 +94,8 @@ def front_matter(params: Params, reports: Reports) -> ModelCardData:
 
 def parameters(params: Params, trained: dict[str, Any]) -> dict[str, str]:
     """The parameters that decided the model: those in its manifest, and those that chose its training rows."""
-    split = {"split_seed", "validation_fraction", "test_fraction", "group_column", "time_column", "fold", "additions"}
-    rows = params.prepare.model_dump(include={"keep", *split})
+    split = {"split_seed", "validation_fraction", "test_fraction", "group_column", "time_column", "fold"}
+    rows = params.prepare.model_dump(include={"keep", "additions", *split})
     return dict(sorted(dotted({**trained, "prepare": rows}).items()))
 
 

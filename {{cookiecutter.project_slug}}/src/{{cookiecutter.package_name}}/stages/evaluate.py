@@ -13,7 +13,7 @@ from ..common.io import new_directory, read_json, size_of, write_bytes, write_js
 from ..common.manifest import verified_manifest
 from ..common.tasks import label_disagreement, targets_of, values_of
 from ..config import Params
-from ..evaluation.card import Reports, model_card
+from ..evaluation.card import model_card
 from ..evaluation.metrics import (
     at_thresholds,
     calibration_error,
@@ -130,20 +130,20 @@ def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) 
     return values
 
 
-def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> Reports:
-    """What the model card shows, from this and earlier stages."""
+def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> dict[str, Any]:
+    """What the model card shows, from this and earlier stages; `sizes`: the bytes of each model's file."""
     trained = verified_manifest(paths.FINE_TUNED)
     files = {"probe": paths.PROBE_FILE, "torch": paths.FINE_TUNED / "model.safetensors"}
     files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items() if f"onnx_{name}" in metrics}
-    return Reports(
-        labels=names,
-        metrics=metrics,
-        robustness=perturbed,
-        profile=read_json(paths.DATA_PROFILE),
-        near_duplicates=read_json(paths.NEAR_DUPLICATES),
-        parity=read_json(paths.PARITY),
-        probe=verified_manifest(paths.PROBE),
-        trained=trained["parameters"],
-        temperature=trained["temperature"],
-        sizes={name: size_of(file) for name, file in files.items()},
-    )
+    return {
+        "labels": names,
+        "metrics": metrics,
+        "robustness": perturbed,
+        "profile": read_json(paths.DATA_PROFILE),
+        "near_duplicates": read_json(paths.NEAR_DUPLICATES),
+        "parity": read_json(paths.PARITY),
+        "probe": verified_manifest(paths.PROBE),
+        "trained": trained["parameters"],
+        "temperature": trained["temperature"],
+        "sizes": {name: size_of(file) for name, file in files.items()},
+    }
