@@ -1,5 +1,6 @@
 """Values of params.yaml that would do harm, or could not be read. Run in a grown project."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,27 @@ def test_a_file_to_fetch_may_have_any_other_name() -> None:
     assert [*Params.model_validate(values_with(fetch__model=with_files(*names))).fetch.model.sha256] == [*names]
 
 
-def test_no_column_holds_nul() -> None:
-    with pytest.raises(ValidationError, match=r"prepare\.text_column"):
-        params_with(text_column="te\0xt")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fetch__data": None}, "leave the block out"),
+        ({"task": "pair"}, "prepare.second_text_column belongs to task: pair"),
+        ({"fine_tune__accumulation": 33}, "accumulation must be at most batch_size"),
+        (
+            {"fine_tune__lora": {"rank": 4, "alpha": 8, "dropout": 0}, "fine_tune__trainable_layers": 0},
+            "lora needs layers that are trained",
+        ),
+        ({"prepare__label_names": {"a": "same", "b": "same"}}, "label_names must be different"),
+        ({"prepare__label_column": "text"}, "text_column, second_text_column and"),
+        ({"prepare__test_fraction": 0.9}, "validation_fraction + test_fraction"),
+        ({"prepare__validation_fraction": 0.5, "prepare__fold": {"index": 0, "of": 2}}, "fraction + 1 / fold.of"),
+        ({"prepare__group_column": "who", "prepare__time_column": "when"}, "time_column splits by time alone"),
+        ({"prepare__text_column": "te\0xt"}, "prepare.text_column"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Params.model_validate(values_with(**changes))
 
 
 @pytest.mark.parametrize("value", ["9" * 5001, "[" * 5000 + "]" * 5000])
