@@ -1,11 +1,8 @@
-"""Scores against those of scikit-learn, of rows with weights too; the report of the robustness."""
-
-from pathlib import Path
+"""Scores against those of scikit-learn, of rows with weights too."""
 
 import numpy as np
 import pytest
 from sklearn import metrics as independent
-from small_project import report
 
 from {{ cookiecutter.package_name }}.modeling import scores
 
@@ -52,9 +49,3 @@ def test_a_weight_counts_as_a_repeated_row() -> None:
     ):
         weighted = scores.scorer(task, targets, values)(weights.astype(float))
         assert weighted == pytest.approx(scores.scores(task, targets[rows], values[rows]))
-
-
-@pytest.mark.slow
-def test_every_perturbation_is_reported(trained: Path) -> None:
-    kinds = {"typing_errors", "upper_case", "truncated", "dropped_words"}
-    assert set(report(trained, "robustness.json")) == kinds
