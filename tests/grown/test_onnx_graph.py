@@ -1,4 +1,4 @@
-"""The ONNX graph in detail: axes, unfused, divided channels, threads that wait; one of two files alone."""
+"""The ONNX graph in detail: axes, padding, unfused, divided channels, threads that wait; one of two files alone."""
 
 import shutil
 import time
@@ -10,7 +10,7 @@ import onnx
 import pytest
 import test_export
 from review_sentiment.errors import UserError
-from review_sentiment.export import graph, quantization
+from review_sentiment.export import graph, parity, quantization
 from review_sentiment.inference import classifier as inference
 from review_sentiment.modeling import classifier, forward
 from review_sentiment.text import tokenization
@@ -43,6 +43,20 @@ def test_without_fusing_the_logits_are_the_same(
     assert graph.operators(plain)["Softmax"] == 2
     assert run_graph(plain, tmp_path, sequences) == pytest.approx(run_graph(shipped, tmp_path, sequences), abs=1e-5)
     assert forward.run_over(forward.Padded(model), sequences, output="logits").tobytes() == logits.tobytes()
+
+
+def test_a_model_that_sees_the_padding_differs(
+    shipped: onnx.ModelProto, sequences: list[list[int]], logits: np.ndarray, tmp_path: Path
+) -> None:
+    other = deepcopy(shipped)
+    for node in other.graph.node:
+        if node.op_type == "MultiHeadAttention":
+            del node.input[4:]  # the mask
+    session = test_export.session_of(other, tmp_path)
+    one_by_one = inference.run_in_order(session, sequences, 2, size=1)  # nothing is padded
+    assert one_by_one == pytest.approx(logits, abs=1e-4)
+    distance, _, _ = parity.differences(session, sequences, logits, "single_label")
+    assert distance.max() > 1e-4
 
 
 def test_a_model_that_does_not_fit_is_not_fused(

@@ -1,6 +1,7 @@
-"""A fix for each mistake with `predict` that works, its threads, and how any command fails. Run in a grown project."""
+"""A fix for each mistake with `predict` that works, pipes, encodings, its threads, and how any command fails. Run in a grown project."""
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -59,6 +60,22 @@ def test_each_mistake_has_a_fix_that_works(
         Path(made).mkdir()
     monkeypatch.setattr("sys.argv", ["predict", "texts.csv", *repaired])
     assert command.main() == 0, capfd.readouterr().err
+
+
+def test_whoever_has_read_enough_may_go(trained: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.csv"
+    many.write_text("text\n" + "a warm film\n" * 20_000, encoding="utf-8")
+    pipe = ("bash", "-c", 'set -o pipefail; "$@" | head -2', "bash")
+    done = run_python(trained, "-m", f"{PACKAGE}.predict", many, prefix=pipe)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
+
+
+@pytest.mark.parametrize("environment", [("PYTHONIOENCODING=latin-1",), ("LC_ALL=C", "PYTHONUTF8=0")])
+def test_another_encoding_loses_no_letter(trained: Path, environment: tuple[str, ...]) -> None:
+    text = "caf\u00e9 \U0001f600"
+    prefix = ("env", "PYTHONCOERCECLOCALE=0", *environment)
+    done = run_python(trained, "-m", f"{PACKAGE}.predict", "--text", text, prefix=prefix)
+    assert json.loads(done.stdout)["text"] == text, done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")

@@ -90,20 +90,6 @@ def test_another_model_is_refused_with_its_worst_rows(
         parity.require_parity(distance, relabelled, texts, 1e-4)
 
 
-def test_a_model_that_sees_the_padding_differs(
-    shipped: onnx.ModelProto, sequences: list[list[int]], logits: np.ndarray, tmp_path: Path
-) -> None:
-    other = deepcopy(shipped)
-    for node in other.graph.node:
-        if node.op_type == "MultiHeadAttention":
-            del node.input[4:]  # the mask
-    session = session_of(other, tmp_path)
-    one_by_one = inference.run_in_order(session, sequences, 2, size=1)  # nothing is padded
-    assert one_by_one == pytest.approx(logits, abs=1e-4)
-    distance, _, _ = parity.differences(session, sequences, logits, "single_label")
-    assert distance.max() > 1e-4
-
-
 @pytest.mark.parametrize("name", [*inference.MODELS.values(), "tokenizer.json", "manifest.json"])
 def test_a_flipped_bit_in_any_file_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
     directory = tmp_path / "onnx"

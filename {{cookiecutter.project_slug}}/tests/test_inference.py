@@ -1,4 +1,4 @@
-"""`predict`: any of four formats in and out with all columns, malformed rows aside, pipes, encodings, no torch."""
+"""`predict`: any of four formats in and out with all columns, malformed rows aside, no torch."""
 
 import io
 import json
@@ -142,19 +142,3 @@ def test_a_text_that_is_cut_is_counted(trained: Path, tmp_path: Path) -> None:
     done = predict(trained, texts)
     assert [json.loads(line)["truncated"] for line in done.stdout.splitlines()] == [False, True]  # of 32, two special
     assert "1 of 2 texts were cut" in done.stderr
-
-
-def test_whoever_has_read_enough_may_go(trained: Path, tmp_path: Path) -> None:
-    many = tmp_path / "many.csv"
-    many.write_text("text\n" + "a warm film\n" * 20_000, encoding="utf-8")
-    pipe = ("bash", "-c", 'set -o pipefail; "$@" | head -2', "bash")
-    done = run_python(trained, "-m", f"{PACKAGE}.predict", many, prefix=pipe)
-    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
-
-
-@pytest.mark.parametrize("environment", [("PYTHONIOENCODING=latin-1",), ("LC_ALL=C", "PYTHONUTF8=0")])
-def test_another_encoding_loses_no_letter(trained: Path, environment: tuple[str, ...]) -> None:
-    text = "caf\u00e9 \U0001f600"
-    prefix = ("env", "PYTHONCOERCECLOCALE=0", *environment)
-    done = run_python(trained, "-m", f"{PACKAGE}.predict", "--text", text, prefix=prefix)
-    assert json.loads(done.stdout)["text"] == text, done.stderr
