@@ -11,7 +11,7 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import Unit, targets_of, unit_of, values_of
+from ..common.tasks import targets_of, unit_of, values_of
 from ..config import Params
 from ..export import graph
 from ..export.parity import differences, hard_texts, limit_of, report, require_parity
@@ -69,7 +69,8 @@ def check(
     """
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
-    limit = limit_of(unit(params), expected, params.export_onnx.max_logit_difference)
+    trained_on = pl.read_parquet(paths.split_table("train"), columns=["label"])["label"]
+    limit = limit_of(unit_of(trained_on, params.task), expected, params.export_onnx.max_logit_difference)
     require_parity(distance, relabelled, texts, limit)
     real, outputs = sequences[: len(targets)], expected.shape[1]
     logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}
@@ -82,11 +83,6 @@ def check(
     in_units = distance * (params.export_onnx.max_logit_difference / limit)
     found = report(in_units, relabelled, targets, logits, params)
     return found, {name: logits[name] for name in MODELS if name in logits}
-
-
-def unit(params: Params) -> Unit:
-    """The unit in which the model was trained."""
-    return unit_of(pl.read_parquet(paths.split_table("train"), columns=["label"])["label"], params.task)
 
 
 def fused(params: Params) -> bool:
