@@ -17,7 +17,7 @@ import polars as pl
 from machine import machine
 from pairs import Measure, Watch, item, keep, package_of, parser
 
-SIMULATIONS, TRAFFIC, LABELS, LEVEL = 1000, 20_000, 300, 0.05
+SIMULATIONS, TRAFFIC, LABELS = 1000, 20_000, 300
 
 
 def main() -> None:
@@ -93,7 +93,6 @@ def estimate(queue: Any, correct: np.ndarray, chance: np.ndarray, probabilities:
         drawn=len(rows),
         mean_right=float(chance.mean()),
         rows=len(correct),
-        level=LEVEL,
     )
 
 
