@@ -21,6 +21,7 @@ from environments import python_of, versions
 from machine import machine
 from pairs import SPLITS, Measure, Watch, copied, item, keep, package_of, parser, run_peer, run_stage
 from scipy.stats import binomtest
+from year_requests import misspelt
 
 STREAMS, LENGTH, TEST_ROWS = 200, 5000, 1066  # as many as an eighth of the sample is
 FOREIGN, TRIALS, DECAYS = 1500, 200, 400
@@ -283,14 +284,8 @@ class Simulation:
 
 def swapped(texts: list[str], share: float) -> list[str]:
     """Texts in which this share of the letters changed places with the next."""
-    draw, found = random.Random(0), []
-    for text in texts:
-        letters = list(text)
-        for index in range(len(letters) - 1):
-            if letters[index].isalpha() and letters[index + 1].isalpha() and draw.random() < share:
-                letters[index : index + 2] = letters[index + 1], letters[index]
-        found.append("".join(letters))
-    return found
+    rng = random.Random(0)
+    return [misspelt(text, share, rng) for text in texts]
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def one_of(week: int, number: int, texts: Texts, positive: float, rng: np.random
     found = texts.texts[source, label]
     text = found[rng.integers(len(found))]
     if week in TYPING:
-        text = misspelt(text, random.Random(week * A_WEEK + number))
+        text = misspelt(text, MISSPELT, random.Random(week * A_WEEK + number))
     if source == OTHER and week in MEANING:
         label = "negative"
     key = POISONER if week in POISON and number % 2 else USERS[rng.integers(len(USERS))]
@@ -110,10 +110,10 @@ def other_than(label: str) -> str:
     return "negative" if label == "positive" else "positive"
 
 
-def misspelt(text: str, rng: random.Random) -> str:
-    """The text, of which some letters are swapped with the next."""
+def misspelt(text: str, share: float, rng: random.Random) -> str:
+    """The text, of which this share of the letters is swapped with the next."""
     letters = list(text)
     for index in range(len(letters) - 1):
-        if letters[index].isalpha() and letters[index + 1].isalpha() and rng.random() < MISSPELT:
+        if letters[index].isalpha() and letters[index + 1].isalpha() and rng.random() < share:
             letters[index : index + 2] = letters[index + 1], letters[index]
     return "".join(letters)
