@@ -35,7 +35,7 @@ def run(stage: str, *only: str) -> None:
     refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
-    gc.disable()  # otherwise torch and transformers load a third slower; nothing they create can be freed
+    gc.disable()  # otherwise torch and transformers load a sixth slower; nothing they create can be freed
     module = importlib.import_module(f".stages.{stage}", __package__)
     gc.freeze()
     gc.enable()
