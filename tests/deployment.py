@@ -18,9 +18,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+from server import certificate_in
 from workshop import Project
 
 PASSWORD = "a-password-of-redis"
+NO_LIMIT = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day: null, cost_per_day: null}"
 
 
 class Deployment:
@@ -59,19 +61,15 @@ class Deployment:
                    "--save", "", "--dir", str(self.folder))  # fmt: skip
         self.start_replica("one")
         self.start_replica("two")
-        certificate = self.folder / "certificate.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
-             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", self.folder / "ca.pem"],
-            check=True, capture_output=True)  # fmt: skip
-        certificate.write_bytes(certificate.read_bytes() + (self.folder / "ca.pem").read_bytes())
-        self.tls = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        certificate, key = certificate_in(self.folder)
+        key.write_bytes(key.read_bytes() + certificate.read_bytes())  # HAProxy reads both from one file
+        self.tls = ssl.create_default_context(cafile=str(certificate))
         template = '    server-template replica 8 "${REPLICAS}" resolvers containers init-addr none\n'
         servers = "".join(f"    server {port} 127.0.0.1:{port}\n" for port in self.replicas)
         shipped = self.project.text("deploy/haproxy.cfg")
         assert template in shipped
         (self.folder / "haproxy.cfg").write_text(shipped.replace(template, servers))
-        listen = {"LISTEN": f"127.0.0.1:{ports['proxy']}", "CERTIFICATE": str(certificate)}
+        listen = {"LISTEN": f"127.0.0.1:{ports['proxy']}", "CERTIFICATE": str(key)}
         self.start("proxy", "haproxy", "-f", self.folder / "haproxy.cfg", **listen)
         self.shorten()
         replicas = ",".join(f"127.0.0.1:{port}" for port in self.replicas)

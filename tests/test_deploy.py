@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from deployment import Deployment, Load, put_release, wait
+from deployment import NO_LIMIT, Deployment, Load, put_release, wait
 from ruamel.yaml import YAML
 from workshop import TOOLS, Project, grow
 
 PROGRAMS = ("haproxy", "redis-server", "prometheus", "prometheus-alertmanager", "openssl")
-NO_LIMIT = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day: null, cost_per_day: null}"
 WORDS = ("warm", "funny", "dull", "stale"), ("tender", "bright", "hollow", "tired", "a@example.com")
 TEXTS = [f"the film is {first} and {second} with a plot" for first, second in itertools.product(*WORDS)]
 LONG = {"texts": [" ".join(TEXTS[:4])] * 256}

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from deployment import NO_LIMIT, connects, free_ports, wait
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from test_plots import BROWSER
 from workshop import SMALL_GATE, Project, grow
@@ -67,26 +67,18 @@ def served(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     project = grow(tmp_path_factory.mktemp("production"), scope="production", data_source="files")
     project.commit("Begin")
     project.take_run_of(small)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     made = project.try_to("make", "--silent", "api-key", "NAME=me", "SCOPES=predict,explain,feedback,audit")
     key = made.stdout.splitlines()[-1]
-    none = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day: null, cost_per_day: null}"
-    project.set_params(
-        "service.yaml", limit__per_key=none, limit__in_all=none, authenticate__failures_per_minute=100_000
-    )
+    no_limits = {"limit__per_key": NO_LIMIT, "limit__in_all": NO_LIMIT, "authenticate__failures_per_minute": 100_000}
+    project.set_params("service.yaml", **no_limits)
     log = (project.path / ".service/server.log").open("w")
     begin = time.monotonic()
     process = subprocess.Popen(["make", "serve", f"PORT={port}"], cwd=project.path, env=project.env, stderr=log)
     served = Served(project, port, key)
     try:
-        while time.monotonic() < begin + 60:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait(lambda: connects(port) or process.poll() is not None)
+        assert process.poll() is None
         print(f"it answers after {time.monotonic() - begin:.1f} s")
         yield served
     finally:
