@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 123, "lines": 12_250, "src": 8310, "tests": 1390},
-    "team": {"files": 195, "lines": 21_350},
-    "production": {"files": 305, "lines": 34_480},
+    "lean": {"files": 123, "lines": 12_030, "src": 8260, "tests": 1310},
+    "team": {"files": 192, "lines": 20_500},
+    "production": {"files": 302, "lines": 33_380},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
@@ -102,6 +102,14 @@ def test_a_smaller_size_names_nothing_of_a_larger_one(sizes: dict[str, Project])
     assert anything.search("docs/evidence.md")
     named = {name: match[0] for name, content in held.items() if (match := anything.search(content.decode()))}
     assert named == {}
+
+
+def test_no_file_of_a_target_s_name_keeps_it_from_running(default: dict[str, Project]) -> None:
+    path = default["production"].path
+    for makefile in (path / "Makefile", *(path / "make").glob("*.mk")):
+        phony = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", makefile.read_text(encoding="utf-8"), re.MULTILINE)
+        assert phony
+        assert set(targets_of(makefile)) <= set(phony[1].replace("\\", "").split()), makefile
 
 
 def test_help_is_short_and_in_groups(default: dict[str, Project]) -> None:
