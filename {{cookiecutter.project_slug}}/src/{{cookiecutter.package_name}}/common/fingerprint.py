@@ -3,39 +3,50 @@
 The code is the import closure of one module of this package, so an edit elsewhere does not discard what is kept.
 """
 
+import ast
 import hashlib
 import json
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import version
-from modulefinder import ModuleFinder
 from pathlib import Path
-from typing import Any
 
 from .io import sha256_of
 
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 PACKAGE = Path(__file__).parent.parent
-SOURCE = PACKAGE.parent
-# These only validate, name files or describe a folder; `parameters` holds what they decide.
-WITHOUT_EFFECT = {
-    PACKAGE / name for name in ("__init__.py", "config.py", "errors.py", "paths.py", "stages/__init__.py")
-}
+# These only validate, name files, give a parameter its default or start a stage; `parameters` holds what they decide.
+WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "config.py", "errors.py", "paths.py")}
 KEPT = 2
 
 
 def import_closure(module: Path) -> set[Path]:
-    """The files of the module and of all modules below `src` that it imports, directly or through others."""
-    finder = ModuleFinder([str(SOURCE)])
-    finder.import_hook(".".join(module.relative_to(SOURCE).with_suffix("").parts))
-    modules: Any = finder.modules
-    return {Path(found.__file__) for found in modules.values() if found.__file__} - WITHOUT_EFFECT
+    """The files of the module and of all modules of this package that it imports, directly or through others."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        path = waiting.pop()
+        if path not in found | WITHOUT_EFFECT:
+            found.add(path)
+            waiting += imported_by(path)
+    return found
+
+
+def imported_by(module: Path) -> list[Path]:
+    """The files of this package that the module's relative imports name."""
+    found: list[Path] = []
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            source = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found += [source.with_suffix(".py"), source / "__init__.py", source.parent / "__init__.py"]
+            found += [source / f"{alias.name}.py" for alias in node.names]
+    return [path for path in found if path.exists()]
 
 
 def fingerprint(module: Path, inputs: Iterable[Path], parameters: dict[str, object]) -> str:
     """A name for the bytes of the inputs and of the module's import closure, the parameters and the libraries."""
     files = {path.as_posix(): sha256_of(path) for path in inputs}
-    files |= {path.relative_to(SOURCE).as_posix(): sha256_of(path) for path in import_closure(module)}
+    files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in import_closure(module)}
     versions = {name: version(name) for name in LIBRARIES}
     return hashlib.sha256(json.dumps([files, parameters, versions], sort_keys=True).encode()).hexdigest()[:16]
 
