@@ -115,6 +115,7 @@ class Year(Project):
         """A key of the service for everybody."""
         for name in [*USERS, POISONER]:
             made = self.try_to("make", "--silent", "api-key", f"NAME={name}", "SCOPES=predict,feedback")
+            assert made.returncode == 0, made.stderr
             self.keys[name] = made.stdout.splitlines()[-1]
 
     def release(self, version: str) -> None:

@@ -1,4 +1,4 @@
-"""A fix for each mistake with `predict` that works, pipes, encodings, its threads, and how any command fails. Run in a grown project."""
+"""`predict`: a fix for each mistake, pipes, encodings, threads; how any command fails. Run in a grown project."""
 
 import errno
 import json
