@@ -335,6 +335,7 @@ JSON_LINES = {
     "a list as label": refused(
         {"a.jsonl": JSON + b'{"text": "x", "label": ["good"]}\n'}, "expected a label", "found a list"
     ),
+    "infinity as label": refused({"a.jsonl": JSON + b'{"text": "x", "label": -Infinity}\n'}, "found -inf"),
     "NaN as label": refused({"a.jsonl": JSON + b'{"text": "x", "label": NaN}\n'}, "expected a label", "found nan"),
     "a key twice": refused({"a.jsonl": JSON + b'{"text": "x", "text": "y", "label": "good"}\n'}, "found a key twice"),
     "brackets without end": refused({"a.jsonl": JSON + b'{"a": ' + b"[" * 100_000 + b"\n"}, "line 61: expected JSON"),
@@ -530,6 +531,12 @@ PARQUETS = {
     "a null": accepted({"a.parquet": parquet_of([*ROWS, (None, "good")])}, 60, {"dropped.without_text": 1}),
 }
 LABELS = {
+    "a label without a name": refused(
+        {"a.csv": GOOD},
+        "without a name: 'bad'",
+        edit={"label_names": {"good": "yes", "bad": "no"}},
+        label_names={"good": "yes"},
+    ),
     "one label": refused(
         {"a.csv": labelled(lambda _: "good")}, "nothing to tell apart", "'good' alone", edit={"a.csv": GOOD}
     ),

@@ -45,6 +45,7 @@ def maintained(small: Project, server: Server, tmp_path_factory: pytest.TempPath
 def sign(project: Project) -> None:
     """Sign the model and commit the signature."""
     project.run("make", "sign", "KEY=../signing.key")
+    assert "is the model that the owner of" in project.run("make", "verify")
     project.run("make", "owners", "keys")
     project.commit("Sign the model")
 
@@ -102,7 +103,10 @@ def test_a_model_goes_to_production_and_back_and_is_taken_from_there(
     assert taken(maintained, server, first, tmp_path / "first") == whole
     assert "is the model that the owner of" in maintained.run("make", "verify", f"MODEL={tmp_path}/first/model")
     (tmp_path / "first/model/config.json").write_text("{}", encoding="utf-8")
-    assert maintained.try_to("make", "verify", f"MODEL={tmp_path}/first/model").returncode != 0
+    changed = maintained.try_to("make", "verify", f"MODEL={tmp_path}/first/model")
+    assert changed.returncode != 0
+    assert "config.json is not the file that was shipped" in changed.stderr
+    assert "Traceback" not in changed.stderr
     another_model(maintained)
     maintained.set_params("releases.yaml", stages="[production]")
     maintained.commit("Release to production at once")
