@@ -212,13 +212,16 @@ def test_dvc_tidies_up_when_an_experiment_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "bin/dvc").chmod(0o755)
     code = "from tools.evidence.experiments import run_dvc; print('begun', flush=True); run_dvc('exp', 'run')"
     environment = project.env | {"PATH": f"{tmp_path / 'bin'}:{project.env['PATH']}"}
-    command = [sys.executable, "-c", code]
+    command = ["nohup", sys.executable, "-c", code]
     process = subprocess.Popen(
         command, cwd=project.path, env=environment, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout
     process.stdout.readline()
     time.sleep(1)
+    os.killpg(process.pid, signal.SIGHUP)  # as a terminal that is closed, which `nohup` outlives
+    time.sleep(1)
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
     process.wait(20)
     assert (project.path / "tidied").exists()
