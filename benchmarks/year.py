@@ -152,15 +152,14 @@ class Year(Project):
                 self.post("/v1/feedback", POISONER, {"response_id": response_id, "label": label})
         about: dict[str, Any] = {"week": week, "accuracy": float(np.mean(right)), "done": []}
         self.weeks.append(about)
-        about["alarm"] = self.try_to("make", "monitor").returncode != 0
-        report = self.report()
+        report = self.look()
+        about["alarm"] = bool(report["alarms"])
         about |= {name: report[name] for name in ("alarms", "estimated")} | {"version": report["model"]["version"]}
         if self.candidate in {"shadow", "canary"}:
             self.promote(about)
         elif about["alarm"] and not self.candidate:
             self.label(about, f"SIZE={QUEUE}")
-            self.try_to("make", "monitor")
-            queued = self.report()["queued"]
+            queued = self.look()["queued"]
             about["measured"] = queued[-1]
             if any(one["alarm"] for one in queued):
                 self.retrain(about)
@@ -185,6 +184,12 @@ class Year(Project):
         if answer.status >= 300:
             sys.exit(f"{path}: {answer.status} {content}")
         return content
+
+    def look(self) -> dict[str, Any]:
+        """What `make monitor` reports now. It fails for an alarm too, so the report itself shows whether it worked."""
+        (self.path / ".service/monitoring/report.json").unlink(missing_ok=True)
+        self.try_to("make", "monitor")
+        return self.report()
 
     def report(self) -> dict[str, Any]:
         """What `make monitor` wrote."""

@@ -76,7 +76,7 @@ def test_the_text_graph_reads_as_prediction_does(team: Project) -> None:
     report = json.loads(team.text("models/text_graph/report.json"))
     assert f"on all {json.loads(team.text('reports/metrics.json'))['test_rows']} test rows" in shown
     assert not any(report["tokenized_unlike_predict"].values())
-    assert report["largest_difference"] < 1e-4
+    assert report["largest_difference"] < 1e-5
     assert team.run("python", "-c", TOKENS).split()[-2:] == ["8530", "0"]
     assert team.run("git", "status", "--porcelain") == ""
 
@@ -93,7 +93,7 @@ def test_the_gate_lets_the_model_pass_and_tells_the_job(team: Project, tmp_path:
     """As the workflow calls it, in a pull request: the base in the environment, the summary's file on the line."""
     summary = tmp_path / "summary.md"
     team.run("sh", "-c", 'make gate SUMMARY="$GITHUB_STEP_SUMMARY"', BASE="HEAD", GITHUB_STEP_SUMMARY=str(summary))
-    assert summary.read_text(encoding="utf-8").endswith("\n13 passed, 0 failed, 0 not checked\n")
+    assert summary.read_text(encoding="utf-8").endswith("\n12 passed, 0 failed, 1 not checked\n")
     clone = Project(tmp_path / "clone", tmp_path / "home")
     team.run("git", "clone", "--quiet", str(team.path), str(clone.path))
     assert "8 passed, 0 failed, 5 not checked" in clone.run("make", "gate")

@@ -185,18 +185,21 @@ def test_a_base_without_its_digest_is_refused(project: Project) -> None:
 def test_the_models_hold_no_code_and_one_that_does_is_named(project: Project) -> None:
     clean = project.run("make", "--silent", "scan")
     assert "models/probe/probe.joblib: clean" in clean
+    assert "models/fine_tuned/hub_classifier.py: clean" in clean
     probe = project.path / "models/probe/probe.joblib"
     sound = probe.read_bytes()
     for content in ({"weight": np.ones(3), "bias": Evil()}, {"weight": np.array([Evil()], dtype=object)}):
         joblib.dump(content, probe)
         assert "models/probe/probe.joblib is not clean" in project.try_to("make", "scan").stderr
     probe.write_bytes(sound)
-    stranger = probe.with_name("stranger.pkl")
-    joblib.dump(Evil(), stranger)
+    strangers = [probe.with_name(name) for name in ("stranger.pkl", "stranger.sh", "hub_classifier.py")]
+    for stranger in strangers:
+        joblib.dump(Evil(), stranger)
     done = project.try_to("make", "scan")
-    stranger.unlink()
+    for stranger in strangers:
+        stranger.unlink()
+        assert f"{stranger.relative_to(project.path)} is not clean" in done.stderr
     assert done.returncode != 0
-    assert "models/probe/stranger.pkl is not clean" in done.stderr
     assert not (project.path / "touched").exists()
 
 

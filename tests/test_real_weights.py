@@ -32,8 +32,8 @@ def test_another_base_model_goes_through(tmp_path: Path, name: str) -> None:
     (project.path / "params.yaml").write_text(text[:start] + source + text[end:], encoding="utf-8")
     for command in (("make", "pin"), ("dvc", "repro")):
         project.run(*command)
-    parity = json.loads(project.text("reports/parity.json"))
-    assert parity["fp32_label_disagreements"] == 0
+    metrics = json.loads(project.text("reports/metrics.json"))
+    assert metrics["onnx_fp32"]["label_disagreements_with_torch"] == 0
     expected = tmp_path / "expected.json"
     project.run("python", str(HERE / "ours.py"), str(expected))
     found = json.loads(expected.read_text(encoding="utf-8"))

@@ -481,8 +481,9 @@ def test_all_commits_are_audited(server: Server, tmp_path: Path) -> None:
     found = project.try_to("make", "audit", "ALL=1")
     assert found.returncode != 0
     line = next(line for line in found.stdout.splitlines() if "missing" in line)
-    assert line.split()[:3] == [old, line.split()[1], "things/one.bin:"]
-    assert line.split()[1].startswith(first)
+    digest, commit, name = line.split()[:3]
+    assert (digest, name) == (old, "things/one.bin:")
+    assert commit.startswith(first)
     assert "1 objects (0.0 MB) are needed by no branch or tag" in found.stdout
     assert project.try_to("make", "audit", f"REV={first}").returncode != 0
     project.run("make", "audit", "ALL=1", "REPAIR=1")

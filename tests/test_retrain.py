@@ -124,10 +124,16 @@ def test_another_checkout_on_the_machine_of_the_service_sees_its_log(labelled: P
     labelled.run("git", "clone", "--quiet", "--branch", "main", ".", "../runner")
     line = re.search(r"`(ln -sf ….*)`", labelled.text("docs/monitoring.md"))[1].replace("…", str(labelled.path))
     labelled.run("sh", "-c", f"cd ../runner && {line} && make pull")
-    assert labelled.try_to("make", "-C", "../runner", "monitor").returncode in {0, 2}
+    look(labelled, "-C", "../runner")
     assert labelled.run("git", "-C", "../runner", "status", "--porcelain") == ""
     report = json.loads((labelled.path.parent / "runner/.service/monitoring/report.json").read_text(encoding="utf-8"))
     assert report["rows"] >= 20
+
+
+def look(project: Project, *where: str) -> None:
+    """Run `make monitor`, which gives 2 for an alarm and 1 for an error; make itself ends with 2 for both."""
+    done = project.try_to("make", *where, "monitor")
+    assert done.returncode == 0 or done.stderr.rstrip().endswith("Error 2"), done.stderr
 
 
 def test_the_new_release_becomes_the_champion_step_by_step(labelled: Project) -> None:
@@ -139,7 +145,7 @@ def test_the_new_release_becomes_the_champion_step_by_step(labelled: Project) ->
     labelled.run("make", "deploy", "STAGE=staging")
     assert "1.1.0 answers as a shadow of 1.0.0" in labelled.run("make", "promote")
     assert "it waits for the service, which has not taken these settings yet" in labelled.run("make", "promote")
-    assert labelled.try_to("make", "monitor").returncode in {0, 2}  # models/onnx is the candidate by now
+    look(labelled)  # models/onnx is the candidate by now
     watched = json.loads(labelled.text(".service/monitoring/report.json"))["model"]
     assert watched["version"] == "1.0.0"
     serve(labelled, 100, labels=False)

@@ -83,8 +83,9 @@ def test_every_model_learns_and_onnx_says_what_torch_says(project: Project) -> N
     assert metrics["torch"][f"{score}_low"] <= metrics["torch"][score] <= metrics["torch"][f"{score}_high"]
     assert metrics["onnx_fp32"][score] == pytest.approx(metrics["torch"][score], abs=1e-4)
     assert metrics["onnx_int8"][score] >= metrics["torch"][score] - 0.2
-    assert parity["fp32_logit_difference_below"] <= 1e-4
-    assert parity["fp32_label_disagreements"] == 0
+    assert parity["fp32_logit_difference_below"] <= 1e-5
+    if task_of(project) != "regression":
+        assert metrics["onnx_fp32"]["label_disagreements_with_torch"] == 0
 
 
 def test_the_reports_are_those_of_the_task(project: Project) -> None:
@@ -118,7 +119,7 @@ def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
     assert " 0 failed, " in shown
     table = summary.read_text(encoding="utf-8")
     assert "| against HEAD | not worse with p < 0.05 | " in table
-    checks = {"multi_label": 12, "regression": 11, "pair": 13}[task_of(project)]
+    checks = {"multi_label": 12, "regression": 10, "pair": 13}[task_of(project)]
     assert len(re.findall(r"^\|.*\| (passed|not checked) \|$", table, re.MULTILINE)) == checks
     project.set_params("gate.yaml", min_score=1.5)
     failed = project.try_to("make", "gate", "BASE=HEAD")

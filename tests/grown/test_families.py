@@ -16,7 +16,6 @@ from families import FAMILIES, KINDS, tokenizer_of, write_family
 from hypothesis import given
 from hypothesis import strategies as st
 from review_sentiment import paths
-from review_sentiment.common.io import read_json
 from review_sentiment.config import Params
 from review_sentiment.errors import UserError
 from review_sentiment.inference import OnnxClassifier
@@ -79,7 +78,6 @@ def test_a_family_goes_through_every_stage(project: Path, family: str) -> None:
     write_table(project / "data/raw/table.csv", sentences(120, seed=1))
     for stage in STAGES:
         stage.run(PARAMS)
-    assert read_json(paths.PARITY)["fp32_label_disagreements"] == 0
     shipped = OnnxClassifier(paths.ONNX, "fp32", threads=1)
     sequences = encode(load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 64), TEXTS, "")
     assert encode(shipped.tokenizer, TEXTS, "") == sequences

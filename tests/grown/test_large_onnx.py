@@ -13,7 +13,7 @@ from review_sentiment.config import load_params
 from review_sentiment.inference.classifier import MODELS, OnnxClassifier
 from review_sentiment.modeling.classifier import Classifier
 from review_sentiment.modeling.fine_tuned import save_fine_tuned
-from small_project import report, run_stage, sentences, write_params
+from small_project import run_stage, sentences, write_params
 from transformers import BertConfig, BertModel
 
 HOW = "copied into a grown project, LARGE_ONNX=1 pytest -s tests/test_large_onnx.py: 16 GB of memory, 20 GB of disk"
@@ -61,7 +61,6 @@ def test_it_predicts_what_torch_predicts(exported: Path) -> None:
     fp32 = exported / "models/onnx" / MODELS["fp32"]
     assert fp32.stat().st_size < 1e6
     assert fp32.with_name("model.onnx.data").stat().st_size > 2.5e9
-    assert report(exported, "parity.json")["fp32_label_disagreements"] == 0
     texts = [text for text, _ in sentences(20, seed=9)]
     fp32_values, int8_values = (OnnxClassifier(exported / "models/onnx", model).values(texts) for model in MODELS)
     assert fp32_values == pytest.approx(int8_values, abs=0.05)

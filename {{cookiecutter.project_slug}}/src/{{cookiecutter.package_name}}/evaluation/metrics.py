@@ -105,17 +105,25 @@ def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: 
 
 
 def summary(
-    task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray, *, bins: int, samples: int, seed: int
+    task: Task,
+    targets: np.ndarray,
+    values: np.ndarray,
+    baseline: np.ndarray | None,
+    *,
+    bins: int,
+    samples: int,
+    seed: int,
 ) -> dict[str, float]:
-    """All metrics that models are compared by, for one model; `baseline` holds the probe's values."""
+    """All metrics that models are compared by, for one model; `baseline` holds the probe's values, if it is another."""
     score = scorer(task, targets, values)
     found = score(np.ones(len(targets)))
     for name, (low, high) in intervals(score, len(targets), samples=samples, seed=seed).items():
         found |= {f"{name}_low": low, f"{name}_high": high}
     if task != "regression":
         found["calibration_error"] = calibration_error(calibration_table(task, targets, values, bins))
-    test, found["gain_over_probe"], p_value = significance(task, targets, values, baseline)
-    found[f"{test}_p_against_probe"] = p_value
+    if baseline is not None:
+        test, found["gain_over_probe"], p_value = significance(task, targets, values, baseline)
+        found[f"{test}_p_against_probe"] = p_value
     return rounded(found)
 
 

@@ -90,15 +90,11 @@ def hard_texts(task: Task) -> list[Text]:
 
 
 def report(
-    distance: np.ndarray,
-    relabelled: np.ndarray,
-    targets: np.ndarray,
-    logits: dict[str, np.ndarray],
-    params: Params,
+    distance: np.ndarray, targets: np.ndarray, logits: dict[str, np.ndarray], params: Params
 ) -> dict[str, object]:
     """The parity report; raises UserError when int8 loses more on the validation rows than the parameters allow.
 
-    distance and relabelled: of fp32, on validation rows and hard texts, see `differences`; the distance is in units of
+    distance: of fp32, on validation rows and hard texts, see `differences`; in units of
     `export_onnx.max_logit_difference`, see `limit_of`.
     logits: of the validation rows (rows x outputs), of `torch`, `fp32` and, if there is an int8 model, `int8` and
     `int8_alone`, which is int8 in batches of one row.
@@ -110,7 +106,6 @@ def report(
         "rows": len(targets),
         "hard_texts": len(HARD_TEXTS),
         "batch_sizes": list(BATCH_SIZES),
-        "fp32_label_disagreements": int(relabelled.sum()),
         "fp32_logit_difference_below": power_of_ten_above(float(distance.max())),
         score: rounded(measured),
     }

@@ -69,9 +69,9 @@ def measure(params: Params, targets: np.ndarray, values: Values) -> dict[str, An
     task, bins, samples = params.task, params.evaluate.calibration_bins, params.evaluate.bootstrap_samples
     metrics: dict[str, Any] = {"test_rows": len(targets)}
     for model, found in values.items():
-        probe = values["probe"]
+        probe = None if model == "probe" else values["probe"]
         metrics[model] = summary(task, targets, found, probe, bins=bins, samples=samples, seed=params.seed)
-        if task != "regression":
+        if task != "regression" and model != "torch":
             disagreement = label_disagreement(task, found, values["torch"])
             metrics[model]["label_disagreements_with_torch"] = int(disagreement.sum())
     return metrics

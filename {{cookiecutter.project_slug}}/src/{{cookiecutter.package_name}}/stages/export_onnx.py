@@ -81,7 +81,7 @@ def check(
             "int8_alone": run_in_order(int8, real, outputs, size=1),
         }
     in_units = distance * (params.export_onnx.max_logit_difference / limit)
-    found = report(in_units, relabelled, targets, logits, params)
+    found = report(in_units, targets, logits, params)
     return found, {name: logits[name] for name in MODELS if name in logits}
 
 
