@@ -73,6 +73,7 @@ def main() -> None:
         metrics = json.loads((projects["LoRA"] / "reports/metrics.json").read_text("utf-8"))
         unlike = metrics["onnx_fp32"]["label_disagreements_with_torch"]
         parity = json.loads((projects["LoRA"] / "reports/parity.json").read_text("utf-8"))
+        below = parity["fp32_logit_difference_below"]
         each = "; ".join(
             f"{name} {medians(rounds, name):.0f} s, {medians(rounds, name, 'peak') / 1000:.2f} GB" for name in SIDES
         )
@@ -80,7 +81,7 @@ def main() -> None:
             "large",
             peer="the same stage, all weights trained",
             compared=f"BERT of {parameters / 1e6:.0f} M parameters, {arguments.rows} rows of all splits, two epochs in"
-            f" batches of 16; {each}; LoRA as ONNX: logits less than {parity['fp32_logit_difference_below']} from torch's",
+            f" batches of 16; {each}; LoRA as ONNX: logits less than {below} from torch's",
             measures=[
                 *(
                     Measure(f"{name}: {what} over full", ratios(rounds, name, "full", key), at_most=bar)
