@@ -105,7 +105,7 @@ def builder_options() -> str:
 
 @pytest.fixture(scope="module")
 def container(project: Project, buildah: dict[str, str]) -> Iterator[str]:
-    """A container of the prediction image, built in a checkout that is full of secrets."""
+    """A container of the prediction image, built in a checkout full of secrets, which only its owner can read."""
     places = (
         ".env",
         "signing.key",
@@ -117,6 +117,7 @@ def container(project: Project, buildah: dict[str, str]) -> Iterator[str]:
     secrets = [project.path / name for name in places]
     for path in secrets:
         path.write_text(f"PASSWORD={SECRET}\n", encoding="utf-8")
+    project.run("chmod", "-R", "go=", "src", "models/onnx")
     project.env |= {"CONTAINERS_STORAGE_CONF": buildah["CONTAINERS_STORAGE_CONF"]}
     start = time.monotonic()
     try:
