@@ -75,6 +75,15 @@ def test_for_numbers_the_p_value_belongs_to_the_gain_that_is_reported() -> None:
     assert metrics.significance("regression", targets[:1], zeros[:1], worse[:1])[1:] == (pytest.approx(0.1), 1)
 
 
+def test_equal_targets_leave_nothing_to_explain_also_where_their_mean_is_rounded() -> None:
+    targets, values = np.full(7, 0.1), np.linspace(0, 1, 7)[:, np.newaxis]  # the mean of seven times 0.1 is not 0.1
+    assert scores.scores("regression", targets, values)["r2"] == 0
+    assert scores.scores("regression", targets, targets[:, np.newaxis])["r2"] == 1
+    drawn = scores.scorer("regression", np.array([0.1, 0.7, 0.1]), values[:3])
+    assert drawn(np.array([7.0, 0.0, 3.0]))["r2"] == 0
+    assert drawn(np.array([7.0, 1.0, 3.0]))["r2"] != 0
+
+
 def test_one_label_alone_has_its_own_row_of_scores() -> None:
     targets = np.array([[1], [0], [0], [0], [1]], dtype=np.float32)
     values = np.array([[0.9], [0.8], [0.1], [0.2], [0.3]])
