@@ -604,6 +604,19 @@ LABELS = {
         fixed=(62,),
         edit={"a.csv": GOOD + b"lonely row 4,rare\nlonely row 1,rare\n"},
     ),
+    "numbers as labels": refused(
+        {"a.csv": labelled(lambda n: n / 4)},
+        "some labels cannot be learned",
+        "set prepare.label_column in params.yaml to another column; for numbers, task: regression",
+        edit={"task": "regression"},
+    ),
+    "one row per annotator": refused(
+        {"a.csv": csv_of([(text, label) for text, _ in ROWS for label in ("good", "bad")])},
+        "no row is left",
+        "found:    120 rows of a text that has several labels",
+        "write one row for each text",
+        edit={"a.csv": GOOD},
+    ),
     "a label that only the test has": refused(
         {"train.csv": GOOD, "test.csv": csv_of([("other", "new")])},
         "'new' (train: 0, validation: 0, test: 1)",
@@ -1142,6 +1155,14 @@ TASKS = {
         task="regression",
     ),
     "no number": accepted({"a.csv": labelled(lambda n: n or "")}, 59, {"dropped.without_label": 1}, task="regression"),
+    "a test table with -1 for all numbers": refused(
+        {"train.csv": labelled(lambda n: n), "test.csv": csv_of([(f"t {n}", -1) for n in range(9)])},
+        "nothing to tell apart",
+        "-1.0 in every row of test",
+        "if test has no labels: take its table out of data/raw",
+        edit={"test.csv": None},
+        task="regression",
+    ),
     "two numbers": accepted(
         {"a.csv": labelled(lambda n: n) + b"text number 0,0.0\ntext number 1,7\n"},
         59,

@@ -1,7 +1,7 @@
 """Statistics of the prepared data, and whether a model can learn from them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ QUANTILES = (0, 50, 90, 99, 100)
 LARGEST = 1e30  # of a target; float32 ends at 3.4e38
 SMALLEST_SPREAD = 1e-4  # of the targets, as a share of the largest: float32 has 7 digits, the model needs the last
 SHOWN = 10
+_UNLABELLED = f"if %s has no labels: take its table out of {paths.RAW}, and label it with predict"
 FEW = 5  # test rows of a label: with so few, each row moves its F1 by a fifth
 
 
@@ -65,14 +66,18 @@ def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
     return {f"p{q}": ordered[round((len(ordered) - 1) * q / 100)] for q in QUANTILES}
 
 
-def check_learnable(counts: Mapping[str, SplitCounts], params: Params) -> None:
-    """Refuse data that a model cannot learn from or be measured on."""
+def check_learnable(
+    counts: Mapping[str, SplitCounts], params: Params, own: Iterable[str], dropped: Mapping[str, int]
+) -> None:
+    """Refuse data that a model cannot learn from or be measured on; `own`: the held-out splits with their own table."""
     task = params.task
     rows = {split: found.rows for split, found in counts.items()}
     labels = sorted(set().union(*(found.per_label for found in counts.values())))
     untrained = [label for label in labels if not counts["train"].per_label[label]]
     if not any(rows.values()):
-        raise _refusal("no row is left", "rows with a text and one label", "none", "look at the text and label columns")
+        found = f"{dropped['contradicting_labels']} rows of a text that has several labels"
+        fix = "write one row for each text, with the label that most of its rows have"
+        raise _refusal("no row is left", "the same label wherever a text is repeated", found, fix)
     if same := alike(labels):
         problem = "some labels differ only in upper and lower case"
         expected = "one spelling of each label, because two would be learned as two labels"
@@ -88,15 +93,16 @@ def check_learnable(counts: Mapping[str, SplitCounts], params: Params) -> None:
                 fix += f"; rows of one value stay together: set prepare.{key} to null, or to a column of more values"
         raise _refusal("a split would be empty", "rows in every split", _by_split(rows), fix)
     if untrained:
-        raise _cannot_be_learned(untrained, counts)
+        raise _cannot_be_learned(untrained, counts, own)
 
 
-def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts]) -> UserError:
+def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts], own: Iterable[str]) -> UserError:
     """The error for labels without training rows."""
-    fix = "add rows with these labels, or remove theirs"
-    for split, found in counts.items():
-        if sum(found.per_label[label] for label in labels) >= found.rows:
-            fix = f"if {split} has no labels: take its table out of {paths.RAW}, and label it with predict"
+    fix = "add rows with these labels, or remove theirs; or set prepare.label_column in params.yaml to another column;"
+    fix += " for numbers, task: regression"
+    for split in own:
+        if sum(counts[split].per_label[label] for label in labels) >= counts[split].rows:
+            fix = _UNLABELLED % split
     shown = [
         f"{one!r} ({_by_split({split: found.per_label[one] for split, found in counts.items()})})" for one in labels
     ]
@@ -119,19 +125,20 @@ def check_groups(counts: Mapping[str, SplitCounts]) -> None:
         raise _refusal("groups are in tables of two splits", "every group in one split", found, fix)
 
 
-def check_targets(train: Mapping[str, Any]) -> None:
-    """Refuse regression targets that are all equal or that float32 cannot hold; `train`: the training rows' profile."""
-    target = train.get("target")
-    if not target:
+def check_targets(profile: Mapping[str, Any], own: Iterable[str]) -> None:
+    """Refuse regression targets that float32 cannot hold, or that are all equal in training or in a table of `own`."""
+    if "target" not in profile["train"]:
         return
-    low, high = target["p0"], target["p100"]
+    for split in (*own, "train"):
+        low, high = (profile[split]["target"][quantile] for quantile in ("p0", "p100"))
+        if low == high:
+            found, fix = f"{low} in every row of {split}", "add rows, or set prepare.label_column in params.yaml"
+            fix = _UNLABELLED % split if split != "train" else fix
+            raise _refusal("there is nothing to tell apart", "numbers that differ", found, fix)
     largest = max(abs(low), abs(high))
     if largest > LARGEST or 0 < high - low < SMALLEST_SPREAD * largest:
         found, fix = f"numbers from {low} to {high}", "subtract a number from all of them, and divide by another"
         raise _refusal("float32 cannot hold the targets", "numbers that differ in their first 4 digits", found, fix)
-    if low == high:
-        found, fix = f"{target['p0']} in every training row", "add rows, or set prepare.label_column in params.yaml"
-        raise _refusal("there is nothing to tell apart", "numbers that differ", found, fix)
 
 
 def _by_split(counts: Mapping[str, int]) -> str:

@@ -33,6 +33,7 @@ HELD_OUT = ("validation", "test")
 def run(params: Params) -> None:
     """Write `data/processed` (a table for each split, the labels, the malformed rows) and the data profile."""
     tables = find_tables(paths.RAW) | additional_table(params.prepare.additions)
+    own = [split for split in HELD_OUT if split in tables]
     with new_directory(paths.PROCESSED) as new:
         scratch = new / "scratch"
         scratch.mkdir()
@@ -41,7 +42,7 @@ def run(params: Params) -> None:
         parser = RowParser(params)
         profile = read_all(tables, params, parser, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
         counts, dropped, about = assign_splits(rows, params, parser, set(tables), scratch)
-        check_learnable(counts, params)
+        check_learnable(counts, params, own, dropped)
         labels = sorted_names(set().union(*(found.per_label for found in counts.values())))
         names = renamed(labels, params.prepare.label_names)
         for split in paths.SPLITS:
@@ -49,7 +50,7 @@ def run(params: Params) -> None:
             parts = sorted(scratch.glob(f"{split}-*.ipc"))
             write_split(parts, table, labels, params.task, params.prepare.keep_columns)
             profile[split] = counts[split].profile(table, dict(zip(labels, names, strict=True)))
-        check_targets(profile["train"])
+        check_targets(profile, own)
         write_json(new / paths.LABELS.name, names)
         shutil.rmtree(scratch)
     profile["dropped"] |= dropped
