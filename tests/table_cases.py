@@ -1108,6 +1108,14 @@ TASKS = {
         edit={"a.csv": GOOD},
         task="multi_label",
     ),
+    "lists of numbers as NumPy prints them": refused(
+        {"a.csv": csv_of([(text, f"[ {n % 2} 27]" if n % 3 else "[27]") for n, (text, _) in enumerate(ROWS)])},
+        "40 rows cannot be read",
+        "or a JSON list, found '[ 1 27]'",
+        fixed=(20, 60),
+        edit={"a.csv": csv_of([(text, f"{n % 2},27".join('""')) for n, (text, _) in enumerate(ROWS)])},
+        task="multi_label",
+    ),
     "labels in brackets": accepted(
         {"a.csv": csv_of([(text, f'"[{label}], [all]"') for text, label in ROWS])},
         60,

@@ -22,6 +22,7 @@ MOST_LABELS = 10_000
 SHOWN = 10  # labels in a message
 JOINT = "\x1f"  # occurs in no cleaned name
 _WHOLE = re.compile(r"(?:-(?=0+\.))?(-?\d+)\.0+")  # without the sign of -0.0
+_PRINTED = re.compile(r"""\[\s*(['"]|[-+.,\d\s]+\]\Z)""")  # a list as Python or NumPy prints it
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -55,7 +56,7 @@ class LabelReader:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            if text.strip()[1:].lstrip()[:1] not in ("'", '"'):  # labels in brackets, such as [TAG]
+            if not _PRINTED.match(text.strip()):  # labels in brackets, such as [TAG]
                 return text.split(self.separator)
             expected = f"expected labels separated by {self.separator!r}, or a JSON list"
             raise ValueError(f"{expected}, found {text[:40]!r}") from None
