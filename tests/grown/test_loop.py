@@ -47,6 +47,8 @@ def test_the_store_gives_back_every_text(store: Ids) -> None:
         assert [row.tolist() for row in store[split]] == tokenization.encode(tokenizer, texts, "")
     assert len(store["all"]) == 14
     again = token_store.token_ids(TEXT)
+    for found in (store, again):  # of texts of 1 to 10 times 3 words and 2 special tokens, 6 have more than 16
+        assert {name: ids.cut for name, ids in found.items()} == {"train": 6, "validation": 0, "test": 0, "all": 6}
     assert [row.tolist() for row in again["all"]] == [row.tolist() for row in store["all"]]
     assert len(list(paths.TOKENS.iterdir())) == 1
 

@@ -1,12 +1,14 @@
 """What computes vectors (a GPU, pairs of texts), and what is learned from them: the linear probe, near-duplicates."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from review_sentiment import paths
 from review_sentiment.common import distributed
 from review_sentiment.common.tasks import values_of
 from review_sentiment.config import Text, load_params
@@ -14,6 +16,7 @@ from review_sentiment.errors import UserError
 from review_sentiment.modeling import classifier, forward, vectors
 from review_sentiment.modeling.probe import fit_probe
 from review_sentiment.modeling.scores import scores
+from review_sentiment.stages import embeddings
 from review_sentiment.text import tokenization
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -98,6 +101,29 @@ def test_the_probe_has_the_lowest_validation_loss(trained: Path) -> None:
     assert {"c": found["c"]} | found["validation"] in found["candidates"]
     manifest = json.loads((trained / "models/probe/manifest.json").read_text(encoding="utf-8"))
     assert manifest["c"] == found["c"]
+
+
+@pytest.mark.slow
+def test_texts_that_are_cut_are_counted(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(trained, tmp_path / "project"))
+    assert report(Path(), "near_duplicates.json")["cut_texts"] == {"train": 0, "validation": 0, "test": 0}
+    params = load_params(Path("params.yaml"))
+    params = params.model_copy(update={"text": params.text.model_copy(update={"max_length": 8})})
+    embeddings.run(params)
+    tokenizer = tokenization.load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 1000)
+    tables = {split: pl.read_parquet(paths.split_table(split)) for split in paths.SPLITS}
+    lengths = {
+        split: [len(ids) for ids in tokenization.encode(tokenizer, table["text"].to_list(), "")]
+        for split, table in tables.items()
+    }
+    expected = {split: sum(length > 8 for length in found) for split, found in lengths.items()}
+    assert report(Path(), "near_duplicates.json")["cut_texts"] == expected
+    assert 0 < expected["train"] < len(lengths["train"])
+    texts = sum(map(len, lengths.values()))
+    printed = f"{sum(expected.values())} of {texts} texts were cut: the model reads their beginning\n"
+    assert printed in capsys.readouterr().err
 
 
 def test_the_texts_of_a_pair_have_the_token_types_of_the_tokenizer(base_model: Path) -> None:

@@ -1,5 +1,6 @@
 """Embed every text with the frozen base model; from the vectors, train a linear probe and find near-duplicates."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from ..text.tokenization import Sequences
 
 
 def run(params: Params) -> None:
-    """Write `embeddings/`, the probe with its scores, and the report on near-duplicates."""
+    """Write `embeddings/`, the probe with its scores, and the report on near-duplicates and cut texts."""
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
     ids = token_ids(params.text)
@@ -38,7 +39,10 @@ def run(params: Params) -> None:
             copy_rows(kept, rows, new / paths.split_embeddings(split).name)
     learn(params)
     files = {split: paths.split_embeddings(split) for split in paths.SPLITS}
-    write_json(paths.NEAR_DUPLICATES, near_duplicates(files, params.embeddings.near_duplicate_cosine))
+    found = near_duplicates(files, params.embeddings.near_duplicate_cosine)
+    write_json(paths.NEAR_DUPLICATES, found | {"cut_texts": {split: ids[split].cut for split in paths.SPLITS}})
+    if cut := ids["all"].cut:
+        print(f"{cut} of {len(index)} texts were cut: the model reads their beginning", file=sys.stderr)
 
 
 def kept_vectors(params: Params) -> Path:

@@ -13,20 +13,21 @@ from ..common import distributed
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
 from ..config import Text as Settings
-from .tokenization import Text, encode, load_tokenizer, texts_of
+from .tokenization import Text, encode_with_coverage, load_tokenizer, texts_of
 
-IDS, BOUNDS, ROWS = "ids.int32", "bounds.npy", "rows.json"
+IDS, BOUNDS, COUNTS = "ids.int32", "bounds.npy", "counts.json"
 TEXTS = ("text", "second_text")
 ROWS_AT_ONCE = 4096
 TEXTS_AT_ONCE = 64
 
 
 class Ragged:
-    """Rows of different lengths in one flat array: row n is `values[bounds[n]:bounds[n + 1]]`."""
+    """Rows of different lengths in one flat array: row n is `values[bounds[n]:bounds[n + 1]]`. `cut`: the rows cut."""
 
-    def __init__(self, values: np.ndarray, bounds: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, bounds: np.ndarray, cut: int) -> None:
         self.values = values
         self.bounds = bounds
+        self.cut = cut
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
@@ -50,30 +51,34 @@ def token_ids(settings: Settings) -> dict[str, Ragged]:
     with distributed.rank_0_first():
         name = fingerprint(Path(__file__), [tokenizer, *tables], settings.model_dump(include={"max_length", "prefix"}))
         directory = cache_directory(paths.TOKENS, name)
-        if not (directory / ROWS).exists():
+        if not (directory / COUNTS).exists():
             write_token_ids(tables, tokenizer, settings, directory)
     ids, bounds = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray), np.load(directory / BOUNDS)
-    rows = read_json(directory / ROWS)
-    ends = [0, *np.cumsum([rows[split] for split in paths.SPLITS])]
+    counts = read_json(directory / COUNTS)
+    ends = [0, *np.cumsum([counts[split]["rows"] for split in paths.SPLITS])]
     spans = zip(paths.SPLITS, pairwise(ends), strict=True)
-    return {split: Ragged(ids, bounds[start : end + 1]) for split, (start, end) in spans} | {"all": Ragged(ids, bounds)}
+    found = {split: Ragged(ids, bounds[start : end + 1], counts[split]["cut"]) for split, (start, end) in spans}
+    return found | {"all": Ragged(ids, bounds, sum(one["cut"] for one in counts.values()))}
 
 
 def write_token_ids(tables: list[Path], tokenizer: Path, settings: Settings, directory: Path) -> None:
     """Tokenize the texts of the tables a few rows at a time, and write their ids."""
     loaded = load_tokenizer(tokenizer, settings.max_length)
     lengths: list[np.ndarray] = []
-    rows = {}
+    counts = {}
     with new_directory(directory) as new:
         with (new / IDS).open("wb") as file:
             for table in tables:
-                rows[table.stem] = pl.scan_parquet(table).select(pl.len()).collect().item()
-                for texts in read_texts(table, rows[table.stem]):
-                    sequences = [np.array(ids, dtype=np.int32) for ids in encode(loaded, texts, settings.prefix)]
+                rows = pl.scan_parquet(table).select(pl.len()).collect().item()
+                counts[table.stem] = {"rows": rows, "cut": 0}
+                for texts in read_texts(table, rows):
+                    ids, coverage = encode_with_coverage(loaded, texts, settings.prefix)
+                    counts[table.stem]["cut"] += sum(one.truncated for one in coverage)
+                    sequences = [np.array(one, dtype=np.int32) for one in ids]
                     file.write(np.concatenate(sequences).tobytes())
                     lengths.append(np.array([len(one) for one in sequences]))
         np.save(new / BOUNDS, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
-        write_json(new / ROWS, rows)
+        write_json(new / COUNTS, counts)
 
 
 def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
