@@ -32,7 +32,7 @@ def test_a_file_to_fetch_may_have_any_other_name() -> None:
     ("changes", "words"),
     [
         ({"fetch__data": None}, "leave the block out"),
-        ({"task": "pair"}, "prepare.second_text_column belongs to task: pair"),
+        ({"task": "pair"}, "prepare.second_text_column belongs to task: pair, and only to it; a pair has no number"),
         ({"fine_tune__accumulation": 33}, "accumulation must be at most batch_size"),
         (
             {"fine_tune__lora": {"rank": 4, "alpha": 8, "dropout": 0}, "fine_tune__trainable_layers": 0},

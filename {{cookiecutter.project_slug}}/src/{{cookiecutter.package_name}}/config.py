@@ -244,7 +244,7 @@ class Params(Block):
     @model_validator(mode="after")
     def _the_values_fit_the_task(self) -> "Params":
         if (self.task == "pair") != (self.prepare.second_text_column is not None):
-            raise ValueError("prepare.second_text_column belongs to task: pair, and only to it")
+            raise ValueError("prepare.second_text_column belongs to task: pair, and only to it; a pair has no number")
         weights = self.fine_tune.row_weights
         if weights and weights.column not in self.prepare.keep_columns:
             raise ValueError("fine_tune.row_weights.column must be one of prepare.keep_columns")
