@@ -84,6 +84,14 @@ def test_equal_targets_leave_nothing_to_explain_also_where_their_mean_is_rounded
     assert drawn(np.array([7.0, 1.0, 3.0]))["r2"] != 0
 
 
+def test_predictions_without_any_label_can_be_joined_with_others() -> None:
+    rows = pl.DataFrame({"text": ["one", "two"], "label": pl.Series([[], []], dtype=pl.List(pl.UInt32))})
+    values = {"probe": np.zeros((2, 2)), "torch": np.array([[0.9, 0.1], [0.2, 0.8]])}
+    found = metrics.predictions("multi_label", rows, ["a", "b"], values)
+    assert {found.schema[name] for name in ("label", *values)} == {pl.List(pl.String)}
+    assert found["torch"].to_list() == [["a"], ["b"]]
+
+
 def test_one_label_alone_has_its_own_row_of_scores() -> None:
     targets = np.array([[1], [0], [0], [0], [1]], dtype=np.float32)
     values = np.array([[0.9], [0.8], [0.1], [0.2], [0.3]])

@@ -162,14 +162,16 @@ def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[s
 
     The texts are left out: a key identifies the same row in two commits without showing its text.
     """
-    labels = rows["label"].to_list()
+    labels, types = rows["label"].to_list(), None
     if task == "multi_label":
+        types = dict.fromkeys(["label", *values], pl.List(pl.String))  # polars cannot infer it where all are empty
         labels = [[names[index] for index in indices] for indices in labels]
     elif task != "regression":
         labels = [names[index] for index in labels]
     by_model = {model: predicted(task, found, names) for model, found in values.items()}
     kept = {name: rows[name] for name in rows.columns if name == "kept"}
-    return pl.DataFrame({"key": [key_of(text) for text in texts_of(rows)], "label": labels, **kept, **by_model})
+    columns = {"key": [key_of(text) for text in texts_of(rows)], "label": labels, **kept, **by_model}
+    return pl.DataFrame(columns, schema_overrides=types)
 
 
 def key_of(text: Text) -> str:
