@@ -72,3 +72,6 @@ def test_the_temperature_undoes_a_factor(task: Task) -> None:
     assert temperature.temperature("regression", logits[:, :1], logits[:, 0]) == 1
     right = (logits > 0).astype(np.float32) if task == "multi_label" else logits.argmax(axis=1)
     assert temperature.temperature(task, logits, right) == 1  # the lower, the better
+    for few in (1, 2, 9):  # rows that are wrong alike: their gains do not differ, so the standard error is 0
+        logits_of_few, wrong = 9 * logits[:1].repeat(few, 0), (right[:1].repeat(few, 0) + 1) % 2
+        assert temperature.temperature(task, logits_of_few, wrong) == 1

@@ -14,16 +14,17 @@ from ..config import Task
 from ..modeling.classifier import LOSSES
 
 LOWEST, HIGHEST = 0.1, 10.0
+FEWEST = 10  # rows; of fewer, the standard error says nothing
 DECIMALS = 4  # rounding gives the same bits wherever the logits have the same bits
 
 
 def temperature(task: Task, logits: np.ndarray, targets: np.ndarray) -> float:
     """The temperature with the lowest loss on these rows (validation), between 0.1 and 10.
 
-    It is 1 for regression; if the loss falls by less than one standard error of its fall, which may be chance; and if
-    the loss falls without end, because all rows are right.
+    It is 1 for regression; for few rows; if the loss falls by less than one standard error of its fall, which may be
+    chance; and if the loss falls without end, because all rows are right.
     """
-    if task == "regression":
+    if task == "regression" or len(logits) < FEWEST:
         return 1.0
     exact = logits.astype(np.float64)
     wanted = torch.from_numpy(targets if task != "multi_label" else targets.astype(np.float64))
@@ -42,4 +43,4 @@ def temperature(task: Task, logits: np.ndarray, targets: np.ndarray) -> float:
     if best < 1.01 * LOWEST:
         return 1.0
     gains = losses(1.0) - losses(best)
-    return best if gains.mean() > gains.std() / math.sqrt(len(gains)) else 1.0
+    return best if gains.mean() > gains.std(ddof=1) / math.sqrt(len(gains)) else 1.0
