@@ -42,6 +42,14 @@ def written(table: pl.DataFrame, **options: object) -> bytes:
     return file.getvalue()
 
 
+def arrow_of(rows: Sequence[tuple[object, object]], *, stream: bool) -> bytes:
+    """Arrow with the columns text and label: a stream, as datasets saves it, or the file of Feather."""
+    file = io.BytesIO()
+    table = pl.DataFrame(rows, schema=["text", "label"], orient="row")
+    (table.write_ipc_stream if stream else table.write_ipc)(file)
+    return file.getvalue()
+
+
 def zipped(files: dict[str, str | bytes]) -> bytes:
     """A ZIP archive."""
     file = io.BytesIO()
@@ -1073,6 +1081,25 @@ COMPRESSED = {
     "ZIP": refused({"a.zip": zipped({"a.csv": GOOD})}, "not read: a.zip", "unzip data/raw/a.zip -d data/raw"),
     "Excel": refused({"a.xlsx": EXCEL}, "no table; not read: a.xlsx", "pip install fastexcel && python"),
     "Excel beside a table": reported({"a.csv": GOOD, "a.xlsx": EXCEL}, 60, "not read: a.xlsx"),
+    "what datasets saves": refused(
+        {
+            "reviews/dataset_dict.json": b"{}",
+            "reviews/test/data-00000-of-00001.arrow": arrow_of([(f"held {n}", "good") for n in range(20)], stream=True),
+            "reviews/test/state.json": b"{}",
+            "reviews/train/data-00000-of-00002.arrow": arrow_of(ROWS[:30], stream=True),
+            "reviews/train/data-00001-of-00002.arrow": arrow_of(ROWS[30:], stream=True),
+        },
+        "no table; not read: reviews/dataset_dict.json, reviews/test/data-00000-of-00001.arrow",
+        "read_ipc_stream",
+        fixed=(80,),
+    ),
+    "Feather": refused({"a.feather": arrow_of(ROWS, stream=False)}, "no table; not read: a.feather", "pl.read_ipc("),
+    "files of lines": refused(
+        {"train_text.txt": b"a\nb\n", "train_labels.txt": b"0\n1\n", "a.label": b"0\n"},
+        "no table; not read: a.label, train_labels.txt, train_text.txt",
+        'if a line is a text or a label, make a table: docs/data.md, "Tables of another form"',
+        edit={"train.csv": GOOD},
+    ),
     "CSV called Excel": refused({"a.xlsx": GOOD}, "not read: a.xlsx", "if it is CSV: mv"),
 }
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"

@@ -198,6 +198,35 @@ def has_its_rows(profile: dict, outcome: Accepted) -> None:
     assert profile["read"] == kept + sum(profile["dropped"].values()) + sum(profile["quarantined"].values())
 
 
+def test_the_documented_code_makes_tables_of_another_form(grown: SimpleNamespace, folder: Path) -> None:
+    [code] = re.findall(
+        "## Tables of another form.*?```python\n(.*?)```", grown.project.text("docs/data.md"), re.DOTALL
+    )
+    imports, of_lines, of_columns = code.split("\n\n")
+    texts = [f'text {n}\t"of\u2028{n}' for n in range(60)]
+    put(
+        folder,
+        {
+            "train_text.txt": "\n".join(texts).encode(),
+            "train_labels.txt": b"".join(b"01"[n % 2 :][:1] + b"\n" for n in range(60)),
+        },
+    )
+    exec(f"{imports}\n{of_lines}", {})
+    assert kept_of(prepared(grown, folder)) == 60
+    shutil.rmtree(folder / "data/raw")
+    put(folder, {})
+    (folder / "data/raw").mkdir()
+    header, empty = "comment_text,toxic,insult,threat\n", "fine,0,0,\n"
+    rows = [f"text {n},1,{n % 2},{int(n == 7)}\n" for n in range(60)]
+    (folder / "toxic.csv").write_text("".join([header, *rows, empty]), encoding="utf-8")
+    exec(f"{imports}\n{of_columns}", {})
+    found = prepared(grown, folder, task="multi_label", text_column="comment_text")
+    assert kept_of(found) == 61
+    splits = [found[split] for split in ("train", "validation", "test")]
+    assert sum(split["without_any_label"] for split in splits) == 1
+    assert [sum(split["per_label"].get(name, 0) for split in splits) for name in ("toxic", "insult")] == [60, 30]
+
+
 def test_a_directory_named_like_a_table_is_refused(grown: SimpleNamespace, folder: Path) -> None:
     (folder / "data/raw/a.csv").mkdir()
     message = refusal(grown, folder)

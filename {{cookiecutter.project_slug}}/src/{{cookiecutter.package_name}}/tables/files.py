@@ -59,14 +59,25 @@ def format_of(path: Path) -> str:
     return suffix
 
 
-def how_to_read(path: Path) -> str | None:
-    """The command that converts a file in an unsupported format to a table; None if there is no such command."""
+def how_to_read(path: Path, folder: Path | None = None) -> str | None:
+    """How to make a table of a file in an unsupported format; None if that is not known.
+
+    folder: all Arrow files in it are converted, because a data set is saved as several.
+    """
     suffix, name = path.suffix.lower(), shlex.quote(str(path))
     if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
         if path.is_file() and _first_bytes(path, 4) not in _OTHERS:
             return f"it is no spreadsheet; if it is CSV: mv {name} {shlex.quote(str(path.with_suffix('.csv')))}"
         converted = to_parquet(path, f"import polars as pl; pl.read_excel({literal(path)})")
         return f"pip install fastexcel && {converted} (it takes the first sheet)"
+    if suffix in (".arrow", ".feather"):
+        form = "ipc" if path.is_file() and _first_bytes(path, 6) == b"ARROW1" else "ipc_stream"
+        files = f"pathlib.Path({literal(folder or path)})"
+        files = f'sorted({files}.rglob("*{path.suffix}"))' if folder else f"[{files}]"
+        convert = f'pl.read_{form}(p).write_parquet(p.with_suffix(".parquet")), p.rename(str(p) + "~")'
+        return python(f"import pathlib, polars as pl; [({convert}) for p in {files}]")
+    if suffix in (".txt", ".text", ".label", ".labels"):
+        return 'if a line is a text or a label, make a table: docs/data.md, "Tables of another form"'
     unpack = {".zst": f"zstd -dq --rm {name}", ".zip": f"unzip {name} -d {shlex.quote(str(path.parent))} && rm {name}"}
     return unpack.get(suffix)
 
