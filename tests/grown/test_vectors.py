@@ -1,8 +1,12 @@
 """What computes vectors (a GPU, pairs of texts), and what is learned from them: the linear probe, near-duplicates."""
 
+import io
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -133,7 +137,15 @@ def test_the_texts_of_a_pair_have_the_token_types_of_the_tokenizer(base_model: P
     assert model.token_types(torch.tensor([pair.ids]))["token_type_ids"][0].tolist() == pair.type_ids
 
 
-def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:
+class Terminal(io.StringIO):
+    """A standard error that shows bars."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_near_duplicates_are_found_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
     rng = np.random.default_rng(1)
     rows = {"train": 5000, "validation": 50, "test": 2100}
     points = {split: rng.normal(size=(count, 64)).astype(np.float32) for split, count in rows.items()}
@@ -147,3 +159,4 @@ def test_near_duplicates_are_found_by_row(tmp_path: Path) -> None:
         "closest": [{"row": 2077, "neighbour": 4321, "cosine": 1.0}],
     }
     assert found["validation_in_train"] == {"rows": 0, "share": 0.0, "closest": []}
+    assert re.search(r"near-duplicates: 100%.*2/2", cast("Terminal", sys.stderr).getvalue())  # of 2,100 test rows

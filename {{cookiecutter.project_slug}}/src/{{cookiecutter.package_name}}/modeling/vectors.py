@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ..common import distributed
 from ..common.io import new_directory
@@ -110,7 +111,9 @@ def near_duplicates(vectors: dict[str, Path], threshold: float) -> dict[str, obj
 
 
 def _one_pair(seen: Path, held: Path, threshold: float) -> dict[str, object]:
-    nearest = [_nearest(seen, block) for _, block in _unit_blocks(held)]
+    blocks = -(-len(np.load(held, mmap_mode="r")) // ROWS_AT_ONCE)  # rounded up
+    bar = tqdm(_unit_blocks(held), "near-duplicates", blocks, leave=None, disable=None)
+    nearest = [_nearest(seen, block) for _, block in bar]
     best, row_of = (np.concatenate(values) for values in zip(*nearest, strict=True))
     close = np.flatnonzero(best >= threshold - ROUNDING)
     order = close[np.lexsort((close, -best[close]))][:LISTED]

@@ -60,10 +60,7 @@ def format_of(path: Path) -> str:
 
 
 def how_to_read(path: Path, folder: Path | None = None) -> str | None:
-    """How to make a table of a file in an unsupported format; None if that is not known.
-
-    folder: all Arrow files in it are converted, because a data set is saved as several.
-    """
+    """How to make a table of a file in an unsupported format (of all Arrow files in `folder`); None if not known."""
     suffix, name = path.suffix.lower(), shlex.quote(str(path))
     if suffix in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"):
         if path.is_file() and _first_bytes(path, 4) not in _OTHERS:
