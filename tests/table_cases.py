@@ -398,6 +398,32 @@ JSON_LINES = {
         },
         '["data"]',
     ),
+    "tables of lists in one object": refused(
+        {"train.jsonl": json.dumps({"train": ROWS, "test": [(f"held {n}", "good") for n in range(20)]}).encode()},
+        "train.jsonl holds several tables",
+        'dict(zip(["text", "label"], row))',
+        fixed=(80,),
+    ),
+    "tables of objects in one object, on many lines": refused(
+        {
+            "a.json": json.dumps(
+                {"dev": [{"text": f"held {n}", "label": "good"} for n in range(20)], "train": json.loads(ARRAY)}, indent=1
+            ).encode()
+        },
+        "a.json holds several tables",
+        fixed=(80,),
+    ),
+    "tables in one object, compressed": refused(
+        {"a.json.gz": gzip.compress(json.dumps({"train": ROWS, "test": [("held", "good")]}).encode())},
+        "a.json.gz holds several tables",
+        fixed=(61,),
+    ),
+    "an array of lists": refused(
+        {"a.json": json.dumps(ROWS, indent=1).encode()}, "a.json holds lists without column names"
+    ),
+    "an array of objects and lists": refused(
+        {"a.json": ARRAY[:-1] + b', ["more", "good"]]'}, "expected an object, found a list"
+    ),
     "columns with an index": refused(
         {
             "a.json": json.dumps(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .files import BYTE_ORDER_MARK, LONGEST, in_its_place, lines_of, literal, python
+from .files import BYTE_ORDER_MARK, LONGEST, in_its_place, lines_of, literal, opener_of, python
 from .rows import Column, MalformedRow, MissingColumnError, Record, Row, kind_of, matching, require_unicode, shown
 
 _CHUNK = 2**16  # bytes
@@ -18,6 +18,11 @@ _ONE_OBJECT = 2**28  # bytes that are read to find the rows in one object, for a
 _READ = "import json, sys; held = json.load(sys.stdin.buffer); [print(json.dumps(row)) for row in %s]"
 _CELLS = "(column.values() if isinstance(column, dict) else column for column in held.values())"
 _OF_COLUMNS = python(_READ % f"(dict(zip(held, cells)) for cells in zip(*{_CELLS}, strict=True))")
+_NAMED = "row if isinstance(row, dict) else dict(zip(%s, row))"
+_OF_TABLES = (
+    'import json, pathlib, %s as of; old = pathlib.Path(%s); held = json.load(of.open(old)); old.rename(str(old) + "~")'
+    '; [old.with_name(key + ".jsonl").write_text("\\n".join(json.dumps(%s) for row in held[key])) for key in held]'
+)
 
 
 def read_json(
@@ -31,9 +36,9 @@ def read_json(
     """Yield what `parse` makes of each object. Messages call the file `source`."""
     missing = list(columns)
     keys: list[str] = []
-    rows, record = 0, {}
+    rows, lists, record = 0, 0, {}
     for number, line in _lines_or_elements(file, columns, source):
-        rows += 1
+        rows, lists = rows + 1, lists + line.startswith(b"[")
         try:
             record = _record(line)
             if missing:
@@ -45,6 +50,9 @@ def read_json(
                 yield parsed
         except ValueError as error:
             yield MalformedRow(number, str(error), shown(line))
+    if rows == lists > 1:
+        named = _NAMED % json.dumps([column.name for column in columns])
+        raise _refusal("lists without column names", python(_READ % f"({named} for row in held)"), source)
     if rows == 1 and (error := _one_object(record, columns, source)):
         raise error
     if keys and missing:
@@ -145,6 +153,14 @@ def _one_object(record: dict[str, Any], columns: Sequence[Column], source: Path 
     if all(matching(name, record) for name in names):
         of_columns = all(isinstance(value, (list, dict)) for value in record.values())
         return _refusal("one object of columns", _OF_COLUMNS, source) if of_columns else None
+    rows = [row for value in record.values() for row in (value if isinstance(value, list) else [None])]
+    tables = rows and all(
+        len(row) == len(names) if isinstance(row, list) else isinstance(row, dict) and matching(names[0], row)
+        for row in rows
+    )
+    if tables and len(record) > 1 and isinstance(source, Path):
+        fix = python(_OF_TABLES % (opener_of(source).__module__, literal(source), _NAMED % json.dumps(names)))
+        return _refusal("several tables", "", source, fix)
     values: list[tuple[str, Any]] = [("", record)]
     for keys, value in values:
         if isinstance(value, dict):
@@ -158,10 +174,11 @@ def _one_object(record: dict[str, Any], columns: Sequence[Column], source: Path 
     return _refusal("one object around all rows", python(_READ % f"held{found}"), source)
 
 
-def _refusal(what: str, command: str, source: Path | str) -> UserError:
+def _refusal(what: str, command: str, source: Path | str, fix: str = "") -> UserError:
+    piped = in_its_place(source, f"{command} <", ".jsonl") if isinstance(source, Path) else f"put {command} before it"
     return UserError(
         f"{source} holds {what}",
         expected="JSON Lines with one object in each line, or one JSON array of objects",
         found=what,
-        fix=in_its_place(source, f"{command} <", ".jsonl") if isinstance(source, Path) else f"put {command} before it",
+        fix=fix or piped,
     )
