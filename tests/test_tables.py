@@ -218,7 +218,7 @@ def test_the_documented_code_makes_tables_of_another_form(grown: SimpleNamespace
     (folder / "data/raw").mkdir()
     header, empty = "comment_text,toxic,insult,threat\n", "fine,0,0,\n"
     rows = [f"text {n},1,{n % 2},{int(n == 7)}\n" for n in range(60)]
-    (folder / "toxic.csv").write_text("".join([header, *rows, empty]), encoding="utf-8")
+    (folder / "a.csv").write_text("".join([header, *rows, empty]), encoding="utf-8")
     exec(f"{imports}\n{of_columns}", {})
     found = prepared(grown, folder, task="multi_label", text_column="comment_text")
     assert kept_of(found) == 61

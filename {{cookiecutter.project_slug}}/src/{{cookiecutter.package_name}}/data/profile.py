@@ -1,7 +1,7 @@
 """Statistics of the prepared data, and whether a model can learn from them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,7 @@ def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
     return {f"p{q}": ordered[round((len(ordered) - 1) * q / 100)] for q in QUANTILES}
 
 
-def check_learnable(
-    counts: Mapping[str, SplitCounts], params: Params, own: Iterable[str], dropped: Mapping[str, int]
-) -> None:
+def check_learnable(counts: Mapping[str, SplitCounts], params: Params, own: list[str], dropped: Counter[str]) -> None:
     """Refuse data that a model cannot learn from or be measured on; `own`: the held-out splits with their own table."""
     task = params.task
     rows = {split: found.rows for split, found in counts.items()}
@@ -96,7 +94,7 @@ def check_learnable(
         raise _cannot_be_learned(untrained, counts, own)
 
 
-def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts], own: Iterable[str]) -> UserError:
+def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts], own: list[str]) -> UserError:
     """The error for labels without training rows."""
     fix = "add rows with these labels, or remove theirs; or set prepare.label_column in params.yaml to another column;"
     fix += " for numbers, task: regression"
@@ -125,7 +123,7 @@ def check_groups(counts: Mapping[str, SplitCounts]) -> None:
         raise _refusal("groups are in tables of two splits", "every group in one split", found, fix)
 
 
-def check_targets(profile: Mapping[str, Any], own: Iterable[str]) -> None:
+def check_targets(profile: Mapping[str, Any], own: list[str]) -> None:
     """Refuse regression targets that float32 cannot hold, or that are all equal in training or in a table of `own`."""
     if "target" not in profile["train"]:
         return

@@ -80,6 +80,5 @@ def _regression(targets: np.ndarray, values: np.ndarray, weights: np.ndarray) ->
     squared = float(share @ errors**2)
     spread = float(share @ (targets - share @ targets) ** 2)
     # If all drawn targets are equal, there is nothing to explain, whatever their mean rounds to: 1 for exact, else 0.
-    varied = spread > 0 and np.ptp(targets[weights > 0]) > 0
-    r2 = 1 - squared / spread if varied else float(squared == 0)
+    r2 = 1 - squared / spread if spread > 0 and np.ptp(targets[weights > 0]) else float(squared == 0)
     return {"r2": r2, "rmse": squared**0.5, "mae": float(share @ abs(errors))}
