@@ -407,7 +407,8 @@ JSON_LINES = {
     "tables of objects in one object, on many lines": refused(
         {
             "a.json": json.dumps(
-                {"dev": [{"text": f"held {n}", "label": "good"} for n in range(20)], "train": json.loads(ARRAY)}, indent=1
+                {"dev": [{"text": f"held {n}", "label": "good"} for n in range(20)], "train": json.loads(ARRAY)},
+                indent=1,
             ).encode()
         },
         "a.json holds several tables",
