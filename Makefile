@@ -31,9 +31,9 @@ demo: setup  ## Grow the default project in build/, run its pipeline on real dat
 	cookiecutter --no-input --output-dir build .
 	ln -s ../../$(VENV) $(DEMO)/.venv
 	$(MAKE) -C $(DEMO) setup
-	cd $(DEMO) && git add . && git -c user.name=Demo -c user.email=demo@example.com commit --quiet -m 'Grow the project'
+	cd $(DEMO) && git add . && git -c user.name=Demo -c user.email=demo@example.com commit --quiet --no-gpg-sign -m 'Grow the project'
 	$(MAKE) -C $(DEMO) repro
-	cd $(DEMO) && git add . && git -c user.name=Demo -c user.email=demo@example.com commit --quiet -m 'Run the pipeline'
+	cd $(DEMO) && git add . && git -c user.name=Demo -c user.email=demo@example.com commit --quiet --no-gpg-sign -m 'Run the pipeline'
 	$(MAKE) -C $(DEMO) push
 	@echo
 	@$(MAKE) --no-print-directory -C $(DEMO) results

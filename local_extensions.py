@@ -73,7 +73,7 @@ def mistakes(answers: dict[str, str]) -> Iterator[tuple[str, str]]:
         yield "author_email", "ada@example.com (letters without accents, for pip refuses others)"
     if bad("base_model", r"[\w.-]+(/[\w.-]+)?"):
         yield "base_model", "sentence-transformers/all-MiniLM-L6-v2 (its name on the hub)"
-    if good := instead_of_remote(answers["dvc_remote"]):
+    if good := instead_of_remote(answers["dvc_remote"], slug):
         yield "dvc_remote", good
     if answers["task"] == "pair" and answers["data_source"] == "sample":
         yield "task", "single_label (the sample has no second text; pairs need data_source files or hub)"
@@ -92,18 +92,23 @@ def owner_of(module: str) -> str:
 
 def locked_packages() -> set[str]:
     """The packages that a project installs, by their normal names (PEP 503)."""
-    files = (PROJECT / "requirements.lock", PROJECT / "pyproject.toml", TEMPLATE / "requirements-sample.lock")
+    locks = (
+        PROJECT / "requirements.lock",
+        *PROJECT.glob("*requirements-service.lock*"),
+        TEMPLATE / "requirements-sample.lock",
+    )
+    files = (*locks, PROJECT / "pyproject.toml")
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r'^ *"?([\w.-]+)==', text, re.MULTILINE)}
 
 
-def instead_of_remote(address: str) -> str:
-    """A good address in place of a bad one, with the reason; nothing for a good one."""
+def instead_of_remote(address: str, slug: str) -> str:
+    """A good address in place of a bad one, with the reason; nothing for a good one. slug: the project's folder."""
     store, _, rest = address.rpartition("://")
     if not store:
         good = "../review-sentiment-storage (a directory: letters, digits and ./_-), or s3://my-bucket/path"
         parts = PurePosixPath(posixpath.normpath(rest)).parts
-        inside = not rest.startswith("/") and parts[:1] != ("..",)
+        inside = not rest.startswith("/") and (parts[:1] != ("..",) or parts[:2] == ("..", slug))
         if inside or not {*parts} - {"..", "/"}:
             return "../review-sentiment-storage (beside the project, neither in it nor around it)"
         return "" if re.fullmatch(r"[\w./-]+", rest) else good

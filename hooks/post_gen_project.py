@@ -12,7 +12,7 @@ def git(*command: str) -> tuple[int, str]:
     """How git ended, and what it printed; like a git that finds no repository where there is no git."""
     if not shutil.which("git"):
         return 128, ""
-    done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", "-c", "safe.directory=*", *command], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.removesuffix("\n")
 
 

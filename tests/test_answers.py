@@ -63,6 +63,10 @@ REFUSED = [
     ("dvc_remote", "../..", "beside the project"),
     ("dvc_remote", "a/../..", "beside the project"),
     ("dvc_remote", "/", "beside the project"),
+    ("dvc_remote", "../review-sentiment", "beside the project"),
+    ("dvc_remote", "../a/../review-sentiment/store", "beside the project"),
+    ("package_name", "limits", "a module of a package that the project installs"),
+    ("project_slug", "fastapi", "in place of the package fastapi"),
     ("project_slug", "a_-b", "- or _ between them"),
     ("task", "pair", "the sample has no second text"),
 ]

@@ -169,11 +169,13 @@ def test_a_project_grows_twice_by_the_documented_lines(tmp_path: Path) -> None:
     project.commit("Begin")
     [lines] = re.findall("## Another size.*?```sh\n(.*?)```", project.text("docs/running.md"), re.DOTALL)
     for scope in ("team", "production"):
-        named = lines.replace("gh:org/cookiecutter-dvc-finetune", f"{TEMPLATE} scope={scope}")
-        project.run(
-            "sh", "-e", "-c", named if scope == "team" else f"git switch template\n{named.partition(chr(10))[2]}"
-        )
+        named = lines.replace(str(TEMPLATE), f"{TEMPLATE} scope={scope}")
+        project.run("sh", "-c", named if scope == "team" else f"git switch template\n{named.partition(chr(10))[2]}")
         assert f'scope: "{scope}"' in project.text(".cookiecutter.yaml")
+        grown = project.run("git", "rev-parse", "HEAD")
+        assert "already exists" in project.try_to("sh", "-c", named).stderr
+        assert project.run("git", "rev-parse", "HEAD") == grown
+        assert project.run("git", "status", "--porcelain") == ""
     assert (project.path / "service.yaml").exists()
 
 

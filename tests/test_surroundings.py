@@ -1,6 +1,7 @@
 """Where a project is grown and run: other disks, a strange home, locale and umask, line ends, a user without a name."""
 
 import json
+import os
 import re
 import runpy
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workshop import NOBODY, TEMPLATE, WHO, Project, environment
+from workshop import NOBODY, TEMPLATE, WHO, Project, bake, environment, grow
 
 DOLLAR = "${first_name}"  # to DVC's templates a value of params.yaml, which is not there
 OUTS = ("data/processed", "embeddings", "models/onnx")
@@ -200,3 +201,46 @@ def test_a_path_of_windows_is_named(project: Project, tmp_path: Path, path: str)
         assert done.stderr.startswith(f"error: {BACKSLASHES[path]}\n")
         assert path in done.stderr
     assert copy.text("params.yaml") == written
+
+
+def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(tmp_path: Path) -> None:
+    """With a .venv that uv made, another pip and python on the path, and make told to run things at once."""
+    project = grow(tmp_path)
+    written = tmp_path / "written"
+    stubs = {
+        "pip": f"echo outer $0 >> {written}",
+        "python3.11": "exit 1",
+        "python3": f'test "$1" = -c || {{ mkdir -p .venv/bin; cp {tmp_path}/inner .venv/bin/pip; }}',
+        "dvc": f"echo dvc >> {written}",
+    }
+    for name, line in stubs.items():
+        write_stub(tmp_path / "stubs" / name, line)
+    write_stub(tmp_path / "inner", f"sleep 0.2; echo inner >> {written}")
+    (project.path / ".venv/bin").mkdir(parents=True)
+    path = f"{tmp_path / 'stubs'}:/usr/bin:/bin"
+    project.run("make", "setup", "pull", PATH=path, MAKEFLAGS="-j4")
+    assert written.read_text(encoding="utf-8").split() == ["inner", "inner", "inner", "dvc"]
+    write_stub(tmp_path / "stubs/python3", "exit 1")
+    (project.path / ".venv/bin/pip").unlink()
+    refused = project.try_to("make", "setup", PATH=path)
+    assert "no Python of 3.11 or newer is found: make setup PYTHON=…" in refused.stderr
+
+
+def write_stub(path: Path, line: str) -> None:
+    """A program that does what this line of shell says."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_a_repository_of_another_user_holds_the_project_all_the_same(tmp_path: Path) -> None:
+    outer = Project(tmp_path / "outer", tmp_path / "home")
+    outer.path.mkdir()
+    outer.run("git", "init", "--quiet")
+    shutil.chown(outer.path / ".git", 12345)
+    shutil.chown(outer.path, 12345)
+    assert outer.try_to("git", "status").returncode != 0
+    done = bake(outer.path, env=environment(tmp_path / "home"), scope="lean")
+    assert done.returncode == 0, done.stderr
+    assert not (outer.path / "review-sentiment/.git").exists()
