@@ -36,6 +36,8 @@ STRANGER = {
     "LC_ALL": "C",
     "TZ": "Pacific/Chatham",
     "PYTHONHASHSEED": "4096",
+    "OMP_THREAD_LIMIT": "1",
+    "DNNL_MAX_CPU_ISA": "SSE41",
 }
 
 

@@ -7,17 +7,24 @@ The parameters are validated and the process is set up before the stage is impor
 number of threads and the instruction sets when they load.
 """
 
+import fcntl
 import gc
 import importlib
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from .common.determinism import set_up_process
+from .common.fingerprint import PACKAGE, import_closure
 from .common.io import refuse_links
-from .config import STAGES, load_params
-from .errors import run_command
-from .paths import BASE_MODEL, METRICS, RAW
+from .config import STAGES, Params, load_params
+from .errors import UserError, run_command
+from .paths import BASE_MODEL, METRICS, PARAMS, RAW
 
 WITHOUT_COMPUTE = ("fetch", "prepare")
+LOCK = Path(".dvc/tmp/stage.lock")
 
 
 def main() -> int:
@@ -31,7 +38,9 @@ def main() -> int:
 
 def run(stage: str, *only: str) -> None:
     """Run a stage. Raises UserError."""
+    require_own_code()
     params = load_params()
+    before = contents()
     refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
@@ -39,7 +48,66 @@ def run(stage: str, *only: str) -> None:
     module = importlib.import_module(f".stages.{stage}", __package__)
     gc.freeze()
     gc.enable()
-    module.run(params, *only)
+    with alone():
+        module.run(params, *only)
+        require_unedited(before, params, stage)
+
+
+def require_own_code() -> None:
+    """Refuse to run the code of another checkout, whose environment this is: DVC records the code that is here."""
+    here = Path("src", PACKAGE.name)
+    if here.exists() and not here.samefile(PACKAGE):
+        raise UserError(
+            "the code of another checkout would run",
+            expected=f"that of {here.resolve()}",
+            found=f"that of {PACKAGE}, which this environment is installed for",
+            fix="make setup in this checkout, and use its .venv; or PYTHONPATH=src dvc repro",
+        )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, no other stage runs in this checkout, such as one that outlived its `dvc repro`. A kill ends it too."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                "another stage is running in this checkout",
+                expected="one at a time",
+                found=f"process {file.read()}",
+                fix="wait until it ends, or end it (kill NUMBER); then dvc repro goes on from where it was",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def contents() -> dict[Path, bytes]:
+    """What a user may edit while a stage runs: the parameters and the code."""
+    return {path: path.read_bytes() for path in (PARAMS, *PACKAGE.rglob("*.py"))}
+
+
+def require_unedited(before: dict[Path, bytes], params: Params, stage: str) -> None:
+    """Refuse a run of which DVC would record other parameters or code, as they are by now, than made the outs."""
+    now = contents()
+    edited = {path for path in before | now if before.get(path) != now.get(path)}
+    later = {*STAGES[STAGES.index(stage) + 1 :]}
+    if PARAMS in edited and params.model_dump(exclude=later) == load_params().model_dump(exclude=later):
+        edited.remove(PARAMS)
+    if edited and (edited := edited & {PARAMS, *import_closure(PACKAGE / f"stages/{stage}.py")}):
+        raise UserError(
+            f"{', '.join(sorted(path.name for path in edited))} changed while {stage} ran",
+            expected="the parameters and the code with which it began",
+            found="others, which DVC would record beside what it made",
+            fix="dvc repro runs it as it is now; undo the edit first if it was not meant for this run",
+        )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ number of threads decides the last bits. It may exceed the number of cores.
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 from ..config import Compute
 
@@ -24,8 +25,9 @@ PORTABLE = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
-# What the user's own environment must not decide; NVIDIA's images of torch set the second of these.
-NOT_INHERITED = (*PORTABLE, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE")
+# What the user's own environment must not decide: OMP_THREAD_LIMIT=1, for example, changes every sum.
+NOT_INHERITED = ("OMP_", "GOMP_", "MKL_", "ONEDNN_", "DNNL_", "OPENBLAS_", "NPY_", *PORTABLE)
+NOT_INHERITED += ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE")  # NVIDIA's images of torch set the first
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 
 
@@ -47,8 +49,8 @@ def environment(compute: Compute) -> dict[str, str]:
 
 def set_up_process(compute: Compute) -> None:
     """Set the environment that decides bits, and what only saves time. Call it before torch or numpy is imported."""
-    for name in NOT_INHERITED:
-        os.environ.pop(name, None)
+    for name in [name for name in os.environ if name.startswith(NOT_INHERITED)]:
+        del os.environ[name]
     os.environ.update(environment(compute))
     if compute.device == "cuda" and "LOCAL_RANK" not in os.environ:
         # One process uses one GPU and leaves the others alone.
@@ -63,12 +65,17 @@ def set_up_process(compute: Compute) -> None:
 
 
 def hardware(compute: Compute) -> str:
-    """The hardware that decides bits: the name of the GPU, or the instruction set of the CPU unless it is pinned."""
+    """The hardware that decides bits: the GPU's name, or the CPU and its instruction sets unless they are pinned."""
     import torch
 
     if compute.device == "cuda":
         return torch.cuda.get_device_name()
-    return "" if compute.determinism == "portable" else torch.backends.cpu.get_cpu_capability()
+    if compute.determinism == "portable":
+        return ""
+    about = Path("/proc/cpuinfo")  # libraries choose kernels by the maker and the model too
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    known = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    return "\n".join([torch.backends.cpu.get_cpu_capability(), *known])
 
 
 def use_deterministic_kernels(compute: Compute) -> None:
