@@ -4,6 +4,7 @@ The tables of its section on reading data are typed in test_tables.py, the fault
 """
 
 import ast
+import fcntl
 import re
 import subprocess
 from collections.abc import Iterator
@@ -56,6 +57,16 @@ def test_each_row_about_prediction_is_printed(small: Project, tmp_path: Path) ->
     assert never_printed("Prediction", printed) == []
 
 
+EDITING = """
+import pathlib, sys, types
+from review_sentiment import __main__ as start
+path = pathlib.Path("params.yaml")
+edit = lambda _: path.write_text(path.read_text().replace("split_seed: 42", "split_seed: 43"))
+start.importlib.import_module = lambda *_: types.SimpleNamespace(run=edit)
+sys.exit(start.main())
+"""
+
+
 def test_each_row_about_git_and_the_checkout_is_printed(tmp_path: Path) -> None:
     mounted = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
     if subprocess.run([*mounted, "mount -t tmpfs tmpfs /mnt"], capture_output=True, check=False).returncode:
@@ -69,8 +80,14 @@ def test_each_row_about_git_and_the_checkout_is_printed(tmp_path: Path) -> None:
     def typed(*command: str) -> None:
         printed.append(project.try_to(*command).stderr)
 
-    own = grow(tmp_path, data_source="files", project_slug="own-tables")
+    own = grow(tmp_path, data_source="files", project_slug="own-tables", package_name="review_sentiment")
     printed.append(own.try_to("dvc", "repro", "--single-item", "prepare").stderr)
+    theirs = {"PYTHONPATH": str(project.path / "src")}
+    printed.append(own.try_to("python", "-m", "review_sentiment", "prepare", **theirs).stderr)
+    with (own.path / ".dvc/tmp/stage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        printed.append(own.try_to("python", "-m", "review_sentiment", "prepare").stderr)
+    printed.append(own.try_to("python", "-c", EDITING, "prepare").stderr)
     typed("make", "owners")
     typed(*mounted, "mkdir -p models/base; mount -t tmpfs tmpfs models/base; python -m review_sentiment fetch model")
     (project.path / "reports").symlink_to(tmp_path)

@@ -204,7 +204,7 @@ def test_a_path_of_windows_is_named(project: Project, tmp_path: Path, path: str)
 
 
 def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(tmp_path: Path) -> None:
-    """With a .venv that uv made, another pip and python on the path, and make told to run things at once."""
+    """With a .venv that uv made, another pip and python on the path, and MAKEFLAGS=-j4."""
     project = grow(tmp_path)
     written = tmp_path / "written"
     stubs = {
