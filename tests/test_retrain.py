@@ -73,7 +73,7 @@ def held_out(project: Project) -> list[bytes]:
 
 def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> None:
     before, began_at = held_out(labelled), labelled.run("git", "rev-parse", "HEAD")
-    assert "not retrained: 20 new labels" in labelled.run("make", "retrain")
+    assert "not retrained: 20 new or changed labels" in labelled.run("make", "retrain")
     assert labelled.run("git", "branch", "--show-current") == "main\n"
 
     labelled.set_params("monitoring.yaml", retrain__new_labels=20)
@@ -88,7 +88,7 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     assert labelled.try_to("make", "retrain", "TO=origin").returncode != 0
     assert "is checked out, and waits for somebody" in labelled.run("make", "retrain")
     labelled.run("git", "switch", "main")
-    assert "the gate refused what these 20 labels make" in labelled.run("make", "retrain", "TO=origin")
+    assert "the gate refused what these labels make" in labelled.run("make", "retrain", "TO=origin")
     labelled.run("git", "revert", "--no-edit", "HEAD")
     done = labelled.try_to("make", "retrain", "TO=origin")
     print(done.stdout[-3000:], done.stderr[-3000:])
@@ -97,7 +97,7 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     branch = labelled.run("git", "branch", "--show-current").strip()
     assert branch.startswith("retrain/2")
     assert labelled.run("git", "rev-list", "--count", f"main..{branch}") == "1\n"
-    subject = "Retrain with 20 new labels: at least 20 new labels\n"
+    subject = "Retrain with 20 new or changed labels: at least 20 new labels\n"
     assert labelled.run("git", "log", "-1", "--format=%s") == subject
     assert labelled.run("git", "status", "--porcelain") == ""
     assert labelled.run("git", "rev-parse", "main~3") == began_at
@@ -116,7 +116,7 @@ def test_labels_become_a_branch_that_waits_for_a_human(labelled: Project) -> Non
     code = f"import tools.shared as s, tools.monitoring.retrain as r; s.run(lambda: r.push('{branch}', 'origin'))"
     assert f"{branch} is not pushed" in labelled.try_to("python", "-c", code, REMOTE="nowhere").stderr
     assert f"{branch} waits" in labelled.run("make", "retrain", "TO=origin", "ANYWAY=1")
-    assert labelled.run("make", "retrain", "ANYWAY=1").endswith("not retrained: 0 new labels\n")
+    assert labelled.run("make", "retrain", "ANYWAY=1").endswith("not retrained: 0 new or changed labels\n")
 
 
 def test_another_checkout_on_the_machine_of_the_service_sees_its_log(labelled: Project) -> None:
