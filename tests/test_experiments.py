@@ -145,9 +145,9 @@ def interrupted(project: Project, number: signal.Signals) -> str:
 def test_an_experiment_that_was_stopped_or_killed_has_a_way_back(small: Project, tmp_path: Path) -> None:
     project = small.copy(tmp_path)
     before = state(project)
-    assert "git restore . && dvc checkout" in interrupted(project, signal.SIGTERM)
+    assert "git stash && dvc checkout" in interrupted(project, signal.SIGTERM)
     assert project.run("git", "rev-parse", "--abbrev-ref", "HEAD") == before[0]
-    project.run("git", "restore", ".")
+    project.run("git", "stash")
     project.run("dvc", "checkout")
     assert state(project) == before
     interrupted(project, signal.SIGKILL)
@@ -196,6 +196,30 @@ def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
     assert not (project.path / ".vectors").exists()  # what has run to its end is not run again
     refused = project.try_to("make", "folds", "K=1")
     assert "usage: make folds K=5" in refused.stderr
+
+
+STUB = """stages:
+  evaluate:
+    cmd: sh edit.sh
+    params: [seed]
+    metrics:
+      - reports/metrics.json: {cache: false}
+"""
+EDIT = "mkdir -p reports; echo {} > reports/metrics.json; echo mine >> README.md; sed -i 's/epochs: .*/epochs: 7/' params.yaml"
+
+
+def test_edits_made_while_experiments_run_are_kept(tmp_path: Path) -> None:
+    project = grow(tmp_path, scope="team")
+    (project.path / "dvc.yaml").write_text(STUB, encoding="utf-8")
+    (project.path / "edit.sh").write_text(EDIT, encoding="utf-8")
+    project.commit("Begin")
+    refused = project.try_to("make", "seeds", "SEEDS=1 2")
+    assert project.text("README.md").endswith("mine\n")
+    assert "epochs: 7" in project.text("params.yaml")
+    assert "files were edited while experiments ran" in refused.stderr
+    assert "found:    README.md, params.yaml: left as they are" in refused.stderr
+    assert project.run("git", "status", "--porcelain", "-uno").split() == ["M", "README.md", "M", "params.yaml"]
+    assert len(project.run("dvc", "exp", "list", "--name-only").splitlines()) == 1  # the second has not begun
 
 
 FAKE = """#!/bin/sh

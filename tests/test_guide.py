@@ -143,7 +143,8 @@ WITHOUT_ROW = {
         fine_tune.row_weights names values that no training row has""",
     "its fix is the command to type": """is too large for Git
         has two owners, DVC and Git LFS
-        has two owners, DVC and Git""",
+        has two owners, DVC and Git
+        files were edited while experiments ran""",
     "what was found says what is wrong with an address or what is there": """cannot fetch …
         … names no revision on the hub
         … is not pinned
