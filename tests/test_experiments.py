@@ -222,6 +222,17 @@ def test_edits_made_while_experiments_run_are_kept(tmp_path: Path) -> None:
     assert len(project.run("dvc", "exp", "list", "--name-only").splitlines()) == 1  # the second has not begun
 
 
+def test_the_queue_fails_with_an_experiment(tmp_path: Path) -> None:
+    project = grow(tmp_path, scope="team")
+    (project.path / "dvc.yaml").write_text(STUB, encoding="utf-8")
+    (project.path / "edit.sh").write_text("mkdir reports; echo {} > reports/metrics.json; ! grep 'seed: 8' params.yaml")
+    project.commit("Begin")
+    for seed, code in {"8": 2, "5": 0}.items():  # an earlier failure is none of this run
+        project.run("make", "exp", "QUEUE=1", f"SET=seed={seed}", f"NAME=seed-{seed}")
+        assert project.try_to("make", "queue").returncode == code
+    assert "seed-5" in project.run("dvc", "exp", "list", "--name-only")
+
+
 FAKE = """#!/bin/sh
 trap 'sleep 1; touch tidied; exit 130' INT
 while :; do sleep 0.1; done

@@ -128,6 +128,11 @@ def test_help_is_short_and_in_groups(default: dict[str, Project]) -> None:
         assert all(f"tools.{tool}" in team_runs for tool in added)
 
 
+def test_the_requirements_are_resolved_before_what_they_constrain(default: dict[str, Project]) -> None:
+    shown = default["production"].run("make", "-n", "lock")
+    assert shown.index("--output-file requirements.lock") < shown.index("--constraint requirements.lock")
+
+
 def figures(project: Project) -> dict[str, int]:
     """Files and lines in all, and the lines of src and of tests."""
     files = files_of(project)
