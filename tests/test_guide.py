@@ -143,8 +143,7 @@ WITHOUT_ROW = {
         fine_tune.row_weights names values that no training row has""",
     "its fix is the command to type": """is too large for Git
         has two owners, DVC and Git LFS
-        has two owners, DVC and Git
-        files were edited while experiments ran""",
+        has two owners, DVC and Git""",
     "what was found says what is wrong with an address or what is there": """cannot fetch …
         … names no revision on the hub
         … is not pinned
@@ -172,6 +171,7 @@ WITHOUT_ROW = {
     "of a larger size, in its docs/remotes.md": """there is no such remote
         there is no such commit
         the remote is a web address (…)
+        the remote keeps files by their names, not objects (…)
         the settings of DVC are refused
         DVC could not …
         DVC could not put everything in its place

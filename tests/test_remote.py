@@ -490,6 +490,27 @@ def test_all_commits_are_audited(server: Server, tmp_path: Path) -> None:
     project.run("make", "audit", "ALL=1", "DEEP=1")
 
 
+def test_old_commits_and_names_of_any_kind_are_audited(tmp_path: Path) -> None:
+    project = grow(tmp_path, scope="team")
+    project.commit("Begin")
+    (project.path / 'wörter "1".csv').write_text("a", encoding="utf-8")
+    project.run("dvc", "add", 'wörter "1".csv')
+    project.commit("Data")
+    project.run("make", "push")
+    assert "1 of 1 objects are sound" in project.run("make", "audit", "ALL=1")
+    (project.path / "dvc.lock").write_text("<<<<<<< HEAD", encoding="utf-8")
+    project.commit("Broken")
+    assert project.try_to("make", "audit", "ALL=1").returncode != 0
+    (project.path / "dvc.lock").unlink()
+    project.commit("Sound")
+    shown = project.run("make", "audit", "ALL=1")
+    assert f"{project.run('git', 'rev-parse', '--short=9', 'HEAD^').strip()} is left out" in shown
+    assert "1 of 1 objects are sound" in shown
+    project.run("dvc", "remote", "modify", "storage", "worktree", "true")
+    for verb in ("push", "pull", "audit"):
+        assert "the remote keeps files by their names" in project.try_to("make", verb).stderr
+
+
 def test_a_server_killed_in_mid_push(server: Server, tmp_path: Path) -> None:
     project = server.project(tmp_path / "project", "killed")
     moment = random.Random()

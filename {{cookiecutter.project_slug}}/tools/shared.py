@@ -25,7 +25,7 @@ def git(
 ) -> str:
     """What Git prints. Raises UserError with Git's own message if Git fails, unless `may_fail`."""
     done = subprocess.run(
-        ["git", *command],
+        ["git", "-c", "core.quotePath=false", *command],
         cwd=cwd,
         input=given,
         env=os.environ | environment,
