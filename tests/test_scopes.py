@@ -211,5 +211,6 @@ def test_a_lean_project_grows_into_a_larger_one_by_a_merge(tmp_path: Path) -> No
     assert 'scope: "team"' in project.text(".cookiecutter.yaml")
     merged, again = files_of(project), files_of(Project(tmp_path / "again/mail-sorter", tmp_path))
     assert merged.keys() == again.keys()
+    assert [name for name, content in again.items() if b"review_sentiment" in content] == []
     assert {name for name in merged if merged[name] != again[name]} == edits.keys()
     project.run("make", "params", "owners", "style")
