@@ -94,6 +94,13 @@ def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) 
     assert refused.returncode != 0
     assert "half did not run to its end" in refused.stderr
     assert "fine_tune has not run since models/probe changed" in refused.stderr
+    before = project.run("git", "rev-parse", "HEAD").strip()
+    project.set_params(evaluate__calibration_bins=7)
+    project.commit("Change a parameter, and run nothing")
+    asked = ["make", "record", "NAME=a"]
+    for more in ([], ["EXP=fewer-bins", "BASE=HEAD"]):
+        assert "evaluate has not run since evaluate.calibration_bins changed" in project.try_to(*asked, *more).stderr
+    project.run("git", "reset", "--quiet", "--hard", before)
     assert not list((project.path / "experiments").glob("003-*"))
 
 
