@@ -212,13 +212,14 @@ STUB = """stages:
     metrics:
       - reports/metrics.json: {cache: false}
 """
-EDIT = "mkdir -p reports; echo {} > reports/metrics.json; echo mine >> README.md; sed -i 's/epochs: .*/epochs: 7/' params.yaml"
+MEASURE = "mkdir -p reports; echo {} > reports/metrics.json; "
+EDIT = "echo mine >> README.md; sed -i 's/epochs: .*/epochs: 7/' params.yaml"
 
 
 def test_edits_made_while_experiments_run_are_kept(tmp_path: Path) -> None:
     project = grow(tmp_path, scope="team")
     (project.path / "dvc.yaml").write_text(STUB, encoding="utf-8")
-    (project.path / "edit.sh").write_text(EDIT, encoding="utf-8")
+    (project.path / "edit.sh").write_text(MEASURE + EDIT, encoding="utf-8")
     project.commit("Begin")
     refused = project.try_to("make", "seeds", "SEEDS=1 2")
     assert project.text("README.md").endswith("mine\n")
@@ -232,7 +233,7 @@ def test_edits_made_while_experiments_run_are_kept(tmp_path: Path) -> None:
 def test_the_queue_fails_with_an_experiment(tmp_path: Path) -> None:
     project = grow(tmp_path, scope="team")
     (project.path / "dvc.yaml").write_text(STUB, encoding="utf-8")
-    (project.path / "edit.sh").write_text("mkdir reports; echo {} > reports/metrics.json; ! grep 'seed: 8' params.yaml")
+    (project.path / "edit.sh").write_text(MEASURE + "! grep 'seed: 8' params.yaml", encoding="utf-8")
     project.commit("Begin")
     for seed, code in {"8": 2, "5": 0}.items():  # an earlier failure is none of this run
         project.run("make", "exp", "QUEUE=1", f"SET=seed={seed}", f"NAME=seed-{seed}")
