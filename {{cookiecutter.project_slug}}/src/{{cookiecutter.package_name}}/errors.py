@@ -57,7 +57,8 @@ BY_TYPE = {  # subclasses count too; by name, because this module imports no lib
     "ClientError": REFUSED,
     "OSError": REFUSED,
 }
-# torch and safetensors report a full disk with their own messages.
+# torch and safetensors report both with their own messages.
+OF_NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "ALLOC_FAILED")  # the last is of cuBLAS and its relatives
 OF_A_FULL_DISK = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
 
 
@@ -112,10 +113,18 @@ def _unforeseen(error: Exception) -> str:
         return f"{message}\n{''.join(traceback.format_exception(error)) if cause is BUG else ''}"
 
 
-def cause_of(error: Exception) -> Cause:
+def cause_of(error: BaseException) -> Cause:
     """The cause of an error, found by its message, its number or its type."""
     if any(message in str(error) for message in OF_A_FULL_DISK):
         return DISK_FULL
+    if any(message in str(error) for message in OF_NO_MEMORY):
+        return MEMORY
     if isinstance(error, OSError) and error.errno in BY_NUMBER:
         return BY_NUMBER[error.errno]
     return next((BY_TYPE[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in BY_TYPE), BUG)
+
+
+def raise_if_memory(error: BaseException) -> None:
+    """Raise the error of a trial again if memory is used up, which says nothing about what was tried."""
+    if cause_of(error) is MEMORY:
+        raise error

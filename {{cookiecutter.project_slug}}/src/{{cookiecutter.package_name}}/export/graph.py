@@ -16,7 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import bidirectional_mask_function
 
 from ..common.io import WEIGHTS_SUFFIX
-from ..errors import UserError
+from ..errors import UserError, raise_if_memory
 from ..modeling.classifier import Classifier
 
 LARGEST_PROTOBUF = 2_000_000_000  # bytes of weights; protobuf allows 2 GiB, and the rest of the graph needs some
@@ -107,6 +107,7 @@ def _cause_of(error: BaseException) -> UserError:
         error = error.__cause__ or error.__context__ or error
     if isinstance(error, UserError):
         return error
+    raise_if_memory(error)
     return UserError(
         "torch cannot export the model",
         expected="an encoder that torch.onnx.export takes",

@@ -17,6 +17,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.activations import GELUActivation
 from transformers.masking_utils import eager_mask
 
+from ..errors import raise_if_memory
+
 TOLERANCE = 1e-3  # as a share of the largest state
 SHORT = 128  # tokens; above it torch's fused attention is faster (README.md)
 _STEPS = 2**16  # the dropout probability is rounded to this many parts
@@ -38,7 +40,8 @@ def replace_linear_where_it_trains(model: nn.Module) -> None:
     replace_linear(model)
     try:
         model(*_texts())
-    except RuntimeError:
+    except RuntimeError as error:
+        raise_if_memory(error)
         for module in model.modules():
             if type(module) is _Linear:
                 module.__class__ = nn.Linear  # pyrefly: ignore
@@ -83,7 +86,8 @@ def same_states(encoder: Any, implementation: str) -> bool:
     try:
         with attention(encoder, implementation):
             found = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-    except (RuntimeError, TypeError, ValueError, KeyError):
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise_if_memory(error)
         return False
     return near(found[mask.bool()], usual[mask.bool()])
 

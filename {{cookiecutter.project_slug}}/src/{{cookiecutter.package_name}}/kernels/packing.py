@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from ..common.distributed import to_device
+from ..errors import raise_if_memory
 from ..text.tokenization import TOKENS_PER_BATCH, Sequences
 from .layers import attend, attention, near
 
@@ -122,7 +123,8 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
         try:
             with attention(encoder, "packed"):
                 found = encoder(input_ids=row, position_ids=first + positions, groups=groups).last_hidden_state[0]
-        except (RuntimeError, TypeError, ValueError, KeyError, IndexError):
+        except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
+            raise_if_memory(error)
             continue
         if near(found, alone):
             return first

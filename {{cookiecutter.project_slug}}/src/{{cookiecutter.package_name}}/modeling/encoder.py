@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 from transformers.utils import logging as transformers_logging
 
-from ..errors import UserError
+from ..errors import UserError, raise_if_memory
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -37,6 +37,7 @@ def load_encoder(directory: Path) -> Any:
             directory, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
     except _UNREADABLE as error:
+        raise_if_memory(error)
         raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None
     # Weights that are not in the file would be random.
     missing = sorted(name for name in notes["missing_keys"] if not name.startswith("pooler."))
@@ -89,7 +90,8 @@ def small_copy(encoder: Any) -> Any:
             for weights in small.parameters():
                 draw(weights)
             return small.eval()
-    except (ValueError, TypeError, NotImplementedError, IndexError, RuntimeError, StrictDataclassError):
+    except (ValueError, TypeError, NotImplementedError, IndexError, RuntimeError, StrictDataclassError) as error:
+        raise_if_memory(error)
         return encoder.eval()
 
 
@@ -136,7 +138,8 @@ def longest_text(encoder: Any, wanted: int) -> int:
         try:
             encoder(input_ids=token_ids(encoder, length)[None], attention_mask=torch.ones(1, length, dtype=torch.int64))
             low = length
-        except (IndexError, RuntimeError):
+        except (IndexError, RuntimeError) as error:
+            raise_if_memory(error)
             high = length - 1
             low = max(low, 1)
     return low
