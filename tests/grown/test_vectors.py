@@ -1,12 +1,14 @@
 """What computes vectors (a GPU, pairs of texts), and what is learned from them: the linear probe, near-duplicates."""
 
+import functools
 import io
 import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -16,11 +18,13 @@ from review_sentiment import paths
 from review_sentiment.common import distributed
 from review_sentiment.common.tasks import values_of
 from review_sentiment.config import Text, load_params
-from review_sentiment.errors import UserError
-from review_sentiment.modeling import classifier, forward, vectors
+from review_sentiment.errors import MEMORY, UserError, cause_of
+from review_sentiment.export import graph
+from review_sentiment.kernels import layers, packing
+from review_sentiment.modeling import classifier, encoder, forward, vectors
 from review_sentiment.modeling.probe import fit_probe
 from review_sentiment.modeling.scores import scores
-from review_sentiment.stages import embeddings
+from review_sentiment.stages import check_model, embeddings, fine_tune
 from review_sentiment.text import tokenization
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -60,6 +64,92 @@ def test_half_of_the_kept_vectors_counts_as_none(tmp_path: Path, left: str) -> N
     vectors.copy_rows(tmp_path / "kept", index, tmp_path / "copy.npy")
     assert asked == [9, 9]
     assert np.load(tmp_path / "copy.npy").shape == (9, 4)
+
+
+def test_two_runs_at_once_leave_no_vectors_of_zeros(tmp_path: Path) -> None:
+    """The stage of a killed `dvc` may live on beside the next run."""
+    rows, others = [[5, 6, number] for number in range(9)], []
+
+    def killed(some: tokenization.Sequences) -> vectors.Embedded:
+        raise KeyboardInterrupt
+
+    def embed(some: tokenization.Sequences) -> vectors.Embedded:
+        yield np.arange(4), np.ones((4, 4), dtype=np.float32)
+        if not others:
+            others.append("the next run, which is killed in its turn")
+            with pytest.raises(KeyboardInterrupt):
+                vectors.embed_new(rows, tmp_path / "kept", killed)
+        yield np.arange(4, len(some)), np.ones((len(some) - 4, 4), dtype=np.float32)
+
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(FileNotFoundError):
+        vectors.embed_new(rows, tmp_path / "kept", embed)
+    index = vectors.embed_new(rows, tmp_path / "kept", embed)
+    vectors.copy_rows(tmp_path / "kept", index, tmp_path / "copy.npy")
+    assert np.load(tmp_path / "copy.npy").tolist() == [[1.0] * 4] * 9
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {vectors.KEYS, vectors.VECTORS}
+
+
+def test_only_the_three_files_of_the_base_model_count(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(base_model, paths.BASE_MODEL)
+    assert sorted(paths.BASE_MODEL.iterdir()) == list(paths.BASE_FILES)
+    named, inputs = embeddings.kept_vectors(params_with()), fine_tune.inputs()
+    (paths.BASE_MODEL / ".config.json.swp").write_bytes(b"an editor is open")
+    (paths.BASE_MODEL / "onnx").mkdir()
+    assert embeddings.kept_vectors(params_with()) == named
+    assert fine_tune.inputs() == inputs
+
+
+def without_memory(function: Callable, error: Exception, calls: int = 0) -> Callable:
+    """The function; after this many calls it fails, as torch does without memory."""
+    left = iter(range(calls))
+
+    @functools.wraps(function)
+    def call(*given: Any, **named: Any) -> Any:
+        if next(left, None) is None:
+            raise error
+        return function(*given, **named)
+
+    return call
+
+
+ON_A_CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you")
+TRIALS: dict[str, tuple[int, Callable[[Any], object]]] = {  # the trial after this many calls that succeed
+    "packing": (2, lambda model: packing.first_position(model.encoder, 8)),
+    "another attention": (1, lambda model: layers.same_states(model.encoder, "products")),
+    "layers in training": (0, layers.replace_linear_where_it_trains),
+    "the longest text": (0, lambda model: encoder.longest_text(model.encoder, 8)),
+    "one node for attention": (0, lambda model: check_model.can_be_fused(model.eval(), params_with())),
+}
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), ON_A_CPU], ids=["gpu", "cpu"])
+@pytest.mark.parametrize("trial", TRIALS)
+def test_a_trial_without_memory_decides_nothing(
+    base_model: Path, trial: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = classifier.load_base(base_model, 3, Text(max_length=32, pooling="mean", prefix=""), "single_label")
+    calls, work = TRIALS[trial]
+    if trial == "one node for attention":
+        monkeypatch.setattr(graph, "_traced", without_memory(graph._traced, error))
+    else:
+        monkeypatch.setattr(model.encoder, "forward", without_memory(model.encoder.forward, error, calls))
+    with pytest.raises(type(error), match=r"CUDA out of memory|DefaultCPUAllocator"):
+        work(model)
+
+
+def test_memory_that_ran_out_is_no_sign_of_another_model(base_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoder.load_encoder(base_model)
+    monkeypatch.setattr(encoder, "draw", without_memory(encoder.draw, ON_A_CPU))
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        encoder.small_copy(model)
+    monkeypatch.setattr(encoder, "auto_class", without_memory(encoder.auto_class, ON_A_CPU))
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        encoder.load_encoder(base_model)
+    assert cause_of(ON_A_CPU) is MEMORY
 
 
 @pytest.mark.parametrize("classes", [2, 5])

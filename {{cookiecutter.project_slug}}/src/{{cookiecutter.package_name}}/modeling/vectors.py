@@ -6,6 +6,7 @@ written in blocks, because pages that stay mapped count as memory of the process
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def embed_new(sequences: Sequences, kept: Path, embed: Callable[[Sequences], Emb
     if np.array_equal(unique, old):
         return index
     known = np.isin(unique, old, assume_unique=True)
-    partial = kept / "partial"
+    partial = kept / f"{distributed.broadcast(secrets.token_hex(8))}.partial"
     if distributed.on_rank_0():
+        for other in kept.glob("*.partial"):  # of a killed run; one that still writes to it ends with an error
+            other.unlink()
         partial.write_bytes(b"")
         for rows in _blocks(np.flatnonzero(known)):
             _write(partial, rows, _read(kept, np.searchsorted(old, unique[rows])))
