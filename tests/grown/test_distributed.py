@@ -15,7 +15,17 @@ from review_sentiment import paths
 from review_sentiment.common import distributed
 from review_sentiment.errors import UserError
 from review_sentiment.stages.fine_tune import settings
-from small_project import before_fine_tune, bytes_of, checkpoints_of, params_with, run_stage, start_stage, write_params
+from small_project import (
+    PACKAGE,
+    before_fine_tune,
+    bytes_of,
+    checkpoints_of,
+    params_with,
+    run_stage,
+    start_stage,
+    write_params,
+)
+from test_sameness import edited_source
 
 TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
 SECONDS_TO_END = 60
@@ -68,6 +78,18 @@ def test_the_death_of_a_worker_ends_the_stage_and_costs_no_bytes(
     kill_one_in_the_second_epoch(project, "worker")
     done = run_stage(project, "fine_tune", TWO)
     assert "going on from step " in done.stderr
+    assert bytes_of(project) == bytes_of(trained_by_two)
+
+
+@pytest.mark.slow
+def test_processes_on_unlike_machines_share_what_is_kept(trained: Path, trained_by_two: Path, tmp_path: Path) -> None:
+    source = Path(edited_source(tmp_path, "common/determinism.py"))
+    with (source / PACKAGE / "common/determinism.py").open("a", encoding="utf-8") as file:
+        file.write("\n\ndef hardware(compute: Compute) -> str:\n    return os.environ['RANK']\n")
+    project = before_fine_tune(trained, tmp_path / "project")
+    for stage in ("embeddings", "fine_tune"):
+        done = run_stage(project, stage, TWO, PYTHONPATH=str(source))
+        assert done.returncode == 0, done.stderr
     assert bytes_of(project) == bytes_of(trained_by_two)
 
 

@@ -1,6 +1,7 @@
 """The training loop in detail: batches, learning rate, optimizer, seeds, length of an epoch, time of checkpoints."""
 
 import math
+import os
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 import torch
 from review_sentiment import paths
-from review_sentiment.common import distributed
+from review_sentiment.common import distributed, fingerprint
 from review_sentiment.common.io import write_json
 from review_sentiment.common.tasks import LABELS, unit_of
 from review_sentiment.config import Params, Task
@@ -122,7 +123,44 @@ def test_checkpoints_take_a_twentieth_of_the_time_and_only_the_last_stays(
     assert checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer) == 140
     assert checkpoints.save(tmp_path, checkpoints.Progress(step=10), model, optimizer) == 142
     assert [path.name for path in tmp_path.iterdir()] == ["step-10.pt"]
+    checkpoints.keep(tmp_path, model, torch.zeros(1, 1))
     assert checkpoints.load_last(tmp_path, model, optimizer).step == 10
+
+
+def test_a_checkpoint_without_the_best_weights_counts_as_none(base_model: Path, tmp_path: Path) -> None:
+    """A kill while the directory is deleted may leave only this."""
+    model = model_of(base_model)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer)
+    assert checkpoints.load_last(tmp_path, model, optimizer) == checkpoints.Progress()
+    assert list(tmp_path.iterdir()) == []  # later it would belong to other best weights
+
+
+@pytest.mark.parametrize("lost", [token_store.IDS, token_store.BOUNDS, token_store.COUNTS])
+def test_a_store_that_lacks_a_file_is_written_again(store: Ids, lost: str) -> None:
+    kept = [row.tolist() for row in store["all"]]
+    next(paths.TOKENS.glob(f"*/{lost}")).unlink()
+    assert [row.tolist() for row in token_store.token_ids(TEXT)["all"]] == kept
+
+
+def test_of_the_kept_directories_no_half_stays_under_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path) -> None:
+        next(path.iterdir()).unlink()
+        raise KeyboardInterrupt
+
+    root = tmp_path / "kept"
+    for age, name in enumerate(("old", "older")):
+        (root / name).mkdir(parents=True)
+        for file in "ab":
+            (root / name / file).touch()
+        os.utime(root / name, (1000 - age, 1000 - age))
+    (root / ".DS_Store").touch()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fingerprint.shutil, "rmtree", killed)
+        fingerprint.cache_directory(root, "new")
+    assert {path.name for path in root.glob("[!.]*")} == {"old", "new"}
+    fingerprint.cache_directory(root, "newest")
+    assert {path.name for path in root.iterdir()} == {".DS_Store", "new", "newest"}
 
 
 def steps_of(

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from review_sentiment import paths
+from review_sentiment.training import checkpoints
+from review_sentiment.training.loop import CURVE
 from small_project import PACKAGE, ROOT, before_fine_tune, bytes_of, checkpoints_of, run_python, run_stage
 from test_sameness import edited_source, kill_when
 
@@ -83,6 +86,23 @@ def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, tmp_path: Path
     assert "Traceback" not in full.stderr
     assert not (project / "models/fine_tuned").exists()
     assert run_stage(project, "fine_tune").returncode == 0
+    assert bytes_of(project) == bytes_of(trained)
+
+
+def test_a_finished_training_is_kept_until_the_next(trained: Path, tmp_path: Path) -> None:
+    """DVC may be killed, or find the disk full, before it has the outs in its cache."""
+    project = before_fine_tune(trained, tmp_path / "project")
+    (project / ".checkpoints/of-another-run").mkdir(parents=True)
+    assert run_stage(project, "fine_tune").returncode == 0
+    (kept,) = (project / ".checkpoints").iterdir()
+    assert {path.name for path in kept.iterdir()} == {CURVE, checkpoints.FINAL}
+    shutil.rmtree(project / paths.FINE_TUNED)
+    again = run_stage(project, "fine_tune")
+    assert f"taking the weights of a training that was finished before: .checkpoints/{kept.name}" in again.stderr
+    assert "steps" not in again.stderr
+    assert bytes_of(project) == bytes_of(trained)
+    (kept / CURVE).unlink()
+    assert "taking" not in run_stage(project, "fine_tune").stderr
     assert bytes_of(project) == bytes_of(trained)
 
 

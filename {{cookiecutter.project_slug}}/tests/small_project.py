@@ -246,8 +246,7 @@ def bytes_of(project: Path) -> dict[str, bytes]:
 
 def before_fine_tune(trained: Path, project: Path) -> Path:
     """A copy of the trained project in which `fine_tune` has not run."""
-    shutil.copytree(trained, project)
-    shutil.rmtree(project / "models/fine_tuned")
+    shutil.copytree(trained, project, ignore=shutil.ignore_patterns("fine_tuned", ".checkpoints"))
     (project / "reports/training_curve.csv").unlink()
     return project
 

@@ -93,7 +93,7 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint_after_an_edit_
     done = run_stage(killed, "fine_tune", PYTHONPATH=edited_source(tmp_path, "evaluation/card.py"))
     assert f"going on from step {last}" in done.stderr
     assert bytes_of(killed) == bytes_of(trained)
-    assert not (killed / ".checkpoints").exists()
+    assert not checkpoints_of(killed)
 
 
 def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_model: Path, killed: Path) -> None:

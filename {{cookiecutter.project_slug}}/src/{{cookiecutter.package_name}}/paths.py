@@ -6,6 +6,7 @@ PARAMS = Path("params.yaml")
 
 RAW = Path("data/raw")
 BASE_MODEL = Path("models/base")
+BASE_FILES = tuple(BASE_MODEL / name for name in ("config.json", "model.safetensors", "tokenizer.json"))
 ENCODER = Path("reports/encoder.json")
 
 PROCESSED = Path("data/processed")

@@ -84,7 +84,7 @@ def rank_0_first() -> Iterator[None]:
         barrier()
 
 
-def broadcast(value: bool) -> bool:
+def broadcast(value: Any) -> Any:
     """The value of rank 0, on every rank."""
     values = [value]
     if distributed.is_initialized():

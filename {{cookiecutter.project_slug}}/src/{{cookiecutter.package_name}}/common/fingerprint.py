@@ -17,7 +17,6 @@ LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
 PACKAGE = Path(__file__).parent.parent
 # These only validate, name files, give a parameter its default or start a stage; `parameters` holds what they decide.
 WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "config.py", "errors.py", "paths.py")}
-KEPT = 2
 
 
 def import_closure(module: Path) -> set[Path]:
@@ -56,7 +55,15 @@ def cache_directory(root: Path, name: str) -> Path:
     directory = root / name
     directory.mkdir(parents=True, exist_ok=True)
     directory.touch()
-    by_age = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for old in by_age[KEPT:]:
-        shutil.rmtree(old)
+    keep_only(directory, others=1)
     return directory
+
+
+def keep_only(directory: Path, others: int) -> None:
+    """Delete the directories beside this one, except the most recent ones. A kill leaves no half under a name."""
+    root = directory.parent
+    for half in root.glob(".*/"):
+        shutil.rmtree(half)
+    beside = [path for path in root.glob("*/") if path != directory]
+    for old in sorted(beside, key=lambda path: path.stat().st_mtime_ns, reverse=True)[others:]:
+        shutil.rmtree(old.rename(root / f".{old.name}"))

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.io import read_json
 from ..errors import UserError
+from ..paths import BASE_FILES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+CONFIG, WEIGHTS, TOKENIZER = (path.name for path in BASE_FILES)
 
 
 def to_one_form(directory: Path) -> None:

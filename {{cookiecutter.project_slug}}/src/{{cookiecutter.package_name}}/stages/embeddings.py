@@ -48,8 +48,8 @@ def run(params: Params) -> None:
 def kept_vectors(params: Params) -> Path:
     """The cache directory for the vectors of this model, these parameters and this code."""
     settings = params.model_dump(include={"task", "compute", "text"}) | {"hardware": hardware(params.compute)}
+    name = distributed.broadcast(fingerprint(Path(__file__), paths.BASE_FILES, settings))  # machines may differ
     with distributed.rank_0_first():
-        name = fingerprint(Path(__file__), sorted(paths.BASE_MODEL.iterdir()), settings)
         return cache_directory(paths.VECTORS, name)
 
 

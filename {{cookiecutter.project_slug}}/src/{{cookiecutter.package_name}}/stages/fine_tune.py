@@ -1,6 +1,7 @@
 """Fine-tune the model. Its head starts from the linear probe (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
 
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from .. import paths
 from ..common import distributed
 from ..common.determinism import hardware, use_deterministic_kernels
-from ..common.fingerprint import cache_directory, fingerprint
+from ..common.fingerprint import cache_directory, fingerprint, keep_only
 from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..common.tasks import Unit
@@ -36,17 +37,24 @@ def run(params: Params) -> None:
     ids = token_ids(params.text)
     rows = Rows("train", ids["train"], params.task, weighted=params.fine_tune.row_weights)
     validation = Rows("validation", ids["validation"], params.task, rows.unit)
+    decides = settings(params) | {"hardware": hardware(params.compute)}
+    if params.fine_tune.lora:
+        decides["peft"] = version("peft")
+    name = distributed.broadcast(fingerprint(Path(__file__), inputs(), decides))  # machines may differ
     with distributed.rank_0_first():
-        decides = settings(params) | {"hardware": hardware(params.compute)}
-        if params.fine_tune.lora:
-            decides["peft"] = version("peft")
-        directory = cache_directory(paths.CHECKPOINTS, fingerprint(Path(__file__), inputs(), decides))
+        directory = cache_directory(paths.CHECKPOINTS, name)
     model = initial_model(params, rows.unit)
     whole = trim(model, params.compute, rows.sequences, validation.sequences)
-    train(model, device, rows, validation, params, directory)
+    finished = distributed.broadcast(all((directory / name).exists() for name in (checkpoints.FINAL, CURVE)))
+    if not finished:
+        train(model, device, rows, validation, params, directory)
     if not distributed.on_rank_0():
         return
-    best = load_file(directory / checkpoints.BEST)
+    if finished:
+        print(f"taking the weights of a training that was finished before: {directory}", file=sys.stderr)
+    else:
+        checkpoints.finish(directory)
+    best = load_file(directory / checkpoints.FINAL)
     logits = best.pop(checkpoints.LOGITS).numpy()
     scaling = temperature(params.task, logits, validation.targets(np.arange(len(validation))))
     del model  # one at a time in memory
@@ -63,13 +71,13 @@ def run(params: Params) -> None:
         digests = {path.as_posix(): sha256_of(path) for path in inputs()}
         write_manifest(new, {"inputs": digests, "parameters": settings(params), "temperature": scaling})
     write_text(paths.TRAINING_CURVE, (directory / CURVE).read_text(encoding="utf-8"))
-    shutil.rmtree(paths.CHECKPOINTS)
+    keep_only(directory, others=0)
 
 
 def inputs() -> list[Path]:
     """The files that decide this stage's result."""
     tables = [paths.split_table("train"), paths.split_table("validation"), paths.LABELS]
-    return [*tables, paths.PROBE_FILE, *sorted(paths.BASE_MODEL.iterdir())]
+    return [*tables, paths.PROBE_FILE, *paths.BASE_FILES]
 
 
 def settings(params: Params) -> dict[str, object]:

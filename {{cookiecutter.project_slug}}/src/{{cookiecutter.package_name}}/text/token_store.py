@@ -48,10 +48,11 @@ def token_ids(settings: Settings) -> dict[str, Ragged]:
     """
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
+    name = fingerprint(Path(__file__), [tokenizer, *tables], settings.model_dump(include={"max_length", "prefix"}))
+    name = distributed.broadcast(name)
     with distributed.rank_0_first():
-        name = fingerprint(Path(__file__), [tokenizer, *tables], settings.model_dump(include={"max_length", "prefix"}))
         directory = cache_directory(paths.TOKENS, name)
-        if not (directory / COUNTS).exists():
+        if not all((directory / file).exists() for file in (IDS, BOUNDS, COUNTS)):
             write_token_ids(tables, tokenizer, settings, directory)
     ids, bounds = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray), np.load(directory / BOUNDS)
     counts = read_json(directory / COUNTS)

@@ -15,6 +15,7 @@ torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
 SHARE_OF_TIME = 0.05
 BEST = "best.safetensors"
+FINAL = "final.safetensors"  # the name of `BEST` when the training is over
 LOGITS = "validation_logits"  # the key in `BEST` of the logits that its weights give
 
 
@@ -49,7 +50,9 @@ def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch
 def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Load the newest checkpoint, if there is one, into model and optimizer. Returns how far that run had come."""
     found = _by_step(directory)
-    if not found:
+    if not found or not (directory / BEST).exists():  # without it the directory is half deleted
+        for old in found:
+            old.unlink(missing_ok=True)
         return Progress()
     whole: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
     model.load_state_dict(whole["model"], strict=False)
@@ -69,6 +72,13 @@ def kept_logits(directory: Path) -> np.ndarray:
     """The logits of the validation rows under the best weights so far (rows x outputs)."""
     with safe_open(directory / BEST, "np") as file:
         return file.get_tensor(LOGITS)
+
+
+def finish(directory: Path) -> None:
+    """Give the best weights their final name. What only a training that goes on needs is deleted."""
+    (directory / BEST).replace(directory / FINAL)
+    for old in _by_step(directory):
+        old.unlink()
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
