@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from gpu_projects import Bench, FailedError, environment_of, with_encoder
-from pairs import CHECKPOINTS, SPLITS
+from pairs import CHECKPOINTS, SPLITS, forget_training
 
 OUTS = ("embeddings", "models/probe", "models/fine_tuned", "reports")
 ROWS_ON_CPU = 200
@@ -104,10 +104,12 @@ def trained(bench: Bench, project: Path) -> tuple[Path, Digests]:
 
 def trained_again(bench: Bench, project: Path) -> dict[str, Digests]:
     """The outs with another hash seed, `unbroken` and `resumed` after a kill."""
+    forget_training(project)
     for stage in ("embeddings", "fine_tune"):
         bench.run(project, stage, PYTHONHASHSEED="1")
     unbroken = digests(project)
     shutil.rmtree(project / "models/fine_tuned")
+    forget_training(project)
     kill_after_checkpoint(bench, project)
     bench.run(project, "fine_tune")
     return {"unbroken": unbroken, "resumed": digests(project)}

@@ -27,6 +27,7 @@ from pairs import (
     costs,
     environment,
     fewer_rows,
+    forget_training,
     interleaved,
     item,
     keep,
@@ -116,6 +117,7 @@ def resumed(project: Path) -> bool:
     """Train again, killed after the first checkpoint; whether it was, and the model has the same bytes as before."""
     unbroken = digests(project)
     shutil.rmtree(project / "models/fine_tuned")
+    forget_training(project)
     command = [sys.executable, "-m", package_of(project), "fine_tune"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=project, env=environment(project), **quiet) as running:

@@ -217,7 +217,15 @@ def environment(project: Path | None = None) -> dict[str, str]:
 
 def run_stage(project: Path, stage: str) -> dict[str, Any]:
     """Run one stage; its seconds, those of the functions it calls, and its largest memory."""
+    if stage == "fine_tune":
+        forget_training(project)
     return answer([sys.executable, HERE / "stage.py", package_of(project), stage], project, environment(project))
+
+
+def forget_training(project: Path) -> None:
+    """Let `fine_tune` train again, although the project keeps a finished training."""
+    for weights in (project / CHECKPOINTS).glob("*/final.safetensors"):
+        weights.unlink()
 
 
 def run_peer(python: Path, script: str, *arguments: object) -> dict[str, Any]:

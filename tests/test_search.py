@@ -35,7 +35,7 @@ def kill_in_trial(project: Project, number: int) -> None:
     deadline = time.monotonic() + SECONDS
     while not (
         list((project.path / ".tools/search").glob(f"*-{number:02}.log"))
-        and list((project.path / ".tools/search/clone/.checkpoints").glob("*/*"))
+        and list((project.path / ".tools/search/clone/.checkpoints").glob("*/best.safetensors"))
     ):
         assert time.monotonic() < deadline
         assert process.poll() is None

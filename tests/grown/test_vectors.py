@@ -70,7 +70,7 @@ def test_two_runs_at_once_leave_no_vectors_of_zeros(tmp_path: Path) -> None:
     """The stage of a killed `dvc` may live on beside the next run."""
     rows, others = [[5, 6, number] for number in range(9)], []
 
-    def killed(some: tokenization.Sequences) -> vectors.Embedded:
+    def killed(_: tokenization.Sequences) -> vectors.Embedded:
         raise KeyboardInterrupt
 
     def embed(some: tokenization.Sequences) -> vectors.Embedded:

@@ -18,6 +18,7 @@ from .errors import UserError, run_command
 
 Task = Literal["single_label", "multi_label", "regression", "pair"]
 # The scores that can choose the best epoch. Without `select_by` the first one does. For all of them, higher is better.
+# DVC does not see an edit here: to choose by another one, set `select_by`.
 SCORES: dict[Task, tuple[str, ...]] = {
     "single_label": ("accuracy", "macro_f1"),
     "pair": ("accuracy", "macro_f1"),

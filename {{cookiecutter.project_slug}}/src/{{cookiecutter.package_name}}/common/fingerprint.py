@@ -62,8 +62,8 @@ def cache_directory(root: Path, name: str) -> Path:
 def keep_only(directory: Path, others: int) -> None:
     """Delete the directories beside this one, except the most recent ones. A kill leaves no half under a name."""
     root = directory.parent
-    for half in root.glob(".*/"):
+    for half in root.glob("*.old/"):
         shutil.rmtree(half)
     beside = [path for path in root.glob("*/") if path != directory]
     for old in sorted(beside, key=lambda path: path.stat().st_mtime_ns, reverse=True)[others:]:
-        shutil.rmtree(old.rename(root / f".{old.name}"))
+        shutil.rmtree(old.rename(root / f"{old.name}.old"))
