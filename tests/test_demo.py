@@ -190,7 +190,7 @@ def test_an_experiment_takes_a_small_number(demo: Project) -> None:
 
 
 def test_nothing_is_left_of_the_run_or_the_machine(demo: Project) -> None:
-    assert {path.name for path in demo.path.glob(".checkpoints/*/*")} == {"curve.csv", "final.safetensors"}
+    assert not any(demo.path.glob(".checkpoints/*"))
     strange = [str(demo.path).encode(), str(demo.path.parent).encode(), b"stack_trace", b"site-packages"]
     outs = [path for out in hashes(demo) for path in [demo.path / out, *(demo.path / out).rglob("*")] if path.is_file()]
     assert len(outs) > 20

@@ -62,6 +62,17 @@ def test_code_that_changes_while_its_stage_runs_is_not_recorded(monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("project")
+def test_a_finished_training_waits_for_dvc_and_an_unfinished_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/final.safetensors", "b/best.safetensors"):
+        (Path(".checkpoints") / name).parent.mkdir(parents=True)
+        (Path(".checkpoints") / name).touch()
+    monkeypatch.setattr(start.importlib, "import_module", lambda *_: SimpleNamespace(run=lambda _: None))
+    for stage, left in (("fine_tune", ["a", "b"]), ("export_onnx", ["b"])):
+        start.run(stage)
+        assert sorted(path.name for path in Path(".checkpoints").iterdir()) == left
+
+
+@pytest.mark.usefixtures("project")
 def test_one_stage_at_a_time_runs_in_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "from review_sentiment.__main__ import alone\nwith alone(): print('inside')"
     command, env = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(PACKAGE.parent)}

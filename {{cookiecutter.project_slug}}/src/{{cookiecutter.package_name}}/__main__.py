@@ -11,6 +11,7 @@ import fcntl
 import gc
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from .common.fingerprint import PACKAGE, import_closure
 from .common.io import refuse_links
 from .config import STAGES, Params, load_params
 from .errors import UserError, run_command
-from .paths import BASE_MODEL, METRICS, PARAMS, RAW
+from .paths import BASE_MODEL, CHECKPOINTS, METRICS, PARAMS, RAW
 
 WITHOUT_COMPUTE = ("fetch", "prepare")
 LOCK = Path(".dvc/tmp/stage.lock")
@@ -49,6 +50,8 @@ def run(stage: str, *only: str) -> None:
     gc.freeze()
     gc.enable()
     with alone():
+        if stage == "export_onnx":  # DVC has the outs of fine_tune by now
+            forget_training()
         module.run(params, *only)
         require_unedited(before, params, stage)
 
@@ -87,6 +90,12 @@ def alone() -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def forget_training() -> None:
+    """Delete the weights of a finished training, which wait until DVC has put the outs into its cache."""
+    for final in CHECKPOINTS.glob("*/final.safetensors"):
+        shutil.rmtree(final.parent)
 
 
 def contents() -> dict[Path, bytes]:
