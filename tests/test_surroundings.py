@@ -209,7 +209,7 @@ def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(
     written = tmp_path / "written"
     stubs = {
         "pip": f"echo outer $0 >> {written}",
-        "python3.11": "exit 1",
+        **dict.fromkeys(("python3.11", "python3.12", "python3.13"), "exit 1"),
         "python3": f'test "$1" = -c || {{ mkdir -p .venv/bin; cp {tmp_path}/inner .venv/bin/pip; }}',
         "dvc": f"echo dvc >> {written}",
     }

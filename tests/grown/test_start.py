@@ -1,6 +1,7 @@
 """What a stage refuses when it starts, and what it notices when it ends."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from review_sentiment import __main__ as start
 from review_sentiment.common import determinism
-from review_sentiment.common.fingerprint import PACKAGE
+from review_sentiment.common.fingerprint import PACKAGE, import_closure
 from review_sentiment.config import load_params
 from review_sentiment.errors import UserError
-from small_project import write_params
+from small_project import ROOT, write_params
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def project(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A folder with parameters; it is the current directory."""
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path / "params.yaml", base_model)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     return tmp_path
 
 
@@ -41,7 +43,7 @@ def edited(monkeypatch: pytest.MonkeyPatch, stage: str, old: str, new: str) -> s
 
 @pytest.mark.usefixtures("project")
 def test_a_parameter_that_changes_while_its_stage_runs_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stage, recorded in (("prepare", False), ("fetch", True)):
+    for stage, recorded in (("prepare", False), ("fetch", True), ("fine_tune", True)):
         said = edited(monkeypatch, stage, "split_seed: ", "split_seed: 1")
         assert said.startswith(f"params.yaml changed while {stage} ran") != recorded
     assert edited(monkeypatch, "prepare", "split_seed: ", "# a comment\n  split_seed: ") == ""
@@ -50,14 +52,15 @@ def test_a_parameter_that_changes_while_its_stage_runs_is_not_recorded(monkeypat
 @pytest.mark.usefixtures("project")
 def test_code_that_changes_while_its_stage_runs_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params()
+    closure = import_closure(PACKAGE / "stages/prepare.py")
     for name, refused in (("text/cleaning.py", True), ("training/loop.py", False)):
         now = start.contents()
         monkeypatch.setattr(start, "contents", lambda now=now, name=name: now | {PACKAGE / name: b"other"})
         if refused:
             with pytest.raises(UserError, match=r"cleaning\.py changed while prepare ran"):
-                start.require_unedited(now, params, "prepare")
+                start.require_unedited(now, closure, params, "prepare")
         else:
-            start.require_unedited(now, params, "prepare")
+            start.require_unedited(now, closure, params, "prepare")
         monkeypatch.undo()
 
 
@@ -67,7 +70,7 @@ def test_a_finished_training_waits_for_dvc_and_an_unfinished_one_stays(monkeypat
         (Path(".checkpoints") / name).parent.mkdir(parents=True)
         (Path(".checkpoints") / name).touch()
     monkeypatch.setattr(start.importlib, "import_module", lambda *_: SimpleNamespace(run=lambda _: None))
-    for stage, left in (("fine_tune", ["a", "b"]), ("export_onnx", ["b"])):
+    for stage, left in (("fine_tune", ["a", "b"]), ("evaluate", ["b"])):
         start.run(stage)
         assert sorted(path.name for path in Path(".checkpoints").iterdir()) == left
 

@@ -7,6 +7,7 @@ The parameters are validated and the process is set up before the stage is impor
 number of threads and the instruction sets when they load.
 """
 
+import errno
 import fcntl
 import gc
 import importlib
@@ -15,7 +16,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from .common.determinism import set_up_process
 from .common.fingerprint import PACKAGE, import_closure
@@ -41,7 +47,7 @@ def run(stage: str, *only: str) -> None:
     """Run a stage. Raises UserError."""
     require_own_code()
     params = load_params()
-    before = contents()
+    before, closure = contents(), import_closure(PACKAGE / f"stages/{stage}.py")
     refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
@@ -50,10 +56,10 @@ def run(stage: str, *only: str) -> None:
     gc.freeze()
     gc.enable()
     with alone():
-        if stage == "export_onnx":  # DVC has the outs of fine_tune by now
+        if stage in ("embeddings", "export_onnx", "evaluate"):  # DVC has the outs of fine_tune by now
             forget_training()
         module.run(params, *only)
-        require_unedited(before, params, stage)
+        require_unedited(before, closure, params, stage)
 
 
 def require_own_code() -> None:
@@ -64,7 +70,7 @@ def require_own_code() -> None:
             "the code of another checkout would run",
             expected=f"that of {here.resolve()}",
             found=f"that of {PACKAGE}, which this environment is installed for",
-            fix="make setup in this checkout, and use its .venv; or PYTHONPATH=src dvc repro",
+            fix="put PYTHONPATH=src before the command of DVC; or make setup here, and use this .venv",
         )
 
 
@@ -78,14 +84,15 @@ def alone() -> Iterator[None]:
     with LOCK.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                "another stage is running in this checkout",
-                expected="one at a time",
-                found=f"process {file.read()}",
-                fix="wait until it ends, or end it (kill NUMBER); then dvc repro goes on from where it was",
-            ) from None
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):  # others: a disk that knows no locks
+                file.seek(0)
+                raise UserError(
+                    "another stage is running in this checkout",
+                    expected="one at a time",
+                    found=f"process {file.read()}",
+                    fix="wait until it ends, or end it (kill NUMBER); then dvc repro goes on from where it was",
+                ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -100,17 +107,23 @@ def forget_training() -> None:
 
 def contents() -> dict[Path, bytes]:
     """What a user may edit while a stage runs: the parameters and the code."""
-    return {path: path.read_bytes() for path in (PARAMS, *PACKAGE.rglob("*.py"))}
+    return {path: path.read_bytes() for path in (PARAMS, *PACKAGE.rglob("[!.]*.py")) if path.is_file()}
 
 
-def require_unedited(before: dict[Path, bytes], params: Params, stage: str) -> None:
+def recorded(params: Params, stage: str) -> list[Any]:
+    """The parameters that dvc.yaml names for a stage."""
+    found = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    keys = [name.partition(".$")[0].split(".") for name in found.get("do", found)["params"]]
+    return [reduce(getitem, key, params.model_dump()) for key in keys]
+
+
+def require_unedited(before: dict[Path, bytes], closure: set[Path], params: Params, stage: str) -> None:
     """Refuse a run of which DVC would record other parameters or code, as they are by now, than made the outs."""
     now = contents()
     edited = {path for path in before | now if before.get(path) != now.get(path)}
-    later = {*STAGES[STAGES.index(stage) + 1 :]}
-    if PARAMS in edited and params.model_dump(exclude=later) == load_params().model_dump(exclude=later):
+    if PARAMS in edited and recorded(params, stage) == recorded(load_params(), stage):
         edited.remove(PARAMS)
-    if edited and (edited := edited & {PARAMS, *import_closure(PACKAGE / f"stages/{stage}.py")}):
+    if edited := edited & {PARAMS, *closure}:
         raise UserError(
             f"{', '.join(sorted(path.name for path in edited))} changed while {stage} ran",
             expected="the parameters and the code with which it began",

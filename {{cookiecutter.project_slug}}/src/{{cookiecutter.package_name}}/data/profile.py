@@ -131,7 +131,7 @@ def check_targets(profile: Mapping[str, Any], own: list[str]) -> None:
         low, high = (profile[split]["target"][quantile] for quantile in ("p0", "p100"))
         if low == high:
             found, fix = f"{low} in every row of {split}", "add rows, or set prepare.label_column in params.yaml"
-            fix = _UNLABELLED % split if split != "train" else fix
+            fix = f"{_UNLABELLED % split}; else add rows to it" if split != "train" else fix
             raise _refusal("there is nothing to tell apart", "numbers that differ", found, fix)
     largest = max(abs(low), abs(high))
     if largest > LARGEST or 0 < high - low < SMALLEST_SPREAD * largest:

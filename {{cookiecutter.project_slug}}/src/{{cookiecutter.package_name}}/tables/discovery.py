@@ -127,7 +127,8 @@ def _require_one_table(files: list[Path], directory: Path) -> None:
 
 def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Path]) -> UserError:
     tables = [path for files in by_split.values() for path in files]
-    readable = next(filter(None, (how_to_read(path, directory) for path in others)), None)
+    ways = filter(None, (how_to_read(path, directory) for path in others))
+    readable = min(ways, key=lambda way: way.startswith("if a line"), default=None)
     held_out = [path for split in by_split if split in ("validation", "test") for path in by_split[split]]
     fix = f"put the tables there (then: dvc add {directory})"
     if "train" in by_split:

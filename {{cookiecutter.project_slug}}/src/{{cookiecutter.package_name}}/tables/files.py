@@ -73,7 +73,7 @@ def how_to_read(path: Path, folder: Path | None = None) -> str | None:
         files = f'sorted({files}.rglob("*{path.suffix}"))' if folder else f"[{files}]"
         convert = f'pl.read_{form}(p).write_parquet(p.with_suffix(".parquet")), p.rename(str(p) + "~")'
         return python(f"import pathlib, polars as pl; [({convert}) for p in {files}]")
-    if suffix in (".txt", ".text", ".label", ".labels"):
+    if folder and suffix in (".txt", ".text", ".label", ".labels"):
         return 'if a line is a text or a label, make a table: docs/data.md, "Tables of another form"'
     unpack = {".zst": f"zstd -dq --rm {name}", ".zip": f"unzip {name} -d {shlex.quote(str(path.parent))} && rm {name}"}
     return unpack.get(suffix)
