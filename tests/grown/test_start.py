@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from review_sentiment import __main__ as start
 from review_sentiment.common import determinism
-from review_sentiment.common.fingerprint import PACKAGE, import_closure
+from review_sentiment.common.fingerprint import PACKAGE
 from review_sentiment.config import load_params
 from review_sentiment.errors import UserError
 from small_project import ROOT, write_params
@@ -52,15 +52,14 @@ def test_a_parameter_that_changes_while_its_stage_runs_is_not_recorded(monkeypat
 @pytest.mark.usefixtures("project")
 def test_code_that_changes_while_its_stage_runs_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params()
-    closure = import_closure(PACKAGE / "stages/prepare.py")
     for name, refused in (("text/cleaning.py", True), ("training/loop.py", False)):
         now = start.contents()
         monkeypatch.setattr(start, "contents", lambda now=now, name=name: now | {PACKAGE / name: b"other"})
         if refused:
             with pytest.raises(UserError, match=r"cleaning\.py changed while prepare ran"):
-                start.require_unedited(now, closure, params, "prepare")
+                start.require_unedited(now, params, "prepare")
         else:
-            start.require_unedited(now, closure, params, "prepare")
+            start.require_unedited(now, params, "prepare")
         monkeypatch.undo()
 
 

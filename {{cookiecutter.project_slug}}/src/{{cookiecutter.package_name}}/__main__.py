@@ -47,7 +47,7 @@ def run(stage: str, *only: str) -> None:
     """Run a stage. Raises UserError."""
     require_own_code()
     params = load_params()
-    before, closure = contents(), import_closure(PACKAGE / f"stages/{stage}.py")
+    before = contents()
     refuse_links((RAW.parent, BASE_MODEL.parent, METRICS.parent))
     if stage not in WITHOUT_COMPUTE:
         set_up_process(params.compute)
@@ -59,7 +59,7 @@ def run(stage: str, *only: str) -> None:
         if stage in ("embeddings", "export_onnx", "evaluate"):  # DVC has the outs of fine_tune by now
             forget_training()
         module.run(params, *only)
-        require_unedited(before, closure, params, stage)
+        require_unedited(before, params, stage)
 
 
 def require_own_code() -> None:
@@ -117,13 +117,21 @@ def recorded(params: Params, stage: str) -> list[Any]:
     return [reduce(getitem, key, params.model_dump()) for key in keys]
 
 
-def require_unedited(before: dict[Path, bytes], closure: set[Path], params: Params, stage: str) -> None:
+def code_of(stage: str) -> set[Path]:
+    """The files that a stage imports; all while one of them cannot be read, in the middle of an edit."""
+    try:
+        return import_closure(PACKAGE / f"stages/{stage}.py")
+    except SyntaxError:
+        return set(contents())
+
+
+def require_unedited(before: dict[Path, bytes], params: Params, stage: str) -> None:
     """Refuse a run of which DVC would record other parameters or code, as they are by now, than made the outs."""
     now = contents()
     edited = {path for path in before | now if before.get(path) != now.get(path)}
     if PARAMS in edited and recorded(params, stage) == recorded(load_params(), stage):
         edited.remove(PARAMS)
-    if edited := edited & {PARAMS, *closure}:
+    if edited and (edited := edited & {PARAMS, *code_of(stage)}):
         raise UserError(
             f"{', '.join(sorted(path.name for path in edited))} changed while {stage} ran",
             expected="the parameters and the code with which it began",
