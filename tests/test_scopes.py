@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 123, "lines": 12_220, "src": 8410, "tests": 1310},
-    "team": {"files": 192, "lines": 20_810},
-    "production": {"files": 302, "lines": 34_230},
+    "lean": {"files": 123, "lines": 12_250, "src": 8440, "tests": 1310},
+    "team": {"files": 192, "lines": 20_850},
+    "production": {"files": 302, "lines": 34_330},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
