@@ -183,6 +183,17 @@ def test_a_base_without_its_digest_is_refused(project: Project) -> None:
     assert "docker.io/library/python:3.11-slim" in refused.stderr
 
 
+def test_links_into_a_shared_cache_are_refused(project: Project) -> None:
+    model = project.path / "models/onnx/tokenizer.json"
+    model.rename(project.path / "cached.json")
+    model.symlink_to(project.path / "cached.json")
+    try:
+        refused = project.try_to("make", "image", f"BASE=python@sha256:{'0' * 64}", "ENGINE=true")
+        assert "the image would hold links" in refused.stderr
+    finally:
+        (project.path / "cached.json").rename(model)
+
+
 def test_the_models_hold_no_code_and_one_that_does_is_named(project: Project) -> None:
     for name in (".gitignore", "onnx.sig", "student.dvc"):  # as `make sign`, `make student` and `dvc add` leave them
         (project.path / "models" / name).write_text("outs:\n", encoding="utf-8")

@@ -230,6 +230,19 @@ def test_edits_made_while_experiments_run_are_kept(tmp_path: Path) -> None:
     assert len(project.run("dvc", "exp", "list", "--name-only").splitlines()) == 1  # the second has not begun
 
 
+def test_seeds_need_no_model_of_the_last_commit(tmp_path: Path) -> None:
+    """A fresh clone lacks it, and no remote may hold it."""
+    project = grow(tmp_path, scope="team")
+    (project.path / "dvc.yaml").write_text(f"{STUB}    outs: [model]\n", encoding="utf-8")
+    measure = """cp params.yaml model; mkdir -p reports; echo '{"test_rows": 9, "torch": {}}' > reports/metrics.json"""
+    (project.path / "edit.sh").write_text(measure, encoding="utf-8")
+    project.run("dvc", "repro")
+    project.commit("Begin")
+    shutil.rmtree(project.path / ".dvc/cache")
+    (project.path / "model").unlink()
+    assert "9 test rows, mean ± standard deviation of seeds 1 2" in project.run("make", "seeds", "SEEDS=1 2")
+
+
 def test_the_queue_fails_with_an_experiment(tmp_path: Path) -> None:
     project = grow(tmp_path, scope="team")
     (project.path / "dvc.yaml").write_text(STUB, encoding="utf-8")

@@ -20,8 +20,8 @@ OUTS = ("data/processed", "embeddings", "models/onnx")
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Path]:
-    """A folder on another disk."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+    """A folder on another disk. Its name is a pattern that does not match itself."""
+    with tempfile.TemporaryDirectory(suffix=" [1]", dir="/dev/shm") as folder:
         yield Path(folder)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from review_sentiment.config import Additions
 from review_sentiment.data.rows import time_of
 from review_sentiment.errors import UserError
 from review_sentiment.stages import prepare
+from review_sentiment.tables.discovery import additional_table
 from small_project import WRITERS, params_with
 
 
@@ -124,6 +126,8 @@ def test_additions_are_training_rows_and_move_no_other(
     (tmp_path / "more.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"more.jsonl is not the table that prepare.additions names"):
         prepared(tmp_path, monkeypatch, tables, **params, additions=additions)
+    with pytest.raises(UserError, match=r"take the old one: dvc pull absent.jsonl"):
+        additional_table(Additions(file="absent.jsonl", sha256="0" * 64))
     empty = additions | {"sha256": sha256(b"").hexdigest()}
     assert prepared(tmp_path, monkeypatch, tables, **params, additions=empty)["additions"] == {"read": 0, "rows": 0}
     assert numbers_in(tmp_path, "train") == before["train"]

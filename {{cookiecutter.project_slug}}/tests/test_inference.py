@@ -64,7 +64,7 @@ OWN = ["label", "probability_bad", "probability_good", "truncated", "unknown_tok
 
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_every_format_goes_in_and_comes_out_with_all_columns(trained: Path, tmp_path: Path, suffix: str) -> None:
-    source = tmp_path / f"texts{suffix}"
+    source = tmp_path / f"texts [1]{suffix}"
     WRITERS[suffix](ROWS, source)
     labels = [row["label"] for row in OnnxClassifier(trained / "models/onnx").predict(TEXTS)]
     for form, read in READERS.items():

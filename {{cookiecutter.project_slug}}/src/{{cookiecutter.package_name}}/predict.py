@@ -166,7 +166,8 @@ def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: 
             return {}
         import polars as pl
 
-        return {column_of(name): kind for name, kind in pl.read_parquet_schema(arguments.file).items()}
+        schema = pl.scan_parquet(arguments.file, glob=False).collect_schema()
+        return {column_of(name): kind for name, kind in schema.items()}
 
     if arguments.output.suffix.lower() not in (".jsonl", ".ndjson"):
         rows = map(classifier.answers.flat, rows)

@@ -62,7 +62,8 @@ class SplitCounts:
 
 def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
     """For each quantile, the value among all rows that is nearest to it."""
-    ordered = pl.scan_parquet(table).select(number.sort()).collect(engine="streaming").to_series()
+    rows = pl.scan_parquet(table, glob=False)  # a folder of the path may hold a pattern
+    ordered = rows.select(number.sort()).collect(engine="streaming").to_series()
     return {f"p{q}": ordered[round((len(ordered) - 1) * q / 100)] for q in QUANTILES}
 
 

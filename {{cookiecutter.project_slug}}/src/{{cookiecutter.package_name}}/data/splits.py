@@ -100,11 +100,11 @@ class SortedRows:
         bounds = pl.Series([part * 2**128 // count for part in range(1, count)], dtype=pl.UInt128)
         ends = []
         for run in self._runs:
-            keys = pl.read_ipc(run, columns=["key"])["key"]
+            keys = pl.scan_ipc(run, glob=False).select("key").collect()["key"]
             ends.append([0, *keys.search_sorted(bounds), keys.len()])
         for part in range(count if self._runs else 0):
             slices = [
-                pl.scan_ipc(run).slice(end[part], end[part + 1] - end[part])
+                pl.scan_ipc(run, glob=False).slice(end[part], end[part + 1] - end[part])
                 for run, end in zip(self._runs, ends, strict=True)
             ]
             yield _merged(pl.concat(pl.collect_all(slices)))

@@ -141,7 +141,7 @@ def write_split(parts: list[Path], path: Path, labels: list[str], task: str, kee
     label = pl.col("label").map_batches(
         lambda batch: as_column(batch, labels, task), return_dtype=KINDS.get(task, pl.UInt32), is_elementwise=True
     )
-    rows = pl.scan_ipc(parts).with_columns(label)
+    rows = pl.scan_ipc(parts, glob=False).with_columns(label)
     if keep_columns:
         rows = rows.with_columns(pl.col("kept").str.json_decode(pl.Struct(dict.fromkeys(keep_columns, pl.String))))
     rows.sink_parquet(path, row_group_size=ROWS_PER_GROUP, maintain_order=True, engine="streaming")

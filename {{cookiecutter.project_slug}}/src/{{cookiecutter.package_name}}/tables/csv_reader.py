@@ -177,7 +177,7 @@ class _Quotes:
             return False
         inside = [(index, start[index]) for index in range(merged[0] + 1, self._columns)]
         inside += [(index, end[index]) for index in range(merged[0])]
-        return any(self._usual[index][value] > 1 for index, value in inside)
+        return any(value and self._usual[index][value] > 1 for index, value in inside)
 
     @cached_property
     def _usual(self) -> list[Counter[str]]:

@@ -63,7 +63,7 @@ def additional_table(additions: Additions | None) -> dict[str, list[Path]]:
     path = Path(additions.file)
     found = sha256_of(path) if path.is_file() else "no such file"
     if found != additions.sha256:
-        old = f"dvc checkout --force {shlex.quote(additions.file)}"
+        old = f"dvc {'checkout --force' if path.exists() else 'pull'} {shlex.quote(additions.file)}"
         fix = f"set prepare.additions.sha256 in params.yaml to that of the new file, or take the old one: {old}"
         problem = f"{path} is not the table that prepare.additions names"
         raise UserError(problem, expected=f"sha256 {additions.sha256}", found=found, fix=fix)

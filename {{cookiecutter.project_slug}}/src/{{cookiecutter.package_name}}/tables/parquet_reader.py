@@ -80,7 +80,7 @@ def _require_type(column: Column, name: str, schema: "pl.Schema", path: Path) ->
     others = [other for other, kind in kinds.items() if issubclass(kind, column.takes)]
     fix = f"set {column.named_by} to another column"
     if str in column.takes and not schema[name].is_nested():
-        text = f"pl.read_parquet({literal(path)}).with_columns(pl.col({literal(name)}).cast(pl.String))"
+        text = f"pl.read_parquet({literal(path)}, glob=False).with_columns(pl.col({literal(name)}).cast(pl.String))"
         text += '.write_parquet("fixed.parquet")'
         fix += f"; or make text of it: {python(f'import polars as pl; {text}')} && mv fixed.parquet {quote(str(path))}"
     raise UserError(

@@ -50,7 +50,7 @@ class Rows:
 def weights_of(split: str, weighted: RowWeights) -> np.ndarray:
     """The weights of the rows (float32), scaled to 1 on average. Raises UserError for values that no row has."""
     values = pl.read_parquet(paths.split_table(split), columns=["kept"])["kept"].struct.unnest()[weighted.column]
-    values = values.alias("value")  # polars takes a name like ^a$ for a pattern of names
+    values = values.alias("value").str.strip_chars()  # polars takes a name like ^a$ for a pattern of names
     known = values.drop_nulls().unique().sort().to_list()
     if unknown := weighted.weights.keys() - set(known):
         raise UserError(
