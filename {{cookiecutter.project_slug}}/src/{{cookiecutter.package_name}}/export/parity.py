@@ -11,7 +11,7 @@ from ..common.tasks import LABELS, Unit, label_disagreement, values_of
 from ..config import Params, Task
 from ..errors import UserError
 from ..inference.classifier import run_in_order
-from ..modeling.scores import DECIMALS, bootstrap_weights, rounded, scorer, scores
+from ..modeling.scores import DECIMALS, leads, rounded, scores
 from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
@@ -124,14 +124,11 @@ def report(
 def require_chance(drop: float, params: Params, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray) -> None:
     """Raise UserError unless the drop may exceed the limit by chance, as it can on few rows; in that case print it.
 
-    The test is a paired bootstrap (Efron 1979): rows are drawn with replacement, the same for both models. The drop may
-    be chance if it is at most the limit in at least 5 % of the samples.
+    It may be if it is at most the limit in at least 5 % of bootstrap samples of the rows.
     """
-    score, count, limit = params.score, len(targets), params.export_onnx.max_int8_drop
-    models = [scorer(params.task, targets, values) for values in (fp32, int8)]
-    drawn = ([model(weights)[score] for model in models] for weights in bootstrap_weights(count, SAMPLES, seed=0))
-    least = float(np.quantile([before - after for before, after in drawn], 0.05))
-    shows = f"{drop:.4f} on {count} rows, and in 95 % of samples of them at least {least:.4f}"
+    score, limit = params.score, params.export_onnx.max_int8_drop
+    least = float(np.quantile(leads(params.task, score, targets, fp32, int8, SAMPLES), 0.05))
+    shows = f"{drop:.4f} on {len(targets)} rows, and in 95 % of samples of them at least {least:.4f}"
     if least > limit:
         raise UserError(
             "the int8 model loses too much",

@@ -72,5 +72,4 @@ def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[W
         return lambda trained: trained
     from .vocabulary import trim
 
-    table = trim(model, *texts)
-    return table.restore if table else lambda trained: trained
+    return trim(model, *texts)

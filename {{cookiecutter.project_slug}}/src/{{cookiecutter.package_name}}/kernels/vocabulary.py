@@ -5,7 +5,7 @@ The data use only a part of it. The other rows get no gradient, but would still 
 every step, and space in every checkpoint.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,40 +14,31 @@ from torch import Tensor, nn
 
 from ..text.tokenization import Sequences
 
-
-@dataclass(frozen=True)
-class WholeTable:
-    """The original table (vocabulary x hidden size), the ids of the trained rows, and its name among the weights."""
-
-    rows: Tensor
-    used: Tensor
-    name: str
-
-    def restore(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with the whole table instead of the trimmed one; the unused rows are unchanged."""
-        return trained | {self.name: self.rows.index_copy(0, self.used, trained[self.name])}
+Weights = dict[str, Tensor]
 
 
-def trim(model: nn.Module, *texts: Sequences) -> WholeTable | None:
+def trim(model: nn.Module, *texts: Sequences) -> Callable[[Weights], Weights]:
     """Keep only the rows of the model's table that these texts use; the model still takes the same ids.
 
-    Returns None and changes nothing if the table is not trained or several modules share it.
+    Returns a function that puts the trained rows into the whole table again, among the model's weights. If the table is
+    not trained or several modules share it, nothing changes, and the function returns the weights as they are.
     """
     encoder: Any = model.get_submodule("encoder")
     table = encoder.get_input_embeddings()
     holders = [module for module in encoder.modules() if getattr(module, "weight", None) is table.weight]
     if not table.weight.requires_grad or type(table) is not nn.Embedding or len(holders) > 1:
-        return None
+        return lambda trained: trained
     name = next(name for name, weights in model.named_parameters() if weights is table.weight)
-    whole = WholeTable(table.weight.detach(), torch.from_numpy(ids_in(texts, len(table.weight))), name)
-    index = torch.zeros(len(whole.rows), dtype=torch.int64)
-    index[whole.used] = torch.arange(len(whole.used))
+    whole = table.weight.detach()
+    used = torch.from_numpy(ids_in(texts, len(whole)))
+    index = torch.zeros(len(whole), dtype=torch.int64)
+    index[used] = torch.arange(len(used))
     table.register_buffer("index", index, persistent=False)
     table.register_forward_pre_hook(lambda table, inputs: (table.get_buffer("index")[inputs[0]],))
-    table.weight = nn.Parameter(whole.rows[whole.used])
-    table.num_embeddings = len(whole.used)
+    table.weight = nn.Parameter(whole[used])
+    table.num_embeddings = len(used)
     table.padding_idx = None  # the mask keeps gradients away from the padding
-    return whole
+    return lambda trained: trained | {name: whole.index_copy(0, used, trained[name])}
 
 
 def ids_in(texts: tuple[Sequences, ...], size: int) -> np.ndarray:

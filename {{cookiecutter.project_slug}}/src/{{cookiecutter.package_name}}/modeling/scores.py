@@ -43,6 +43,18 @@ def bootstrap_weights(rows: int, samples: int, *, seed: int) -> Iterator[np.ndar
         yield np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
+def leads(
+    task: Task, score: str, targets: np.ndarray, first: np.ndarray, second: np.ndarray, samples: int
+) -> np.ndarray:
+    """By how much the first model's score is higher, in bootstrap samples that draw the same rows for both (samples).
+
+    Efron 1979, Annals of Statistics 7(1).
+    """
+    one, other = (scorer(task, targets, values) for values in (first, second))
+    drawn = bootstrap_weights(len(targets), samples, seed=0)
+    return np.array([one(weights)[score] - other(weights)[score] for weights in drawn])
+
+
 def rounded(found: dict[str, float]) -> dict[str, float]:
     """Scores, rounded as in the reports."""
     return {name: round(value, DECIMALS) for name, value in found.items()}

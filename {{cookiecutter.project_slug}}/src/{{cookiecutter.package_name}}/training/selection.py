@@ -11,7 +11,7 @@ import numpy as np
 
 from ..common.tasks import values_of
 from ..config import Params
-from ..modeling.scores import bootstrap_weights, scorer
+from ..modeling.scores import leads, scores
 
 SAMPLES = 200
 
@@ -26,11 +26,7 @@ def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: n
 
     targets: in the unit of both models' logits (rows x outputs).
     """
-    models = [scorer(params.task, targets, values_of(params.task, logits)) for logits in (best, last)]
-
-    def lead(weights: np.ndarray) -> float:
-        before, after = (score(weights)[params.score] for score in models)
-        return before - after
-
-    drawn = [lead(weights) for weights in bootstrap_weights(len(targets), SAMPLES, seed=0)]
-    return lead(np.ones(len(targets))) <= float(np.std(drawn))
+    task, score = params.task, params.score
+    before, after = (values_of(task, logits) for logits in (best, last))
+    lead = scores(task, targets, before)[score] - scores(task, targets, after)[score]
+    return lead <= float(leads(task, score, targets, before, after, SAMPLES).std())
