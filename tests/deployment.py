@@ -81,7 +81,7 @@ class Deployment:
     def shorten(self) -> None:
         """Make minutes and hours of the alerts into seconds."""
         changes = {
-            "alerts.yml": [(r"\[\d+[mhd]\]", "[5s]"), (r"\[\d+h:1m\]", "[9s:1s]"), (r"for: \d+m", "for: 1s"),
+            "alerts.yml": [(r"\[\d+[mhd]\]", "[5s]"), (r"\[\d+h:\d+m\]", "[9s:1s]"), (r"for: \d+m", "for: 1s"),
                            (r"offset \d+[mh]", "offset 5s")],
             "prometheus.yml": [(r"interval: \d+s", "interval: 1s")],
             "alertmanager.yml": [(r"group_wait: \w+", "group_wait: 0s"), (r"group_interval: \w+", "group_interval: 1s"),

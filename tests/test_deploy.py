@@ -49,6 +49,26 @@ def test_compose_file_has_the_published_form(production: Project) -> None:
     assert [path for path in mounted if not (production.path / "deploy" / path).exists()] == []
 
 
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_silence_pages_until_somebody_asks_but_not_at_quiet_hours(production: Project, tmp_path: Path) -> None:
+    """Requests for eight hours of each working day of a week, then of Monday, and then no more."""
+    groups = YAML(typ="safe").load(production.text("deploy/alerts.yml"))["groups"]
+    [rule] = [rule for group in groups for rule in group["rules"] if rule.get("alert") == "Silence"]
+    fires = [{"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}]
+    saturday, evening, outage, later, night, next_day = "124h", "176h30m", "193h", "198h40m", "205h", "218h"
+    times = {saturday: [], evening: [], outage: fires, later: fires, night: [], next_day: fires}
+    values = 5 * "0+300x96 0x190 " + "0x575 0+300x96 0x600"
+    test = {
+        "interval": "5m",
+        "input_series": [{"series": 'classifier_requests_total{route="predict"}', "values": values}],
+        "alert_rule_test": [{"alertname": "Silence", "eval_time": at, "exp_alerts": a} for at, a in times.items()],
+    }
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "answers", "rules": [rule]}]}))
+    tests = {"rule_files": ["rules.yml"], "evaluation_interval": "5m", "tests": [test]}
+    (tmp_path / "tests.yml").write_text(json.dumps(tests))
+    production.run("promtool", "test", "rules", str(tmp_path / "tests.yml"))
+
+
 def test_an_image_without_digest_is_refused(production: Project, tmp_path: Path) -> None:
     project = production.copy(tmp_path)
     (project.path / "deploy/images.env").write_text("REDIS_IMAGE=docker.io/library/redis:7\n")
