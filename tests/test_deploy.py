@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
 import signal
@@ -84,8 +85,8 @@ def test_images_are_pinned_by_what_docker_says_and_then_run(tmp_path: Path) -> N
     project = grow(tmp_path, scope="production", data_source="files")
     docker = tmp_path / "bin/docker"
     docker.parent.mkdir()
-    docker.write_text(f'#!/bin/sh\n[ "$1" = pull ] && exit\n[ "$1" = compose ] && echo "$@" && exit\n'
-                      f'echo "any/name@{DIGEST}"\n')  # fmt: skip
+    compose = f'[ "$1" = compose ] && echo "$@" && env > {tmp_path}/env && exit'
+    docker.write_text(f'#!/bin/sh\n[ "$1" = pull ] && exit\n{compose}\necho "any/name@{DIGEST}"\n')
     docker.chmod(0o755)
     project.env["PATH"] = f"{docker.parent}:{project.env['PATH']}"
     printed = project.run("make", "--silent", "pin-images")
@@ -95,7 +96,44 @@ def test_images_are_pinned_by_what_docker_says_and_then_run(tmp_path: Path) -> N
     (project.path / ".env").write_text("REDIS_PASSWORD=a\n")
     files = "--env-file deploy/images.env --env-file .env --file deploy/compose.yaml"
     assert project.run("make", "--silent", "up") == f"compose {files} up --detach\n"
-    assert project.text(".service/service.yaml") == project.text("service.yaml")
+    assert project.text(".service/settings/service.yaml") == project.text("service.yaml")
+    assert (project.path / ".service/releases").is_dir(), "Docker would make it, and root would own it"
+    a_changed_file_replaces_what_mounts_it(project, tmp_path)
+
+
+def a_changed_file_replaces_what_mounts_it(project: Project, folder: Path) -> None:
+    """Compose makes a container anew when its label changes, which is a variable that `make up` sets."""
+    services = YAML(typ="safe").load(project.text("deploy/compose.yaml"))["services"]
+    mounts = {name: re.findall(r"(?<!\.)\./([\w./]+):", str(service)) for name, service in services.items()}
+    certificate = folder / "the certificate.pem"
+    certificate.write_text("a certificate\n")
+    (project.path / ".env").write_text(f'REDIS_PASSWORD=a\nCERTIFICATE="{certificate}"\n')
+    files = [(name, project.path / "deploy" / file) for name, mounted in mounts.items() for file in mounted]
+    assert len(files) == 7
+
+    def labels() -> dict[str, str]:
+        project.run("make", "up")
+        set_by_make = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines() if "_SUM=" in line)
+        return {name: set_by_make[re.search(r"\w+_SUM", str(services[name]["labels"]))[0]] for name, _ in files}
+
+    before = labels()
+    assert labels() == before
+    for service, file in [*files, ("proxy", certificate)]:
+        file.write_text(file.read_text() + "\n")
+        after = labels()
+        assert {name for name in after if after[name] != before[name]} == {service}, file
+        before = after
+
+
+def test_starting_it_as_another_user_than_the_owner_is_refused(production: Project, tmp_path: Path) -> None:
+    project = production.copy(tmp_path)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(project.path / ".service", 12345, 12345)
+    done = project.try_to("make", "up")
+    assert done.returncode != 0
+    assert "error: .service belongs to another user; fix: run make up as its owner, without sudo" in done.stderr
+    assert not (project.path / ".service/settings").exists()
 
 
 def test_manifests_have_the_published_form(production: Project) -> None:
