@@ -7,10 +7,12 @@ import re
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,64 @@ def test_manifests_have_the_published_form(production: Project) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} >= {"tmp"}
     paths = [path["path"] for rule in found["Ingress", "classifier"]["spec"]["rules"] for path in rule["http"]["paths"]]
     assert paths == ["/v1", "/v2", "/healthz"]
+
+
+THREADS = """
+from pathlib import Path
+from types import SimpleNamespace as Any
+from review_sentiment.service import admission, settings
+admission.usable_cores = lambda: 8
+service = Any(engine=Any(settings=settings.load_settings(Path("service.yaml"))))
+print(admission.Admission(service).threads)
+"""
+
+
+def test_a_pod_calls_the_model_as_often_at_once_as_it_requests_processors(production: Project) -> None:
+    deployment, *_ = YAML(typ="safe").load_all(production.text("deploy/kubernetes/service.yaml"))
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    sources = {variable["name"]: variable.get("valueFrom") for variable in container["env"]}
+    assert sources["CPU_REQUEST"] == {"resourceFieldRef": {"resource": "requests.cpu"}}
+    assert container["resources"]["requests"]["cpu"]
+    assert production.run("python", "-c", THREADS, CPU_REQUEST="1") == "1\n"
+    assert production.run("python", "-c", THREADS) == "8\n"
+
+
+def test_a_replica_is_healthy_whatever_proxy_the_network_has(production: Project) -> None:
+    statuses = [200, 503]
+
+    class Replica(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses.pop(0) if self.path == "/healthz" else 404)
+            self.end_headers()
+
+    [check] = re.findall(r"HEALTHCHECK .*\\\n    CMD (\[.*\])", production.text("deploy/Dockerfile"))
+    with HTTPServer(("127.0.0.1", 0), Replica) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = json.loads(check.replace("8000", str(server.server_port)))
+        proxy = {"http_proxy": "http://127.0.0.1:9"}
+        assert [production.try_to(*command, **proxy).returncode for _ in range(2)] == [0, 1]
+        server.shutdown()
+    assert production.try_to(*command).returncode == 1, "nothing listens any more"
+
+
+@pytest.mark.skipif(
+    not shutil.which("buildah") or os.geteuid() != 0, reason="no image is built: buildah or root is missing"
+)
+def test_an_image_holds_the_public_key_if_there_is_one(production: Project, tmp_path: Path) -> None:
+    project = production.copy(tmp_path)
+    [copied] = re.findall(r"^COPY .*service\.yaml .*$", project.text("deploy/Dockerfile"), re.MULTILINE)
+    (project.path / "deploy/Dockerfile").write_text(f"FROM scratch\n{copied}\n")
+
+    where = ("--root", str(tmp_path / "images"), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs")
+
+    def held() -> list[str]:
+        build = ("build", "--file", "deploy/Dockerfile", "--output", str(tmp_path / "image"), ".")
+        project.run("buildah", *where, *build)
+        return sorted(path.name for path in (tmp_path / "image/app").iterdir())
+
+    assert held() == ["service.yaml"]
+    (project.path / "signing.pub").write_text("a public key\n")
+    assert held() == ["service.yaml", "signing.pub"]
 
 
 def test_watching_says_what_is_missing(production: Project) -> None:
