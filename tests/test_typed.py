@@ -60,6 +60,7 @@ def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
 @pytest.mark.parametrize(
     ("words", "command"),
     [
+        ("predict TEXT=a SECOND_TEXT=b", "-m review_sentiment.predict --text=a --second-text=b"),
         ("api-keys", "-m tools.service.api_key"),
         ("api-key NAME=n REVOKE=1", "-m tools.service.api_key n --revoke"),
         ("label-queue SIZE=5 DIFFERING=1", "-m tools.monitoring.label_queue --size 5 --differing"),
