@@ -71,7 +71,7 @@ bench: setup $(DEMO)/reports/metrics.json  ## Measure beside what one would use 
 	python benchmarks/bench.py $(DEMO) $(ITEM) $(if $(PAIRS),--pairs $(PAIRS))
 
 .PHONY: simulate
-simulate: setup  ## Let a model live through a year of requests, drift and retraining, and write docs/simulated_year.md
+simulate: setup  ## Let a model live through half a year of requests, drift and retraining, and write docs/simulated_year.md
 	rm -rf build/year
 	cookiecutter --no-input --default-config --output-dir build/year . scope=production data_source=files
 	ln -s ../../../$(VENV) build/year/review-sentiment/.venv

@@ -258,7 +258,7 @@ class Simulation:
     def queues(self) -> tuple[list[Measure], str]:
         """Weekly label queues until a fall is found that begins with the tenth, and false alarms of a year.
 
-        Their estimates are drawn from a normal distribution, with the error that the simulated year has.
+        Their estimates are drawn from a normal distribution, with the error that the simulated half year has.
         """
         decay, level, accuracy = self.code.decay, self.settings.decay.level / 2, self.right(self.held).mean()
         measures = []

@@ -1,4 +1,4 @@
-"""A simulated year of a released model: what its monitoring finds, and what becomes of it.
+"""Half a year of a released model, simulated: what its monitoring finds, and what becomes of it.
 
     python benchmarks/year.py build/year/review-sentiment      # `make simulate` grows that project first
 
@@ -53,7 +53,7 @@ REPORT = ".service/monitoring/report.html"
 
 
 def main() -> None:
-    """Run the year, write its page, and end with 1 where something was missed."""
+    """Run the half year, write its page, and end with 1 where something was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path, help="a grown production project without data")
     parser.add_argument("--page", type=Path, default=Path("docs/simulated_year.md"))
@@ -100,7 +100,7 @@ class Year(Project):
         self.set_params(prepare__validation_fraction=0.1, prepare__test_fraction=0.3, fine_tune__epochs=1)
         drift = {"drift__window": 1000, "drift__every": EVERY}
         self.set_params("monitoring.yaml", **drift, retrain__new_labels="null", promotion__shares="[0.5]")
-        # Nobody is limited here, because a year takes minutes.
+        # Nobody is limited here, because half a year takes minutes.
         self.set_params("service.yaml", limit__per_key=NO_LIMITS, limit__in_all=NO_LIMITS)
         (self.path / "data/raw").mkdir(parents=True)
         self.texts.trained.write_csv(self.path / "data/raw/train.csv")

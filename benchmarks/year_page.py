@@ -1,4 +1,4 @@
-"""The page of a simulated year: tables, a picture of its weeks, and what `make monitor` showed when decay was found."""
+"""The page of the simulated half year: tables, a picture of its weeks, and what `make monitor` showed when decay was found."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-HEAD = """# A simulated year
+HEAD = """# Half a year, simulated
 
 Written by `make simulate`; do not edit. {requests:,} requests, real sentences, go through the real service of a grown
 production project, a few of them with feedback; four things happen to them. After each week of {a_week} a person types

@@ -1,4 +1,4 @@
-"""What a simulated year asks of the service: real sentences, four events, and what each text is to be called.
+"""What the simulated half year asks of the service: real sentences, four events, and what each text is to be called.
 
 The project learns from sentences of one site (Rotten Tomatoes). Later come endings of reviews from another (IMDb), and
 then praise from there counts as negative: the same words, another meaning.

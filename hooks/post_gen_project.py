@@ -34,6 +34,7 @@ DATA = {
     "hub": ["# name your data set and its columns in params.yaml"],
 }
 from_hub = "{{ cookiecutter.data_source }}" == "hub" or "{{ cookiecutter.__default_model }}" == "False"
+on_cpu = "{{ cookiecutter.hardware }}" == "cpu"
 on_s3 = "{{ cookiecutter.__on_s3 }}" == "yes"
 remote = Path("{{ cookiecutter.dvc_remote }}")
 ignored = remote / ".gitignore"
@@ -45,6 +46,7 @@ commands = [
     *([f"# a folder of {root}: docs/running.md says what differs"] if in_folder else []),
     *([] if inside == 0 else ["git init"]),
     "git add . && git commit -m 'Begin'",
+    *(["# on Linux without a GPU, this saves gigabytes: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu"] * on_cpu),
     "make setup",
     *(["# outside of AWS: .venv/bin/dvc remote modify storage endpointurl https://HOST:PORT"] if on_s3 else []),
     *DATA["{{ cookiecutter.data_source }}"],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from workshop import NOBODY, PROJECT, Project, grow, guide, never_printed
 
-SECTIONS = ("Prediction", "Git and this checkout", "Remotes")
+SECTIONS = ("Prediction and results", "Git and this checkout", "Remotes")
 TEXTS = f"""text,label
 a warm film,good
 ,bad
@@ -54,7 +54,7 @@ def test_each_row_about_prediction_is_printed(small: Project, tmp_path: Path) ->
     stage("prepare", prepare__test_fraction=0.02)
     edit("stages/prepare.py", "RowParser(params)", "RowParser()")
     stage("prepare")
-    assert never_printed("Prediction", printed) == []
+    assert never_printed("Prediction and results", printed) == []
 
 
 EDITING = """
@@ -136,7 +136,7 @@ WITHOUT_ROW = {
         --text cannot be read
         … … cannot be written
         the format of --output … is not known
-        one file cannot be two of texts, --output and --rejects
+        the texts, --output and --rejects must be different files
         … is out of range
         the … model is not shipped
         fine_tune.class_weights names labels that the data do not have

@@ -102,7 +102,7 @@ def require_files(arguments: argparse.Namespace) -> None:
     given = [path.resolve() for path in (source, output, rejects) if path]
     if len(set(given)) < len(given):
         raise UserError(
-            "one file cannot be two of texts, --output and --rejects",
+            "the texts, --output and --rejects must be different files",
             expected="different files",
             found=", ".join(map(str, given)),
             fix="name another for --output or --rejects",
