@@ -1,4 +1,4 @@
-"""The page of the simulated half year: tables, a picture of its weeks, and what `make monitor` showed when decay was found."""
+"""The page of the half year: tables, a picture of its weeks, and what `make monitor` showed when decay was found."""
 
 import shutil
 import subprocess

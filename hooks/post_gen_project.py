@@ -33,6 +33,7 @@ DATA = {
     "files": ["# put your tables into data/raw and name their columns in params.yaml", ".venv/bin/dvc add data/raw"],
     "hub": ["# name your data set and its columns in params.yaml"],
 }
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 from_hub = "{{ cookiecutter.data_source }}" == "hub" or "{{ cookiecutter.__default_model }}" == "False"
 on_cpu = "{{ cookiecutter.hardware }}" == "cpu"
 on_s3 = "{{ cookiecutter.__on_s3 }}" == "yes"
@@ -46,7 +47,7 @@ commands = [
     *([f"# a folder of {root}: docs/running.md says what differs"] if in_folder else []),
     *([] if inside == 0 else ["git init"]),
     "git add . && git commit -m 'Begin'",
-    *(["# on Linux without a GPU, this saves gigabytes: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu"] * on_cpu),
+    *([f"# on Linux without a GPU, this saves gigabytes: make setup TORCH_INDEX={CPU_INDEX}"] if on_cpu else []),
     "make setup",
     *(["# outside of AWS: .venv/bin/dvc remote modify storage endpointurl https://HOST:PORT"] if on_s3 else []),
     *DATA["{{ cookiecutter.data_source }}"],
