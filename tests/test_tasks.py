@@ -188,6 +188,6 @@ def test_the_answers_are_those_of_the_task(project: Project) -> None:
 def test_the_readme_predicts(project: Project) -> None:
     readme = project.text("README.md")
     [line] = re.findall(r"^make (predict .*?)  +#", readme, re.M)
-    assert json.loads(project.run("sh", "-c", f"make --silent {line}"))["truncated"] is False
+    assert '"truncated": false' in project.run("sh", "-c", f"make --silent {line}")
     [code] = re.findall(r"```python\n(.*?)```", readme, re.S)
     assert "'truncated': False" in project.run("python", "-c", code)
