@@ -257,7 +257,7 @@ def test_every_dependency_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in PROJECT.rglob("*.py*"))
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE))
     # Used without an import of ours: as commands, by fsspec for its addresses, or by torch and transformers.
-    elsewhere = {"dvc-s3", "onnxscript", "sentencepiece"}
+    elsewhere = {"dvc-s3", "onnxscript"}
     names = {"scikit-learn": "sklearn", "ruamel.yaml": "ruamel"}
     assert len(listed) > 15
     assert {n for n in listed if names.get(n, n.replace("-", "_")) not in imported} == elsewhere

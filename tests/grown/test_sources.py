@@ -23,6 +23,7 @@ from review_sentiment.sources.base_model import to_one_form
 from review_sentiment.sources.causes import cause_of, words_of
 from review_sentiment.sources.hub import Place, place_of
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from small_project import PACKAGE, digests, run_python, sentences, write_params
 from tokenizers import Tokenizer
 
@@ -150,28 +151,68 @@ def test_a_tokenizer_is_made_of_its_vocabulary(base_model: Path, model: Path) ->
     assert sorted(path.name for path in model.iterdir()) == FORM
 
 
-def test_a_vocabulary_of_sentencepiece_gives_its_own_pieces_or_is_refused(model: Path) -> None:
-    import sentencepiece
-
+def sentencepiece_of(model: Path, **settings: object) -> SentencePieceProcessor:
+    """Train a vocabulary and write it as `pieces.model` beside the model."""
     lines, prefix = model.parent / "lines.txt", model.parent / "pieces"
     lines.write_text("\n".join(text for text, _ in sentences(300, seed=3)), encoding="utf-8")
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(lines), model_prefix=str(prefix), vocab_size=90, hard_vocab_limit=False, minloglevel=2
+    SentencePieceTrainer.train(
+        input=str(lines), model_prefix=str(prefix), vocab_size=90, hard_vocab_limit=False, minloglevel=2, **settings
     )
-    (model / "tokenizer.json").unlink()
-    shutil.copy(f"{prefix}.model", model / "sentencepiece.bpe.model")
-    (model / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
-    reference = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    (model / "tokenizer.json").unlink(missing_ok=True)
+    return SentencePieceProcessor(model_file=f"{prefix}.model")
+
+
+def converted(model: Path, kind: str, name: str) -> Tokenizer:
+    """The tokenizer that is made of `pieces.model` for a kind of model, under the name that it has there."""
+    shutil.copy(model.parent / "pieces.model", model / name)
+    (model / "config.json").write_text(json.dumps({"model_type": kind}), encoding="utf-8")
     to_one_form(model)
-    made = Tokenizer.from_file(str(model / "tokenizer.json"))
-    for text in ("the warm film", "Ｗide  and clumsy", ""):
+    return Tokenizer.from_file(str(model / "tokenizer.json"))
+
+
+HARD = ("the warm film", "Ｗide  and clumsy", "", "so good…", "great！", "a ﬁlm, ½ good", "the\u200bfilm", "cafe\u0301")
+
+
+def test_a_vocabulary_of_sentencepiece_gives_its_own_pieces_or_is_refused(model: Path) -> None:
+    reference = sentencepiece_of(model)
+    made = converted(model, "xlm-roberta", "sentencepiece.bpe.model")
+    for text in HARD:
         # This family has four tokens of its own before the pieces, whose first three it leaves out.
         assert made.encode(text).ids == [0, *(piece + 1 if piece else 3 for piece in reference.encode(text)), 2]
     (model / "tokenizer.json").unlink()
-    shutil.copy(f"{prefix}.model", model / "tokenizer.model")
-    (model / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     with pytest.raises(UserError, match=r"of which no tokenizer\.json can be made"):
-        to_one_form(model)
+        converted(model, "llama", "tokenizer.model")
+    with pytest.raises(UserError, match=r"spiece\.model, which transformers does not convert to the same tokenizer"):
+        converted(model, "fnet", "spiece.model")
+
+
+def test_deberta_v3_gets_the_pieces_of_its_sentencepiece(model: Path) -> None:
+    """transformers leaves out what sentencepiece replaces before it splits."""
+    special = {"pad": "[PAD]", "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]"}
+    numbers = {f"{name}_id": number for number, name in enumerate(special)}
+    reference = sentencepiece_of(model, **{f"{name}_piece": piece for name, piece in special.items()}, **numbers)
+    made = converted(model, "deberta-v2", "spm.model")
+    for text in HARD:
+        assert made.encode(text).ids == [1, *reference.encode(text), 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "tokens"),
+    [
+        ("Film The Über film", {}, ["The", "Film", "Über"]),
+        ("Film The Über film the uber", {"do_lower_case": True}, ["the", "film", "uber"]),
+        ("film the uber A " + " ".join(f"##{number}" for number in range(200)), {}, ["the", "film", "uber"]),
+    ],
+    ids=["a cased vocabulary", "as its file says", "a vocabulary with few capitals"],
+)
+def test_a_cased_vocabulary_keeps_the_case(model: Path, words: str, settings: dict, tokens: list[str]) -> None:
+    (model / "tokenizer.json").unlink()
+    vocabulary = f"[PAD] [UNK] [CLS] [SEP] [MASK] {words}".replace(" ", "\n")
+    (model / "vocab.txt").write_text(f"{vocabulary}\n", encoding="utf-8")
+    (model / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    to_one_form(model)
+    made = Tokenizer.from_file(str(model / "tokenizer.json"))
+    assert made.encode("The Film Über", add_special_tokens=False).tokens == tokens
 
 
 FETCH = f"""

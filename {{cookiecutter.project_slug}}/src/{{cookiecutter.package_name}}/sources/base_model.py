@@ -17,9 +17,12 @@ from ..errors import UserError
 from ..paths import BASE_FILES
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from torch import Tensor
 
 CONFIG, WEIGHTS, TOKENIZER = (path.name for path in BASE_FILES)
+REPLACED = "so good… ﬁne ½ 好，看！ a\u200bb ｆｕｌｌ"  # characters that sentencepiece replaces before it splits
+FEW_CAPITALS = 0.01
 
 
 def to_one_form(directory: Path) -> None:
@@ -89,7 +92,43 @@ def write_tokenizer(directory: Path) -> None:
     if missing or not needed or type(tokenizer) is TokenizersBackend or not hasattr(tokenizer, "backend_tokenizer"):
         known = f"a {type(tokenizer).__name__}, of which no {TOKENIZER} can be made"
         raise _refusal("tokenizer", f"no {', '.join(missing)} below fetch.model.sha256" if missing else known)
-    tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
+    made = tokenizer.backend_tokenizer
+    with _readable("tokenizer"):
+        for name in needed:
+            if name.endswith(".model"):
+                _split_as_sentencepiece(made, directory / name)
+    _keep_case(made, directory / "tokenizer_config.json")
+    made.save(str(directory / TOKENIZER))
+
+
+def _split_as_sentencepiece(tokenizer: "Tokenizer", vocabulary: Path) -> None:
+    """Add the vocabulary's own replacements of characters where transformers drops them, as it does for DeBERTa-v3."""
+    from sentencepiece import SentencePieceProcessor
+    from tokenizers import normalizers
+    from transformers.convert_slow_tokenizer import SentencePieceExtractor
+
+    pieces = SentencePieceProcessor(model_file=str(vocabulary))
+
+    def agree() -> bool:
+        tokens = tokenizer.encode(REPLACED, add_special_tokens=False).tokens
+        return [pieces.piece_to_id(token) for token in tokens] == pieces.encode(REPLACED)
+
+    rules = SentencePieceExtractor(str(vocabulary)).proto.normalizer_spec.precompiled_charsmap
+    if rules and not agree():
+        own = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(rules), *own])
+    if not agree():
+        raise _refusal("tokenizer", f"{vocabulary.name}, which transformers does not convert to the same tokenizer")
+
+
+def _keep_case(tokenizer: "Tokenizer", settings: Path) -> None:
+    """Keep upper case where the vocabulary has it and no file says otherwise: by default transformers lower-cases."""
+    named = settings.exists() and "do_lower_case" in read_json(settings)
+    words = [word for word in tokenizer.get_vocab() if not word.startswith("[")]
+    capitals = sum(word != word.lower() for word in words)
+    if getattr(tokenizer.normalizer, "lowercase", False) and not named and capitals > FEW_CAPITALS * len(words):
+        tokenizer.normalizer.lowercase = False
+        print(f"the vocabulary has {capitals} words with capitals, so texts are not lower-cased")
 
 
 @contextmanager
