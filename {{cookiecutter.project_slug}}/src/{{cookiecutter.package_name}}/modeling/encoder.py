@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ transformers_logging.disable_progress_bar()
 
 SMALL_VOCABULARY = 512
 LAYERS = 2
+INPUTS = ("input_ids", "attention_mask")
+SIZES = ("hidden_size", "num_hidden_layers", "vocab_size")
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
 
 
@@ -33,19 +36,18 @@ def load_encoder(directory: Path) -> Any:
         # Code that a model brings along is never run, because no digest covers it. By default transformers would ask.
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(directory, **options)
+        if getattr(config, "quantization_config", None):
+            raise ValueError("quantized weights: take the model's repository without quantization")
         encoder, notes = auto_class(config).from_pretrained(
             directory, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
     except _UNREADABLE as error:
         raise_if_memory(error)
-        raise _no_encoder(directory, str(error).strip().partition("\n")[0]) from None
-    # Weights that are not in the file would be random.
-    missing = sorted(name for name in notes["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise _no_encoder(directory, f"no weights for {', '.join(missing[:3])} and {len(missing[3:])} more")
-    needed = {"input_ids", "attention_mask"} - set(inspect.signature(encoder.forward).parameters)
-    if needed:
-        raise _no_encoder(directory, f"{type(encoder).__name__}, which takes no {' and no '.join(sorted(needed))}")
+        raise no_encoder(directory, str(error).strip().partition("\n")[0]) from None
+    for problem, names in problems(encoder, notes).items():
+        if names:
+            found = f"{type(encoder).__name__}, {problem} {', '.join(names[:3])}"
+            raise no_encoder(directory, f"{found} and {len(names[3:])} more" if names[3:] else found)
     pooler = getattr(encoder, "pooler", None)
     if isinstance(pooler, nn.Module):
         pooler.requires_grad_(False)
@@ -55,12 +57,29 @@ def load_encoder(directory: Path) -> Any:
     return encoder
 
 
+def problems(encoder: Any, notes: dict[str, Any]) -> dict[str, list[str]]:
+    """What keeps a loaded encoder from being used, by what is wrong with it. `notes` are those of loading.
+
+    Weights that are not in the file would be random; a layer with more weights than its class knows is another one.
+    """
+    config = encoder.config
+    parts = "|".join(name for name, _ in encoder.named_children())
+    in_a_layer = re.compile(rf"({encoder.base_model_prefix}\.)?({parts})\.(.+\.)?\d+\..*weight")
+    return {
+        "no weights for": sorted(name for name in notes["missing_keys"] if not name.startswith("pooler.")),
+        "which has no use for": sorted(filter(in_a_layer.fullmatch, notes["unexpected_keys"])),
+        "which takes no": [name for name in INPUTS if name not in inspect.signature(encoder.forward).parameters],
+        "whose config.json has no": [name for name in SIZES if not isinstance(getattr(config, name, None), int)],
+    }
+
+
 def auto_class(config: Any) -> Any:
     """The class of transformers that loads the encoder; for families with a decoder, only the encoder half."""
     return AutoModelForTextEncoding if type(config)().is_encoder_decoder else AutoModel
 
 
-def _no_encoder(directory: Path, found: str) -> UserError:
+def no_encoder(directory: Path, found: str) -> UserError:
+    """The refusal of a base model that is no encoder."""
     return UserError(
         f"{directory} does not hold a transformer encoder",
         expected="config.json and model.safetensors of an encoder of texts that transformers knows",

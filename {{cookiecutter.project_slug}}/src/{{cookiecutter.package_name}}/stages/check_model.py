@@ -21,8 +21,9 @@ from ..export.quantization import quantize
 from ..inference.classifier import open_session
 from ..kernels import pack
 from ..modeling.classifier import Classifier, separator_of
-from ..modeling.encoder import load_encoder, longest_text, small_copy, token_ids
+from ..modeling.encoder import load_encoder, longest_text, no_encoder, small_copy, token_ids
 from ..modeling.forward import Padded, run_over
+from ..text.tokenization import LENGTH_STEP
 
 LENGTHS = (3, 8, 21, 1024)
 OUTPUTS = 3
@@ -32,7 +33,11 @@ def run(params: Params) -> None:
     """Write `reports/encoder.json`, or refuse the model and say why."""
     use_deterministic_kernels(params.compute)
     encoder = load_encoder(paths.BASE_MODEL)
+    if "AutoModel" in (getattr(encoder.config, "auto_map", None) or {}):
+        print(f"the model brings its own code (auto_map), which is never run: {type(encoder).__name__} of transformers")
+        print("reads its weights; see on the model's page whether that is the same model")
     small = small_copy(encoder)
+    require_states(small)
     require_length(small, params.text.max_length)
     separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
     torch.manual_seed(0)
@@ -47,10 +52,22 @@ def run(params: Params) -> None:
     print("encoder: " + ", ".join(f"{name} {str(value).lower()}" for name, value in found.items()))
 
 
+@torch.inference_mode()
+def require_states(encoder: Any) -> None:
+    """Raise UserError when the encoder's states are not as wide as its configuration says."""
+    ids = token_ids(encoder, LENGTHS[0])[None]
+    width = encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.shape[-1]
+    if width != encoder.config.hidden_size:
+        found = f"{type(encoder).__name__}, whose states have {width} numbers, not {encoder.config.hidden_size}"
+        raise no_encoder(paths.BASE_MODEL, found)
+
+
 def require_length(encoder: Any, wanted: int) -> None:
-    """Raise UserError when the encoder cannot read texts of this many tokens."""
-    longest = longest_text(encoder, wanted)
-    if longest < wanted:
+    """Raise UserError when the encoder cannot read texts of this many tokens, padded as in batches."""
+    padded = -(-wanted // LENGTH_STEP) * LENGTH_STEP
+    longest = longest_text(encoder, padded)
+    if longest < padded:
+        longest = longest // LENGTH_STEP * LENGTH_STEP
         raise UserError(
             "text.max_length is more than the model accepts",
             expected=f"at most {longest} tokens",
