@@ -107,9 +107,21 @@ def test_a_pickle_without_a_tokenizer_is_pinned_and_comes_into_one_form(
     assert "film" in (base / "tokenizer.json").read_text(encoding="utf-8")
 
 
-def test_what_a_model_does_not_name_is_said(project: Project) -> None:
-    code = "from tools.pin import take_over; take_over({'pooling': 'cls', 'prefix': 'query: '}, 'a', [])"
-    assert "no text.prefix: it stays 'query: '" in project.run("python", "-c", code)
+def test_what_a_model_does_not_name_and_what_is_left_out_is_said(project: Project) -> None:
+    code = "from tools.pin import take_over; take_over({'pooling': 'cls', 'prefix': 'query: '}, %r, %r)"
+    assert "no text.prefix: it stays 'query: '" in project.run("python", "-c", code % ("a", []))
+    modules = [{"path": kind, "type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Dense")]
+    files = {
+        "modules.json": modules,
+        "config_sentence_transformers.json": {"prompts": {"Classify": "task: "}, "default_prompt_name": None},
+    }
+    for name, content in files.items():
+        (project.path / name).write_text(json.dumps(content), encoding="utf-8")
+    said = project.run("python", "-c", code % (str(project.path), [*files]))
+    assert "no text.prefix: it stays 'query: '" in said
+    assert "or one of its prompts: {'Classify': 'task: '}" in said
+    assert "module Dense is left out" in said
+    assert "Transformer" not in said
 
 
 def test_what_is_pinned_and_there_is_neither_listed_anew_nor_taken_over(project: Project, shelf: Path) -> None:

@@ -32,6 +32,7 @@ WEIGHTS = (
 VOCABULARY = r"vocab\.(txt|json)|merges\.txt|(spiece|spm|sentencepiece\.bpe|tokenizer)\.model"
 BESIDE_VOCABULARY = r"(tokenizer_config|special_tokens_map|added_tokens)\.json"
 POOLING, PROMPTS = "1_Pooling/config.json", "config_sentence_transformers.json"
+MODULES, OUR_MODULES = "modules.json", ("Transformer", "Pooling", "Normalize")
 OUR_POOLING = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 Read = TypeVar("Read")
 
@@ -87,15 +88,18 @@ def write_digests(source: CommentedMap) -> None:
 
 def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
     """Set `text.pooling` and `text.prefix` to those of the model, if its files name them."""
-    found = {}
-    if PROMPTS in there:
-        prompts = with_copy_of(f"{uri}/{PROMPTS}", read_json)
-        prefix = prompts.get("prompts", {}).get(prompts.get("default_prompt_name"))
-        found |= {"prefix": prefix} if prefix else {}
-    if POOLING in there:
-        found["pooling"] = pooling_of(with_copy_of(f"{uri}/{POOLING}", read_json), bool(found))
+    read = {name: with_copy_of(f"{uri}/{name}", read_json) for name in (PROMPTS, POOLING, MODULES) if name in there}
+    found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
+    if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
+        found["prefix"] = prefix
+    if POOLING in read:
+        found["pooling"] = pooling_of(read[POOLING], bool(found))
     for key in sorted({"pooling", "prefix"} - found.keys()):
-        print(f"the model's files name no text.{key}: it stays {text[key]!r}; see whether that fits this model")
+        others = f", or one of its prompts: {prompts}" if prompts and key == "prefix" else ""
+        print(f"the model's files name no text.{key}: it stays {text[key]!r}; see whether that fits this model{others}")
+    for kind in [module["type"].rpartition(".")[2] for module in read.get(MODULES, [])]:
+        if kind not in OUR_MODULES:
+            print(f"the model's module {kind} is left out, so its vectors are not those of its page")
     text.update(found)
     if found:
         print(f"as the model says, {' and '.join(f'text.{key} is now {found[key]!r}' for key in sorted(found))}")
