@@ -193,6 +193,7 @@ FAMILIES = {
     "xlm_roberta_xl": family("XLMRobertaXLForMaskedLM", "xlm_roberta", **ROBERTA_LIKE),
     "camembert": family("CamembertForMaskedLM", "camembert", **ROBERTA_LIKE),
     "jina_v3": family("JinaEmbeddingsV3Model", "xlm_roberta", None),
+    "gte": family("GteModel", "xlm_roberta", None),
     "albert": family("AlbertForMaskedLM", "albert", embedding_size=16),
     "rembert": family("RemBertModel", "albert", input_embedding_size=16, output_embedding_size=24),
     "nystromformer": family("NystromformerForMaskedLM", "albert"),

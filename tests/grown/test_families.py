@@ -21,7 +21,7 @@ from review_sentiment.errors import UserError
 from review_sentiment.inference import OnnxClassifier
 from review_sentiment.inference.classifier import run_in_order
 from review_sentiment.modeling.classifier import load_base
-from review_sentiment.modeling.encoder import load_encoder, small_copy
+from review_sentiment.modeling.encoder import auto_class, load_encoder, small_copy
 from review_sentiment.modeling.fine_tuned import load_fine_tuned
 from review_sentiment.modeling.forward import Padded, run_over
 from review_sentiment.stages import check_model, embeddings, export_onnx, fine_tune, prepare
@@ -92,8 +92,8 @@ def test_a_family_goes_through_every_stage(project: Path, family: str) -> None:
         assert found == pytest.approx(padded, abs=1e-4)
         assert (found.argmax(axis=1) == padded.argmax(axis=1)).all()
     config = transformers.AutoConfig.from_pretrained(paths.FINE_TUNED)
-    own_class = getattr(transformers, config.architectures[0])
-    _, notes = own_class.from_pretrained(paths.FINE_TUNED, output_loading_info=True)
+    encoder, notes = auto_class(config).from_pretrained(paths.FINE_TUNED, output_loading_info=True)
+    assert [type(encoder).__name__] == config.architectures
     assert not notes["missing_keys"]
     assert not notes["unexpected_keys"]
     assert config.id2label == {0: "bad", 1: "good"}
