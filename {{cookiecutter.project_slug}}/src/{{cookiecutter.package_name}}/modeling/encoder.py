@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 from transformers.utils import logging as transformers_logging
 
@@ -21,9 +20,7 @@ transformers_logging.disable_progress_bar()
 
 SMALL_VOCABULARY = 512
 LAYERS = 2
-INPUTS = ("input_ids", "attention_mask")
 SIZES = ("hidden_size", "num_hidden_layers", "vocab_size")
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
 
 
 def load_encoder(directory: Path) -> Any:
@@ -41,36 +38,28 @@ def load_encoder(directory: Path) -> Any:
         encoder, notes = auto_class(config).from_pretrained(
             directory, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
-    except _UNREADABLE as error:
+    except Exception as error:  # configurations, weights and quantizers have errors of their own
         raise_if_memory(error)
         raise no_encoder(directory, str(error).strip().partition("\n")[0]) from None
-    for problem, names in problems(encoder, notes).items():
-        if names:
-            found = f"{type(encoder).__name__}, {problem} {', '.join(names[:3])}"
-            raise no_encoder(directory, f"{found} and {len(names[3:])} more" if names[3:] else found)
-    pooler = getattr(encoder, "pooler", None)
-    if isinstance(pooler, nn.Module):
-        pooler.requires_grad_(False)
-        if any(name.startswith("pooler.") for name in notes["missing_keys"]):
-            for weights in pooler.parameters():
-                weights.zero_()
-    return encoder
-
-
-def problems(encoder: Any, notes: dict[str, Any]) -> dict[str, list[str]]:
-    """What keeps a loaded encoder from being used, by what is wrong with it. `notes` are those of loading.
-
-    Weights that are not in the file would be random; a layer with more weights than its class knows is another one.
-    """
-    config = encoder.config
     parts = "|".join(name for name, _ in encoder.named_children())
     in_a_layer = re.compile(rf"({encoder.base_model_prefix}\.)?({parts})\.(.+\.)?\d+\..*weight")
-    return {
+    problems = {
+        # Weights that are not in the file would be random; a layer with more weights than its class knows is another.
         "no weights for": sorted(name for name in notes["missing_keys"] if not name.startswith("pooler.")),
         "which has no use for": sorted(filter(in_a_layer.fullmatch, notes["unexpected_keys"])),
-        "which takes no": [name for name in INPUTS if name not in inspect.signature(encoder.forward).parameters],
+        "which takes no": sorted({"input_ids", "attention_mask"} - {*inspect.signature(encoder.forward).parameters}),
         "whose config.json has no": [name for name in SIZES if not isinstance(getattr(config, name, None), int)],
     }
+    for problem, names in problems.items():
+        if names:
+            more = f" and {len(names) - 3} more" if names[3:] else ""
+            raise no_encoder(directory, f"{type(encoder).__name__}, {problem} {', '.join(names[:3])}{more}")
+    for name, weights in encoder.named_parameters():
+        if name.startswith("pooler."):
+            weights.requires_grad_(False)
+            if name in notes["missing_keys"]:
+                weights.zero_()
+    return encoder
 
 
 def auto_class(config: Any) -> Any:

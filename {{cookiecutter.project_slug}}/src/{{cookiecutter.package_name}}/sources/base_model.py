@@ -4,6 +4,7 @@ These three stay as they are, and neither torch nor transformers is loaded for t
 number; transformers converts other tokenizers.
 """
 
+import fnmatch
 import pickle
 import shutil
 import zipfile
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS, TOKENIZER = (path.name for path in BASE_FILES)
 REPLACED = "so good… ﬁne ½ 好，看！ a\u200bb ｆｕｌｌ"  # characters that sentencepiece replaces before it splits
 FEW_CAPITALS = 0.01
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # torch, safetensors and transformers raise nothing narrower
+        raise _refusal(what, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from None
 
 
 def to_one_form(directory: Path) -> None:
@@ -80,44 +91,36 @@ def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
         seen.add(memory)
 
 
+@_readable("tokenizer")
 def write_tokenizer(directory: Path) -> None:
     """Write tokenizer.json from the existing vocabulary."""
     from transformers import AutoTokenizer, TokenizersBackend
 
-    with _readable("tokenizer"):
-        tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     # Without these files transformers makes an empty tokenizer; its class for all others guesses and loses tokens.
     needed = {name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"}
     missing = sorted(name for name in needed if not (directory / name).exists())
     if missing or not needed or type(tokenizer) is TokenizersBackend or not hasattr(tokenizer, "backend_tokenizer"):
         known = f"a {type(tokenizer).__name__}, of which no {TOKENIZER} can be made"
         raise _refusal("tokenizer", f"no {', '.join(missing)} below fetch.model.sha256" if missing else known)
-    made = tokenizer.backend_tokenizer
-    with _readable("tokenizer"):
-        for name in needed:
-            if name.endswith(".model"):
-                _split_as_sentencepiece(made, directory / name)
-    _keep_case(made, directory / "tokenizer_config.json")
-    made.save(str(directory / TOKENIZER))
+    for name in fnmatch.filter(needed, "*.model"):
+        _split_as_sentencepiece(tokenizer.backend_tokenizer, directory / name)
+    _keep_case(tokenizer.backend_tokenizer, directory / "tokenizer_config.json")
+    tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
 
 
 def _split_as_sentencepiece(tokenizer: "Tokenizer", vocabulary: Path) -> None:
-    """Add the vocabulary's own replacements of characters where transformers drops them, as it does for DeBERTa-v3."""
+    """Add the vocabulary's replacements of characters if transformers has left them out, as it does for DeBERTa-v3."""
     from sentencepiece import SentencePieceProcessor
-    from tokenizers import normalizers
+    from tokenizers.normalizers import Precompiled, Sequence
     from transformers.convert_slow_tokenizer import SentencePieceExtractor
 
-    pieces = SentencePieceProcessor(model_file=str(vocabulary))
-
-    def agree() -> bool:
-        tokens = tokenizer.encode(REPLACED, add_special_tokens=False).tokens
-        return [pieces.piece_to_id(token) for token in tokens] == pieces.encode(REPLACED)
-
     rules = SentencePieceExtractor(str(vocabulary)).proto.normalizer_spec.precompiled_charsmap
-    if rules and not agree():
-        own = [tokenizer.normalizer] if tokenizer.normalizer else []
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(rules), *own])
-    if not agree():
+    if rules and "Precompiled" not in str(tokenizer.normalizer):
+        tokenizer.normalizer = Sequence([Precompiled(rules), tokenizer.normalizer or Sequence([])])
+    pieces = SentencePieceProcessor(model_file=str(vocabulary))
+    tokens = tokenizer.encode(REPLACED, add_special_tokens=False).tokens
+    if [pieces.piece_to_id(token) for token in tokens] != pieces.encode(REPLACED):
         raise _refusal("tokenizer", f"{vocabulary.name}, which transformers does not convert to the same tokenizer")
 
 
@@ -129,16 +132,6 @@ def _keep_case(tokenizer: "Tokenizer", settings: Path) -> None:
     if getattr(tokenizer.normalizer, "lowercase", False) and not named and capitals > FEW_CAPITALS * len(words):
         tokenizer.normalizer.lowercase = False
         print(f"the vocabulary has {capitals} words with capitals, so texts are not lower-cased")
-
-
-@contextmanager
-def _readable(what: str) -> Iterator[None]:
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # torch, safetensors and transformers raise nothing narrower
-        raise _refusal(what, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from None
 
 
 def _refusal(what: str, found: str) -> UserError:

@@ -37,7 +37,9 @@ def run(params: Params) -> None:
         print(f"the model brings its own code (auto_map), which is never run: {type(encoder).__name__} of transformers")
         print("reads its weights; see on the model's page whether that is the same model")
     small = small_copy(encoder)
-    require_states(small)
+    ids = token_ids(small, LENGTHS[0])[None]
+    if (width := small(input_ids=ids).last_hidden_state.shape[-1]) != encoder.config.hidden_size:
+        raise no_encoder(paths.BASE_MODEL, f"{type(encoder).__name__}, whose states have {width} numbers each")
     require_length(small, params.text.max_length)
     separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
     torch.manual_seed(0)
@@ -52,22 +54,11 @@ def run(params: Params) -> None:
     print("encoder: " + ", ".join(f"{name} {str(value).lower()}" for name, value in found.items()))
 
 
-@torch.inference_mode()
-def require_states(encoder: Any) -> None:
-    """Raise UserError when the encoder's states are not as wide as its configuration says."""
-    ids = token_ids(encoder, LENGTHS[0])[None]
-    width = encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.shape[-1]
-    if width != encoder.config.hidden_size:
-        found = f"{type(encoder).__name__}, whose states have {width} numbers, not {encoder.config.hidden_size}"
-        raise no_encoder(paths.BASE_MODEL, found)
-
-
 def require_length(encoder: Any, wanted: int) -> None:
     """Raise UserError when the encoder cannot read texts of this many tokens, padded as in batches."""
     padded = -(-wanted // LENGTH_STEP) * LENGTH_STEP
-    longest = longest_text(encoder, padded)
-    if longest < padded:
-        longest = longest // LENGTH_STEP * LENGTH_STEP
+    longest = longest_text(encoder, padded) // LENGTH_STEP * LENGTH_STEP
+    if longest < wanted:
         raise UserError(
             "text.max_length is more than the model accepts",
             expected=f"at most {longest} tokens",
