@@ -37,10 +37,11 @@ def run(params: Params) -> None:
         print(f"the model brings its own code (auto_map), which is never run: {type(encoder).__name__} of transformers")
         print("reads its weights; see on the model's page whether that is the same model")
     small = small_copy(encoder)
-    ids = token_ids(small, LENGTHS[0])[None]
-    if (width := small(input_ids=ids).last_hidden_state.shape[-1]) != encoder.config.hidden_size:
-        raise no_encoder(paths.BASE_MODEL, f"{type(encoder).__name__}, whose states have {width} numbers each")
     require_length(small, params.text.max_length)
+    with torch.inference_mode():  # of the longest text, because after a short one BigBird has another attention
+        width = small(input_ids=token_ids(small, params.text.max_length)[None]).last_hidden_state.shape[-1]
+    if width != encoder.config.hidden_size:
+        raise no_encoder(paths.BASE_MODEL, f"{type(encoder).__name__}, whose states have {width} numbers each")
     separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
     torch.manual_seed(0)
     model = Classifier(small, OUTPUTS, params.text.pooling, params.task, separator).eval()
