@@ -112,7 +112,7 @@ WITHOUT_ROW = {
         a file is missing
         a permission is missing
         a package is missing
-        torch finds no GPU
+        torch finds no GPU that it can use
         more processes than GPUs
         git … failed
         dvc … failed""",

@@ -111,6 +111,9 @@ def test_a_bug_keeps_its_traceback_in_a_log(
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "a"), "a permission is missing"),
         (MemoryError(), "memory is used up"),
+        (RuntimeError("CUDA error: out of memory"), "memory is used up"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"), "memory is used up"),
+        (RuntimeError("Last error: Cuda failure 2 'out of memory'"), "memory is used up"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), "the system, or a program, refused"),
         (subprocess.CalledProcessError(3, ["dvc"]), "the system, or a program, refused"),
     ):

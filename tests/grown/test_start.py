@@ -69,7 +69,12 @@ def test_a_finished_training_waits_for_dvc_and_an_unfinished_one_stays(monkeypat
         (Path(".checkpoints") / name).parent.mkdir(parents=True)
         (Path(".checkpoints") / name).touch()
     monkeypatch.setattr(start.importlib, "import_module", lambda *_: SimpleNamespace(run=lambda _: None))
-    for stage, left in (("fine_tune", ["a", "b"]), ("evaluate", ["b"])):
+    for stage, rank, left in (
+        ("fine_tune", "0", ["a", "b"]),
+        ("embeddings", "1", ["a", "b"]),
+        ("embeddings", "0", ["b"]),
+    ):
+        monkeypatch.setenv("RANK", rank)
         start.run(stage)
         assert sorted(path.name for path in Path(".checkpoints").iterdir()) == left
 

@@ -17,7 +17,7 @@ import torch
 from review_sentiment import paths
 from review_sentiment.common import distributed
 from review_sentiment.common.tasks import values_of
-from review_sentiment.config import Text, load_params
+from review_sentiment.config import Lora, Text, load_params
 from review_sentiment.errors import MEMORY, UserError, cause_of
 from review_sentiment.export import graph
 from review_sentiment.kernels import layers, packing
@@ -26,9 +26,11 @@ from review_sentiment.modeling.probe import fit_probe
 from review_sentiment.modeling.scores import scores
 from review_sentiment.stages import check_model, embeddings, fine_tune
 from review_sentiment.text import tokenization
+from review_sentiment.training import adapters
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from small_project import params_with, report
+from transformers import AutoModel, BertConfig, GPT2Config, MobileBertConfig, PretrainedConfig, XLMRobertaConfig
 
 
 def test_attention_on_a_gpu_may_not_depend_on_the_batch() -> None:
@@ -40,10 +42,81 @@ def test_attention_on_a_gpu_may_not_depend_on_the_batch() -> None:
         assert kernels.flash_sdp_enabled()
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="torch finds no GPU"):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AssertionError("Torch not compiled with CUDA enabled"), "found: +Torch not compiled with CUDA enabled\n"),
+        (RuntimeError("CUDA error: no kernel image is available\nmore"), "found: +CUDA error: no kernel image is av"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "^CUDA out of memory$"),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_refused(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(torch, "ones", without_memory(torch.ones, error))
+    with pytest.raises(UserError if said.startswith("found") else type(error), match=said):
         distributed.join(params_with().compute.model_copy(update={"device": "cuda"}))
+
+
+GPT2 = GPT2Config(vocab_size=1200, n_positions=64, n_embd=16, n_layer=1, n_head=2, pad_token_id=1100)
+SMALL: dict[str, Any] = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "longest", "first"),
+    [
+        (GPT2, 20, None),
+        (MobileBertConfig(**SMALL, intermediate_size=16, embedding_size=8, max_position_embeddings=64), 64, None),
+        (XLMRobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=66, pad_token_id=1), 64, 2),
+    ],
+    ids=lambda value: getattr(value, "model_type", str(value)),
+)
+def test_no_position_is_tried_that_the_encoder_lacks(
+    config: PretrainedConfig, longest: int, first: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU raises an IndexError; a GPU ends the process."""
+    model: Any = AutoModel.from_config(config).eval()
+    forward, largest = model.forward, []
+
+    @functools.wraps(forward)
+    def spy(*given: Any, position_ids: torch.Tensor | None = None, **named: Any) -> Any:
+        largest.extend([] if position_ids is None else [int(position_ids.max())])
+        return forward(*given, position_ids=position_ids, **named)
+
+    monkeypatch.setattr(model, "forward", spy)
+    assert packing.first_position(model, longest) == first
+    assert largest
+    assert max(largest) < model.config.max_position_embeddings
+
+
+def test_a_long_text_is_pooled_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, the number of texts would change the last bits. On a CPU, it changes none."""
+    bert = AutoModel.from_config(BertConfig(**SMALL, intermediate_size=16, max_position_embeddings=1100))
+    model = classifier.Classifier(bert, 2, "mean", "single_label").eval()
+    pool, shapes = model.pool, []
+    monkeypatch.setattr(model, "pool", lambda states, mask: shapes.append(tuple(mask.shape)) or pool(states, mask))
+    texts = [list(range(5, 5 + length)) for length in [1100] * 3 + [600] * 2 + [512] * 2]
+    texts = [[token % 90 for token in text] for text in texts]
+    alone = forward.run_over(packing.Packed(model, 8192, 0), texts, output="vectors")
+    assert shapes[:6] == [(1, 1100)] * 3 + [(1, 600)] * 2 + [(2, 512)]
+    monkeypatch.setattr(packing, "LONG", 9999)
+    together = forward.run_over(packing.Packed(model, 8192, 0), texts, output="vectors")
+    assert (3, 1100) in shapes
+    assert together.tobytes() == alone.tobytes()
+
+
+def test_padded_batches_on_a_gpu_compute_few_tokens_too_many() -> None:
+    lengths = np.random.default_rng(0).integers(1, 513, 1000)
+    batches = tokenization.fixed_shape_batches([[5] * length for length in lengths], "cuda")
+    assert sum(batch.ids.size for batch in batches) <= 6 * lengths.sum()
+
+
+def test_what_is_drawn_on_the_cpu_leaves_the_gpus_alone(base_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoder.load_encoder(base_model)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", without_memory(torch.cuda.get_rng_state, AssertionError("a GPU")))
+    assert encoder.small_copy(model) is not model
+    adapters.add_adapters(model, Lora(rank=2, alpha=4, dropout=0.0), seed=1)
 
 
 @pytest.mark.parametrize("left", [vectors.KEYS, vectors.VECTORS])

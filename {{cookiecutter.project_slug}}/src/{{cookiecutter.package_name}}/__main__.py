@@ -55,8 +55,8 @@ def run(stage: str, *only: str) -> None:
     module = importlib.import_module(f".stages.{stage}", __package__)
     gc.freeze()
     gc.enable()
-    with alone():
-        if stage in ("embeddings", "export_onnx", "evaluate"):  # DVC has the outs of fine_tune by now
+    with alone() as on_rank_0:
+        if on_rank_0 and stage in ("embeddings", "export_onnx", "evaluate"):  # DVC has the outs of fine_tune by now
             forget_training()
         module.run(params, *only)
         require_unedited(before, params, stage)
@@ -75,10 +75,10 @@ def require_own_code() -> None:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone() -> Iterator[bool]:
     """Inside, no other stage runs in this checkout, such as one that outlived its `dvc repro`. A kill ends it too."""
     if os.environ.get("RANK", "0") != "0":
-        yield
+        yield False
         return
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with LOCK.open("a+", encoding="utf-8") as file:
@@ -96,7 +96,7 @@ def alone() -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield True
 
 
 def forget_training() -> None:

@@ -29,7 +29,7 @@ class Cause(NamedTuple):
 AGAIN = "then type the same again"
 BUG = Cause("this command has a bug", "a result, or a message about what to change", "report it with the log below")
 DISK_FULL = Cause("the disk is full", "space for what is written", f"free some (df -h .), {AGAIN}")
-MEMORY = Cause("memory is used up", "less work at once", "lower the size of batches or the longest text")
+MEMORY = Cause("memory is used up", "less work at once", "lower the size of batches or the longest text; free the GPU")
 MISSING = Cause("a file is missing", "every file where it was", f"see whether the path is right (ls -l), {AGAIN}")
 PERMISSION = Cause(
     "a permission is missing", "files that you may read, folders that you may write", "ls -ld shows who may"
@@ -57,8 +57,8 @@ BY_TYPE = {  # subclasses count too; by name, because this module imports no lib
     "ClientError": REFUSED,
     "OSError": REFUSED,
 }
-# torch and safetensors report both with their own messages.
-OF_NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "ALLOC_FAILED")  # the last is of cuBLAS and its relatives
+# torch, safetensors and the libraries of CUDA report both with their own messages.
+OF_NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "out of memory", "ALLOC_FAILED", "STATUS_NOT_INITIALIZED")
 OF_A_FULL_DISK = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
 
 

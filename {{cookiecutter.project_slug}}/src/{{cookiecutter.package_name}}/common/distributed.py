@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed
 
 from ..config import Compute
-from ..errors import UserError
+from ..errors import UserError, raise_if_memory
 
 TIMEOUT = timedelta(hours=2)  # how long a rank may wait for another, which may be reading a large table
 _PR_SET_PDEATHSIG = 1
@@ -25,32 +25,39 @@ _PR_SET_PDEATHSIG = 1
 def join(compute: Compute) -> torch.device:
     """Join the process group of this stage, if a launcher started several processes. Returns the device of this rank.
 
-    Raises UserError when there are fewer GPUs than processes that need one.
+    Raises UserError when there are fewer GPUs than processes that need one, or torch cannot use this rank's.
     """
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "torch finds no GPU",
-            expected="a CUDA device and the CUDA build of torch, as compute.device in params.yaml says",
-            found=f"torch {torch.__version__} without a CUDA device",
-            fix="set compute.device to cpu, or install another build: rm -rf .venv && make setup TORCH_INDEX=…",
-        )
-    if "LOCAL_RANK" not in os.environ:
-        return torch.device(compute.device)
-    _end_with_the_launcher()
-    if compute.device == "cpu":
-        distributed.init_process_group("gloo", timeout=TIMEOUT)
-        return torch.device("cpu")
-    local_rank, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if local_rank >= cards:
+    if "LOCAL_RANK" in os.environ and sys.platform == "linux":
+        # torchrun starts its processes in their own sessions. If it were killed, they would go on training.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    device = _card() if compute.device == "cuda" else torch.device("cpu")
+    if "LOCAL_RANK" in os.environ:
+        distributed.init_process_group("gloo" if device.type == "cpu" else "nccl", timeout=TIMEOUT)
+    return device
+
+
+def _card() -> torch.device:
+    number, cards = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if 0 < cards <= number:
         raise UserError(
             "more processes than GPUs",
             expected=f"at most {cards} on this machine, one for each GPU",
             found=os.environ["LOCAL_WORLD_SIZE"],
             fix="lower --nproc-per-node in launcher in params.yaml",
         )
-    torch.cuda.set_device(local_rank)
-    distributed.init_process_group("nccl", timeout=TIMEOUT)
-    return torch.device("cuda", local_rank)
+    try:
+        torch.cuda.init()
+        torch.cuda.set_device(number)
+        torch.ones(1, device="cuda")
+    except (AssertionError, RuntimeError) as error:
+        raise_if_memory(error)
+        raise UserError(
+            "torch finds no GPU that it can use",
+            expected=f"a GPU that torch {torch.__version__} supports: {' '.join(torch.cuda.get_arch_list()) or 'none'}",
+            found=str(error).partition("\n")[0],
+            fix="set compute.device to cpu, or install another build: rm -rf .venv && make setup TORCH_INDEX=…",
+        ) from None
+    return torch.device("cuda", number)
 
 
 def world_size() -> int:
@@ -123,9 +130,3 @@ def require_divisible(batch_size: int) -> None:
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device; the copy to a GPU does not block."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def _end_with_the_launcher() -> None:
-    # torchrun starts its processes in their own sessions. If it were killed, they would go on training.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

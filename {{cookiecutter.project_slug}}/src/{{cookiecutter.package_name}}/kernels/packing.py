@@ -21,6 +21,7 @@ from ..text.tokenization import TOKENS_PER_BATCH, Sequences
 from .layers import attend, attention, near
 
 Groups = list[tuple[int, int]]
+LONG = 512  # tokens; on a GPU, the number of texts decides how a sum over more of them is split
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Packed:
         with attention(self.model.encoder, "packed"):
             states = self.model.encoder(input_ids=ids, position_ids=positions, groups=batch.groups, **named)
         by_group = split(states.last_hidden_state[0].float(), batch.groups)
-        return torch.cat([self.model.pool(part, torch.ones(part.shape[:2], device=device)) for part in by_group])
+        parts = [one for part in by_group for one in part.split(1 if part.shape[1] > LONG else len(part))]
+        return torch.cat([self.model.pool(part, torch.ones(part.shape[:2], device=device)) for part in parts])
 
 
 def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
@@ -103,30 +105,26 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
     encoder whose states depend on anything other than the tokens of a text and their positions.
     """
     config: Any = encoder.config
-    if "position_ids" not in inspect.signature(encoder.forward).parameters:
-        return None
-    if not getattr(encoder, "_supports_attention_backend", False):
+    takes_positions = "position_ids" in inspect.signature(encoder.forward).parameters
+    if not takes_positions or not getattr(encoder, "_supports_attention_backend", False):
         return None
     device = next(encoder.parameters()).device
     ids = torch.arange(5, 5 + longest, device=device) % min(config.vocab_size, 1000)
     ids[ids == config.pad_token_id] = 7
-    texts = [ids, ids[: longest // 2]]
-    alone = torch.cat(
-        [
-            encoder(input_ids=text[None], attention_mask=torch.ones_like(text)[None]).last_hidden_state[0]
-            for text in texts
-        ]
-    )
-    row, groups = torch.cat(texts)[None], [(1, len(text)) for text in texts]
-    positions = torch.cat([torch.arange(len(text), device=device) for text in texts])[None]
+    texts = [ids[None], ids[None, : longest // 2]]
+    alone = [encoder(input_ids=text, attention_mask=torch.ones_like(text)).last_hidden_state[0] for text in texts]
+    row, groups = torch.cat(texts, dim=1), [tuple(text.shape) for text in texts]
+    positions = torch.cat([torch.arange(text.shape[1], device=device) for text in texts])[None]
     for first in (0, (config.pad_token_id or 0) + 1):  # some begin after the position of the padding token
+        if 0 < (getattr(config, "max_position_embeddings", None) or 0) < first + longest:  # a GPU ends the process
+            continue
         try:
             with attention(encoder, "packed"):
                 found = encoder(input_ids=row, position_ids=first + positions, groups=groups).last_hidden_state[0]
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
             raise_if_memory(error)
             continue
-        if near(found, alone):
+        if near(found, torch.cat(alone)):
             return first
     return None
 

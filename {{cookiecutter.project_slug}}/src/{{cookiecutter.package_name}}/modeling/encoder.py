@@ -92,7 +92,7 @@ def small_copy(encoder: Any) -> Any:
                 setattr(config, name, SMALL_VOCABULARY - 1)
         keep_layers(config, kept)
         config.vocab_size = min(config.vocab_size, SMALL_VOCABULARY)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             small = type(encoder)._from_config(config, dtype=torch.float32)
             for weights in small.parameters():

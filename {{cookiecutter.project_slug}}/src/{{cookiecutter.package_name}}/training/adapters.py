@@ -37,7 +37,7 @@ def add_adapters(encoder: Any, lora: Lora, seed: int) -> None:
         fan_in_fan_out=any(type(module) is Conv1D for module in adapted.values()),
     )
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             inject_adapter_in_model(config, encoder)
     except ValueError as error:
