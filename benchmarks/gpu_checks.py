@@ -43,11 +43,16 @@ def checks(bench: Bench, encoder: Path) -> list[Check]:
     whole = bench.project("whole", table, **changes)
     half = bench.project("half", table.gather_every(2), **changes)
     part = bench.project("part", table.head(ROWS_ON_CPU), **changes | {"compute__device": "cpu"})
+    longer = bench.settings.longer
+    texts, for_long = bench.of_length(longer, bench.settings.long_rows), bench.encoder(bench.settings.small, longer)
+    long = bench.project("long", texts, text__max_length=longer)
+    few_long = bench.project("few-long", texts.gather_every(3), text__max_length=longer)
     workers = max(1, min(8, (os.cpu_count() or 1) // 2))
 
     def start(work: Callable, prepared: Path, name: str, precision: str, **more: object) -> Future:
         changes = {"compute__precision": precision, **more}
-        return pool.submit(work, bench, with_encoder(prepared, bench.folder / name, encoder, **changes))
+        base = for_long if prepared in (long, few_long) else encoder
+        return pool.submit(work, bench, with_encoder(prepared, bench.folder / name, base, **changes))
 
     with ThreadPoolExecutor(workers) as pool:
         runs = {
@@ -58,6 +63,8 @@ def checks(bench: Bench, encoder: Path) -> list[Check]:
                 "plain": start(trained, whole, f"plain-{precision}", precision, compute__kernels="plain"),
                 "half": start(embedded, half, f"half-{precision}", precision),
                 "plain half": start(embedded, half, f"plain-half-{precision}", precision, compute__kernels="plain"),
+                "long": start(embedded, long, f"long-{precision}", precision),
+                "few long": start(embedded, few_long, f"few-long-{precision}", precision),
             }
             for precision in bench.settings.steps
         }
@@ -68,13 +75,14 @@ def checks(bench: Bench, encoder: Path) -> list[Check]:
 def compared(precision: str, runs: dict[str, Future], on_cpu: Future) -> list[Check]:
     """What the runs in one precision show."""
     first, again, plain, half, plain_half = (runs[name] for name in ("first", "again", "plain", "half", "plain half"))
-    cosine, lora = COSINE[precision], runs["lora"]
+    cosine, lora, long, few_long = COSINE[precision], runs["lora"], runs["long"], runs["few long"]
     comparisons: dict[str, Callable[[], str]] = {
         "both stages run again: same bytes": lambda: same(first.result()[1], again.result()["unbroken"]),
         "fine_tune killed and run again: same bytes": lambda: same(first.result()[1], again.result()["resumed"]),
         "LoRA, killed and run again: same bytes": lambda: same(lora.result()["unbroken"], lora.result()["resumed"]),
         "half of the rows: same vectors, bit by bit": lambda: same_vectors(first.result()[0], half.result()),
         "the same with kernels: plain": lambda: same_vectors(plain.result()[0], plain_half.result()),
+        "a third of the rows, of long texts: the same": lambda: same_vectors(long.result(), few_long.result()),
         "vectors near those of the CPU in fp32": lambda: near(first.result()[0], on_cpu.result(), cosine),
         "vectors near those with kernels: plain": lambda: near(first.result()[0], plain.result()[0], cosine),
         "training loss near that with kernels: plain": lambda: near_loss(first.result()[0], plain.result()[0]),

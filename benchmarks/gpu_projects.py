@@ -36,13 +36,16 @@ class Shape:
 class Settings:
     """How large everything is.
 
-    rows: of the table for the checks, whose texts of very different length are cut at `longest` tokens.
+    rows: of the table for the checks, whose texts of very different length are cut at `longest` tokens; `long_rows` of
+    another, whose texts are all cut at `longer` tokens.
     steps: of training, by precision, in each measurement of speed.
     """
 
     device: str
     rows: int
     longest: int
+    long_rows: int
+    longer: int
     small: Shape
     large: tuple[Shape, ...]
     lengths: tuple[int, ...]
@@ -55,6 +58,8 @@ ON_CARD = Settings(
     device="cuda",
     rows=4000,
     longest=512,
+    long_rows=240,
+    longer=2048,
     small=Shape("22 M", 384, 6, 12, 1536),
     large=(Shape("110 M", 768, 12, 12, 3072), Shape("300 M", 1024, 24, 16, 4096)),
     lengths=(128, 512),
@@ -64,7 +69,7 @@ ON_CARD = Settings(
 )
 TINY = Shape("tiny", 32, 2, 2, 64)
 # To try these programs without a card.
-ON_CPU = Settings("cpu", 300, 64, TINY, (TINY,), (16,), 256, {"fp32": 24}, with_trainer=False)
+ON_CPU = Settings("cpu", 300, 64, 120, 600, TINY, (TINY,), (16,), 256, {"fp32": 24}, with_trainer=False)
 
 
 class FailedError(Exception):
@@ -104,19 +109,20 @@ class Bench:
         self.run(project, "prepare")
         return project
 
-    def encoder(self, shape: Shape) -> Path:
-        """A base model of this shape, always with the same weights."""
+    def encoder(self, shape: Shape, longest: int = 512) -> Path:
+        """A base model of this shape for texts of at most `longest` tokens, always with the same weights."""
         import torch  # here: a program that only reads records needs neither
         from tokenizers import Tokenizer
         from transformers import BertConfig, BertModel
 
-        directory = self.folder / "encoders" / shape.name.replace(" ", "-")
+        directory = self.folder / "encoders" / f"{shape.name.replace(' ', '-')}-{longest}"
         config = BertConfig(
             vocab_size=Tokenizer.from_file(str(self.tokenizer)).get_vocab_size(),
             hidden_size=shape.size,
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
             intermediate_size=shape.inner,
+            max_position_embeddings=longest,
         )
         torch.manual_seed(0)
         BertModel(config).save_pretrained(directory)

@@ -108,5 +108,5 @@ def test_the_whole_check_at_a_tiny_size(small: Project, tmp_path: Path) -> None:
     )  # fmt: skip
     record = json.loads((tmp_path / "results/gpu.json").read_text(encoding="utf-8"))
     assert [check["what"] for check in record["checks"] if not check["passed"]] == []
-    assert (len(record["checks"]), len(record["speeds"]), record["left_out"]) == (8, 1, [])
+    assert (len(record["checks"]), len(record["speeds"]), record["left_out"]) == (9, 1, [])
     assert "| tiny | 16 | fp32 |" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
