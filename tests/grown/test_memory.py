@@ -13,7 +13,7 @@ from review_sentiment.errors import UserError
 from review_sentiment.kernels import accelerate
 from review_sentiment.modeling import classifier
 from review_sentiment.modeling.probe import Probe, load_probe, save_probe
-from review_sentiment.training import adapters, checkpoints, loop, memory
+from review_sentiment.training import checkpoints, loop, memory
 from safetensors.torch import load_file
 from small_project import before_fine_tune, bytes_of, checkpoints_of, run_stage, write_params
 from test_sameness import kill_when
@@ -132,7 +132,7 @@ def test_merged_adapters_give_the_same_logits(base_model: Path) -> None:
     one_step(model)
     ids = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]])
     beside = model.eval()(ids, (ids != 0).long())
-    adapters.merge_adapters(model.encoder)
+    memory.merge_adapters(model.encoder)
     torch.testing.assert_close(model(ids, (ids != 0).long()), beside, rtol=1e-5, atol=1e-5)
     merged = model.encoder.state_dict()
     assert merged.keys() == base.keys()

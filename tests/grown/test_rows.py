@@ -81,6 +81,8 @@ def test_names_of_labels_change_no_row(tmp_path: Path, monkeypatch: pytest.Monke
         prepare.run(params_with(label_names={"1": "better"}))
     with pytest.raises(UserError, match=r"labels '0', '1', and for no other\n  found: +in no row: '2'"):
         prepare.run(params_with(label_names={"1": "better", "0": "worse", "2": "other"}))
+    with pytest.raises(UserError, match=r"holds one name twice"):
+        prepare.run(params_with(label_names={"1": "same", "0": "same"}))
 
 
 def test_malformed_rows_are_kept_with_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,6 @@ def test_a_file_to_fetch_may_have_any_other_name() -> None:
             {"fine_tune__lora": {"rank": 4, "alpha": 8, "dropout": 0}, "fine_tune__trainable_layers": 0},
             "lora needs layers that are trained",
         ),
-        ({"prepare__label_names": {"a": "same", "b": "same"}}, "label_names must be different"),
         ({"prepare__label_column": "text"}, "text_column, second_text_column and"),
         ({"prepare__test_fraction": 0.9}, "validation_fraction + test_fraction"),
         ({"prepare__validation_fraction": 0.5, "prepare__fold": {"index": 0, "of": 2}}, "fraction + 1 / fold.of"),

@@ -26,7 +26,7 @@ from review_sentiment.modeling.probe import fit_probe
 from review_sentiment.modeling.scores import scores
 from review_sentiment.stages import check_model, embeddings, fine_tune
 from review_sentiment.text import tokenization
-from review_sentiment.training import adapters
+from review_sentiment.training import memory
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from small_project import params_with, report
@@ -116,7 +116,7 @@ def test_what_is_drawn_on_the_cpu_leaves_the_gpus_alone(base_model: Path, monkey
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_rng_state", without_memory(torch.cuda.get_rng_state, AssertionError("a GPU")))
     assert encoder.small_copy(model) is not model
-    adapters.add_adapters(model, Lora(rank=2, alpha=4, dropout=0.0), seed=1)
+    memory.add_adapters(model, Lora(rank=2, alpha=4, dropout=0.0), seed=1)
 
 
 @pytest.mark.parametrize("left", [vectors.KEYS, vectors.VECTORS])

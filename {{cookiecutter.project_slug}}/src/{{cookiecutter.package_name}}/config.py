@@ -156,9 +156,6 @@ class Prepare(Block):
             raise ValueError("text_column, second_text_column and label_column must be different columns")
         if len(set(self.keep_columns)) < len(self.keep_columns):
             raise ValueError("keep_columns must be different columns")
-        names = (self.label_names or {}).values()
-        if len(set(names)) < len(names):
-            raise ValueError("label_names must be different names")
         return self
 
 
@@ -170,7 +167,7 @@ class Embeddings(Block):
 
 
 class Lora(Block):
-    """Low-rank adapters, see `training/adapters.py`."""
+    """Low-rank adapters, see `training/memory.py`."""
 
     rank: Count
     alpha: Count

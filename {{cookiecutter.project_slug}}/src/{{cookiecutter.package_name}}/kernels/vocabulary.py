@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..text.tokenization import Sequences
-
-Weights = dict[str, Tensor]
+from . import Weights
 
 
 def trim(model: nn.Module, *texts: Sequences) -> Callable[[Weights], Weights]:

@@ -23,10 +23,9 @@ from ..modeling.fine_tuned import save_fine_tuned
 from ..modeling.probe import load_probe
 from ..text.token_store import token_ids
 from ..training import checkpoints
-from ..training.adapters import merge_adapters
 from ..training.batches import Rows
 from ..training.loop import CURVE, train
-from ..training.memory import save_memory
+from ..training.memory import merge_adapters, save_memory
 from ..training.temperature import temperature
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,16 +27,16 @@ from ..config import SCORES, FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
 from ..modeling.forward import batched, in_order, run_batches
-from ..modeling.scores import DECIMALS, scores
+from ..modeling.scores import DECIMALS, leads, scores
 from . import checkpoints
 from .batches import Rows, order_of
 from .checkpoints import Progress
 from .loss import Loss, training_loss
-from .selection import may_be_chance, standing
 
 POINTS_PER_RUN = 24
 MOST_PASSES = 60  # over the rows, for `min_steps`: a few dozen rows are memorized by then
 CURVE = "curve.csv"
+SAMPLES = 200
 
 # What `Rows.batch` gives for this rank's rows, and the weight of their mean loss, so that all rows count equally.
 RankBatch = tuple[tuple[Tensor, ...], float]
@@ -195,7 +196,12 @@ def mean_of(losses: list[Tensor]) -> float:
 def end_epoch(
     model: Classifier, validation: Rows, params: Params, directory: Path, progress: Progress, *, is_last: bool
 ) -> None:
-    """Measure on the validation rows, keep the weights if they are the best (`selection.py`), and write the curve."""
+    """Measure on the validation rows, keep the weights if they are the best, and write the curve.
+
+    The last epoch, where the learning rate has fallen to 0, should be the best; on few rows another may look better by
+    chance. So it is kept too if it may be worse only by chance (the one-standard-error rule of Breiman et al. 1984,
+    Classification and Regression Trees, 3.4.3), but never if it is worse than the model before the first step.
+    """
     logits = logits_of(model, validation, params)
     if logits is None:
         return
@@ -214,6 +220,22 @@ def end_epoch(
         progress.best = now
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
     write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
+
+
+def standing(row: dict[str, Any], params: Params) -> tuple[float, float]:
+    """How good the model at this row of the curve is: by its score, and of equal scores by the lower loss."""
+    return row[f"validation_{params.score}"], -row["validation_loss"]
+
+
+def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: np.ndarray) -> bool:
+    """Whether the last epoch's score is lower by at most one standard error of the difference (paired bootstrap).
+
+    targets: in the unit of both models' logits (rows x outputs).
+    """
+    task, score = params.task, params.score
+    before, after = (values_of(task, logits) for logits in (best, last))
+    lead = scores(task, targets, before)[score] - scores(task, targets, after)[score]
+    return lead <= float(leads(task, score, targets, before, after, SAMPLES).std())
 
 
 def is_over(progress: Progress, plan: Plan, params: Params) -> bool:

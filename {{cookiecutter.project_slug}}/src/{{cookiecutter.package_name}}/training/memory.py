@@ -3,14 +3,18 @@
 `fine_tune.accumulation`, which computes a batch in parts, is in `loop.train_step`.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
-from ..config import FineTune
+from ..config import FineTune, Lora
 from ..errors import UserError
-from .adapters import add_adapters
+
+LINEAR = (nn.Linear, Conv1D)  # no subclasses: some models read their weight without calling them
 
 
 def save_memory(encoder: Any, settings: FineTune, seed: int) -> None:
@@ -66,3 +70,47 @@ def recompute_activations(encoder: Any) -> None:
             fix="set fine_tune.gradient_checkpointing: false in params.yaml",
         ) from None
     encoder.disable_input_require_grads()  # they would carry gradients through frozen layers
+
+
+def add_adapters(encoder: Any, lora: Lora, seed: int) -> None:
+    """Add adapters to every linear layer of the encoder that is trained, and train only the adapters.
+
+    LoRA (Hu et al. 2021, arXiv:2106.09685): a weight W of outputs x inputs becomes W + alpha / rank * B A, with B of
+    outputs x rank, zero at first, and A of rank x inputs. Raises UserError when peft cannot adapt the encoder.
+    """
+    from peft import LoraConfig, inject_adapter_in_model  # here: few need it
+
+    adapted = {
+        name: module
+        for name, module in encoder.named_modules()
+        if type(module) in LINEAR and module.weight.requires_grad
+    }
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="|".join(map(re.escape, adapted)),
+        fan_in_fan_out=any(type(module) is Conv1D for module in adapted.values()),
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            inject_adapter_in_model(config, encoder)
+    except ValueError as error:
+        raise UserError(
+            f"{type(encoder).__name__} cannot be adapted",
+            expected="an encoder with linear layers for peft's LoRA",
+            found=str(error).partition("\n")[0],
+            fix="set fine_tune.lora: null in params.yaml",
+        ) from None
+
+
+def merge_adapters(encoder: Any) -> None:
+    """Add what the adapters learned to the weights beside them, and restore the original layers."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            encoder.set_submodule(name, module.get_base_layer())
+    del encoder.peft_config
