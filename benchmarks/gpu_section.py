@@ -36,8 +36,6 @@ def section(record: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [row(speed) for speed in record["speeds"]]
-    if "note" in record:  # about code that has changed since
-        lines += ["", record["note"]]
     if record["left_out"]:
         lines += ["", f"Not measured: {'; '.join(record['left_out'])}."]
     return "\n".join(lines) + "\n"

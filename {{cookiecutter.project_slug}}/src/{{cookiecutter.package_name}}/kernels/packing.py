@@ -17,10 +17,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from ..common.distributed import to_device
 from ..errors import raise_if_memory
-from ..text.tokenization import TOKENS_PER_BATCH, Sequences
+from ..text.tokenization import Sequences
 from .layers import attend, attention, near
 
 Groups = list[tuple[int, int]]
+TOKENS_PER_ROW = {"cpu": 1024, "cuda": 65_536}
 LONG = 512  # tokens; on a GPU, the number of texts decides how a sum over more of them is split
 
 
@@ -50,7 +51,7 @@ class Packed:
         """The model over packed texts of at most `longest` tokens; None when its encoder cannot read packed texts."""
         first = first_position(model.eval().encoder, longest)
         device = next(model.encoder.parameters()).device
-        return None if first is None else cls(model, max(longest, TOKENS_PER_BATCH[device.type]), first)
+        return None if first is None else cls(model, max(longest, TOKENS_PER_ROW[device.type]), first)
 
     def batches(self, sequences: Sequences) -> Iterator[Pack]:
         """Packed rows of the sequences, the longest first."""

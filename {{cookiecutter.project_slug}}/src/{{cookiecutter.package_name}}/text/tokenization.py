@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]  # one text, or the two of a pair
 
 LENGTH_STEP = 8
-TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16_384}
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16_384}  # more would waste most of each last batch
 
 
 class Sequences(Protocol):
