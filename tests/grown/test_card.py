@@ -31,6 +31,7 @@ def reports_of(task: Task) -> dict[str, Any]:
     by_model: dict[str, Any] = {model: figures(0.5 + n / 10, *names) for n, model in enumerate(MODELS)}
     for n, model in enumerate(MODELS):
         by_model[model] |= {"calibration_error": 0.011 * (n + 1), "label_disagreements_with_torch": 70 + n}
+        by_model[model]["calibration_error_by_chance"] = 0.012 + n / 1000
         test = "t_test" if task == "regression" else "mcnemar"
         by_model[model] |= {"gain_over_probe": 0.1 - n / 50, f"{test}_p_against_probe": n / 100}
     by_model["torch"]["calibration_error_unscaled"] = 0.077
@@ -39,6 +40,7 @@ def reports_of(task: Task) -> dict[str, Any]:
             "rows": 9 * n,
             "per_label": {"a|b": 4 * n, "c": 5 * n} if labels else {},
             "characters": {"p50": n, "p99": 9 * n},
+            "first_texts_in_training": 48,
         }
         for n, split in enumerate(("train", "validation", "test"), start=101)
     }
@@ -51,7 +53,7 @@ def reports_of(task: Task) -> dict[str, Any]:
         "profile": {
             "read": 30,
             "repaired": {"mangled_characters": 2},
-            "dropped": {"duplicates": 3, "without_text": 4},
+            "dropped": {"contradicting_labels": 3, "without_text": 4},
             "few_test_rows": {"d": 0},
             **splits,
         },
@@ -100,8 +102,9 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         "the calibration error of torch is 0.022, without it 0.077.\n",
         "- Too few test rows to judge by: d 0.\n",
         "- Texts are cut at 32 tokens: 45 of 909 training texts and 47 of 999 test texts.\n",
-        "30 rows read, 2 of them with repaired characters. Dropped: 3 duplicates, 4 without text. Half of the training"
-        " texts have at most 101 characters, 99 % at most 909.",
+        "30 rows read, 2 of them with repaired characters. Dropped: 3 contradicting labels, 4 without text."
+        " Texts with several labels are not in the test rows either. Half of the training texts have at most 101"
+        " characters, 99 % at most 909.",
         "| a\\|b | 404 | 408 | 412 |\n| c | 505 | 510 | 515 |\n| d | 0 | 0 | 0 |\n| all | 909 | 918 | 927 |\n",
         "| unchanged | 0.800 | 0.820 |",
         "of the letters mistyped | 0.910 | 0.930 |\n| in upper case | 0.920 | 0.940 |\n",
@@ -110,7 +113,8 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         "- fp32: the same labels, logits within 1e-05 in batches of 1, 3.\n",
         "- int8: accuracy -0.0123 against fp32 on the validation rows; 34 label disagreements; 35 labels depend on",
         "- int8 and torch disagree on the label of 73 of 999 test rows.\n",
-        "- The probabilities of int8 are off by 0.044 on average",
+        "- The probabilities of int8 are off by 0.044 on average (expected calibration error; chance alone gives up to"
+        " 0.015 on so many rows).\n",
         "- 41 of 999 test rows nearly repeat a training row",
         "| fine_tune.epochs | 7 |\n| fine_tune.max_grad_norm | 0.5 |\n| prepare.additions | null |\n| prepare.fold |",
     ):
@@ -120,9 +124,9 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"prepare__group_column": "who"}, " without text. Rows with the same `who` are in one split. Half"),
-        ({"prepare__fold": {"index": 1, "of": 5}}, " without text. The test rows are fold 1 of 5. Half"),
-        ({"prepare__time_column": "at"}, " without text. Split by `at`: test from 2024, validation from 2023.5. Half"),
+        ({"prepare__group_column": "who"}, " either. Rows with the same `who` are in one split. Half"),
+        ({"prepare__fold": {"index": 1, "of": 5}}, " either. The test rows are fold 1 of 5. Half"),
+        ({"prepare__time_column": "at"}, " either. Split by `at`: test from 2024, validation from 2023.5. Half"),
     ],
 )
 def test_the_card_says_what_split_the_rows(params_of: Any, changes: dict[str, Any], sentence: str) -> None:
@@ -138,6 +142,9 @@ def test_the_card_names_no_fact_that_is_missing(task: Task, params_of: Any, monk
     usual = card.model_card(params_of(task=task), reports_of(task))
     monkeypatch.setattr(jinja2, "Template", strict.from_string)
     assert card.model_card(params_of(task=task), reports_of(task)) == usual
+    assert ("The first text of 48 test rows is in training too." in usual) == (task == "pair")
+    assert ("calibration error of predicted labels;" in usual) == (task == "multi_label")
+    assert "without the thresholds" not in usual
     assert "fine-tuned from local files" in usual  # and not the path of this machine
     assert ("calibration" in usual) == ("disagree" in usual) == (task != "regression")
     assert all(line.endswith("|") for line in usual.splitlines() if line.startswith("|"))
@@ -164,6 +171,17 @@ def test_the_card_of_fp32_alone_names_no_int8_and_the_card_of_a_model_that_absta
     text = card.model_card(params_of(export_onnx__int8=False, export_onnx__min_precision=0.9), reports)
     assert "int8" not in text
     assert "gives it a precision of 0.9 on the validation rows; on the test rows the coverage is 0.610 and" in text
+    assert " Scores are those of the most probable label, without the thresholds of Limits.\n" in text
+    reports = reports_of("multi_label")
+    del reports["metrics"]["onnx_int8"]
+    for model in MODELS[:3]:  # none predicts a label
+        del reports["metrics"][model]["calibration_error"]
+    reports["metrics"]["thresholds"] = {"recall": 0.0}
+    changes = {"task": "multi_label", "export_onnx__int8": False, "export_onnx__min_precision": 0.9}
+    text = card.model_card(params_of(**changes), reports)
+    assert "] | - | 1.50 MB |" in text
+    assert " Scores are those of the labels above one half, without the thresholds of Limits.\n" in text
+    assert "on the test rows the recall is 0.000.\n" in text
 
 
 @pytest.mark.parametrize(("gain", "p", "words"), [(0.1, 0.001, ""), (0.0, 0.4, "No difference"), (-0.1, 0.01, "worse")])

@@ -180,3 +180,17 @@ def test_a_time_is_a_date_or_a_number(value: Any, number: float) -> None:
 def test_anything_else_is_no_time(value: Any) -> None:
     with pytest.raises(ValueError, match="expected an ISO 8601 date or time, or a number, found"):
         time_of(value)
+
+
+def test_pairs_whose_first_text_is_in_training_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = numbered(80, other=[f"other {n}" for n in range(80)]).with_columns(
+        text=pl.Series([f"text {n // 4}" for n in range(80)])
+    )
+    pair = {"task": "pair", "second_text_column": "other"}
+    counts = {}
+    for column in (None, "text"):
+        profile = prepared(tmp_path, monkeypatch, {"a.csv": table}, **pair, group_column=column)
+        texts = {split: numbers_in(tmp_path, split) for split in ("train", "test")}
+        counts[column] = sum(text in texts["train"] for text in texts["test"])
+        assert profile["test"]["first_texts_in_training"] == counts[column]
+    assert counts[None] > counts["text"] == 0

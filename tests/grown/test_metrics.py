@@ -39,6 +39,34 @@ def test_intervals_are_those_of_resampled_rows() -> None:
     assert (low, high) == pytest.approx((36 / (36 + 1.96**2), 1), abs=1e-4)  # Wilson's of 36 right ones of 36
 
 
+def test_an_interval_contains_its_score_also_where_labels_are_rare() -> None:
+    draw, targets = np.random.default_rng(0), np.repeat(np.arange(1000), 2)
+    chosen = np.where(draw.random(2000) < 0.7, targets, draw.integers(0, 1000, 2000))
+    score = scores.scorer("single_label", targets, np.eye(1000)[chosen])
+    low, high = metrics.intervals(score, 2000, samples=200, seed=1)["macro_f1"]
+    assert low <= score(np.ones(2000))["macro_f1"] < high
+    numbers = draw.lognormal(size=20)
+    score = scores.scorer("regression", numbers, numbers[:, np.newaxis] * 0.9)
+    for name, (low, high) in metrics.intervals(score, 20, samples=200, seed=1).items():
+        assert low <= score(np.ones(20))[name] <= high
+        assert high <= 1 if name == "r2" else low >= 0
+
+
+def test_intervals_of_macro_f1_cover_what_many_rows_give_also_if_few_labels_are_common() -> None:
+    draw, shares = np.random.default_rng(2), 1 / np.arange(1, 101)
+
+    def score_of(count: int) -> scores.Scorer:
+        targets = draw.choice(100, count, p=shares / shares.sum())
+        chosen = np.where(draw.random(count) < 0.7, targets, draw.integers(0, 100, count))
+        return scores.scorer("single_label", targets, np.eye(100, dtype=np.float32)[chosen])
+
+    wanted, covered = score_of(400_000)(np.ones(400_000))["macro_f1"], 0
+    for seed in range(60):
+        low, high = metrics.intervals(score_of(2000), 2000, samples=200, seed=seed)["macro_f1"]
+        covered += low <= wanted <= high
+    assert covered >= 48
+
+
 def test_mcnemar_is_exact_for_few_discordant_rows_and_mid_p_for_many() -> None:
     for better, worse in ((0, 0), (3, 1), (0, 6), (10, 10), (20, 4)):
         expected = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
@@ -103,8 +131,19 @@ def test_calibration_error_of_a_known_case() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10)
     table = metrics.calibration_table("single_label", np.array([0] * 6 + [1] * 4), probabilities, bins=10)
     assert table == [{"rows": 10, "predicted": 0.9, "observed": 0.6}]
-    assert metrics.calibration_error(table) == pytest.approx(0.3)
+    found = metrics.calibration("single_label", np.array([0] * 6 + [1] * 4), probabilities, bins=10, seed=0)
+    assert found == {"calibration_error": pytest.approx(0.3), "calibration_error_by_chance": pytest.approx(0.2)}
     values = np.arange(100.0)[::-1, np.newaxis]
     table = metrics.calibration_table("regression", values[:, 0] + 1, values, bins=4)
     assert [row["rows"] for row in table] == [25] * 4
     assert [row["observed"] - row["predicted"] for row in table] == [1.0] * 4
+
+
+def test_labels_that_are_absent_hide_no_error() -> None:
+    draw = np.random.default_rng(0)
+    values = np.where(np.arange(1000) == draw.integers(0, 1000, (400, 1)), 0.95, 1e-4)
+    right = draw.random((400, 1)) < 0.5
+    targets = ((values > 0.5) & right).astype(np.float32)
+    found = metrics.summary("multi_label", targets, values, None, bins=15, samples=2, seed=0)
+    assert found["calibration_error"] > 0.4 > 0.05 > found["calibration_error_by_chance"]
+    assert metrics.calibration("multi_label", targets, values / 2, bins=15, seed=0) == {}

@@ -85,6 +85,25 @@ def test_names_of_labels_change_no_row(tmp_path: Path, monkeypatch: pytest.Monke
         prepare.run(params_with(label_names={"1": "same", "0": "same"}))
 
 
+def test_texts_of_several_labels_are_named_if_they_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    several = [(f"text by two annotators {number}", label) for number in range(9) for label in ("0", "1")]
+    for rows in (several[:2] * 9, several):
+        write_table(Path("data/raw/a.csv"), [*ROWS, *rows])
+        prepare.run(params_with())
+        named = (
+            "18 rows of texts with several labels are dropped, from test too: write one row" in capsys.readouterr().err
+        )
+        assert named
+    write_table(
+        Path("data/raw/a.csv"), [*((f"{text} {n}", label) for text, label in ROWS for n in range(4)), *several[:2]]
+    )
+    prepare.run(params_with())
+    assert "several labels" not in capsys.readouterr().err
+
+
 def test_malformed_rows_are_kept_with_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_table(Path("data/raw/train.csv"), ROWS)

@@ -13,6 +13,7 @@ from review_sentiment.export.thresholds import lowest, thresholds
 from review_sentiment.inference import outputs
 from review_sentiment.inference.classifier import OnnxClassifier
 from scipy.stats import binomtest
+from small_project import run_stage
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
@@ -50,6 +51,8 @@ def test_below_its_threshold_no_label_is_predicted() -> None:
     assert found == {"coverage": pytest.approx(1 / 3, abs=1e-6), "precision": 1}
     sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype=np.float32)
     assert metrics.at_thresholds("multi_label", sets, values, limits) == {"recall": 0.2, "precision": 1}
+    assert metrics.at_thresholds("multi_label", sets, values, np.full(3, 2.0)) == {"recall": 0}
+    assert metrics.at_thresholds("single_label", np.array([0, 1, 2]), values, np.full(3, 2.0)) == {"coverage": 0}
 
 
 @pytest.mark.slow
@@ -60,3 +63,13 @@ def test_each_file_has_thresholds_of_its_own(trained: Path, tmp_path: Path) -> N
     write_manifest(shipped, facts)
     found = {name: OnnxClassifier(shipped, name, threads=1).thresholds for name in ("fp32", "int8")}
     assert {name: limits.tolist() for name, limits in found.items()} == {"fp32": [0.6, np.inf], "int8": [0.7, 0.8]}
+
+
+@pytest.mark.slow
+def test_labels_without_a_threshold_are_counted(trained: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("min_precision: null", "min_precision: 0.999"), encoding="utf-8")
+    done = run_stage(project, "export_onnx")
+    assert done.returncode == 0, done.stderr
+    assert "int8: 2 of 2 labels have no threshold and are never predicted\n" in done.stderr

@@ -16,7 +16,7 @@ from ..config import Params
 from ..evaluation.card import model_card
 from ..evaluation.metrics import (
     at_thresholds,
-    calibration_error,
+    calibration,
     calibration_table,
     per_class_table,
     predictions,
@@ -46,8 +46,10 @@ def run(params: Params) -> None:
     logits = logits_of_torch(texts, params)
     values = values_of_models(texts, logits, params)
     metrics = measure(params, targets, values)
-    if params.task != "regression":
-        metrics["torch"]["calibration_error_unscaled"] = error_unscaled(params, targets, logits)
+    if "calibration_error" in metrics["torch"]:
+        unscaled = values_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
+        found = calibration(params.task, targets, unscaled, params.evaluate.calibration_bins, params.seed)
+        metrics["torch"]["calibration_error_unscaled"] = round(found["calibration_error"], DECIMALS)
     model = OnnxClassifier(paths.ONNX, threads=params.compute.threads)
     given = values[f"onnx_{model.model}"]
     if model.thresholds is not None:
@@ -97,13 +99,6 @@ def tables(params: Params, rows: pl.DataFrame, targets: np.ndarray, values: Valu
         pairs = zip(targets, last.argmax(axis=1), strict=True)
         made["confusion_matrix"] = [{"actual": names[actual], "predicted": names[given]} for actual, given in pairs]
     return made
-
-
-def error_unscaled(params: Params, targets: np.ndarray, logits: np.ndarray) -> float:
-    """The calibration error that the fine-tuned model would have without its temperature."""
-    values = values_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
-    table = calibration_table(params.task, targets, values, params.evaluate.calibration_bins)
-    return round(calibration_error(table), DECIMALS)
 
 
 def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:

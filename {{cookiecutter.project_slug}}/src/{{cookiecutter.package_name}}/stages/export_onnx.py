@@ -1,6 +1,7 @@
 """Export the model to ONNX, in float32 and int8, and refuse it unless it predicts what the torch model predicts."""
 
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,11 +52,15 @@ def run(params: Params) -> None:
         targets = targets_of(validation["label"], params.task, labels)
         parity, logits = check(new, sequences, texts, expected, targets, params)
         precision = params.export_onnx.min_precision
-        limits = precision and {
+        limits = {
             name: thresholds(params.task, targets, values_of(params.task, found), precision)
             for name, found in logits.items()
+            if precision
         }
-        found = {"operators": operators, "parity": parity, "thresholds": limits}
+        for name, found in limits.items():
+            if none := found.count(None):
+                print(f"{name}: {none} of {labels} labels have no threshold and are never predicted", file=sys.stderr)
+        found = {"operators": operators, "parity": parity, "thresholds": limits or None}
         write_manifest(new, facts(params) | found)
     write_json(paths.PARITY, parity)
 

@@ -28,6 +28,7 @@ from ..tables.rows import MissingColumnError
 
 ROWS_PER_GROUP = 50_000
 HELD_OUT = ("validation", "test")
+SEVERAL = "rows of texts with several labels are dropped, from test too: write one row for each text (majority or mean)"
 
 
 def run(params: Params) -> None:
@@ -54,6 +55,8 @@ def run(params: Params) -> None:
         write_json(new / paths.LABELS.name, names)
         shutil.rmtree(scratch)
     profile["dropped"] |= dropped
+    if dropped["contradicting_labels"] > profile["read"] / 100:
+        print(f"{dropped['contradicting_labels']} {SEVERAL}", file=sys.stderr)
     if few := few_test_rows(profile):
         profile["few_test_rows"] = few
         shown = ", ".join(f"{label!r} {rows}" for label, rows in list(few.items())[:SHOWN])
