@@ -8,12 +8,13 @@ import pytest
 from review_sentiment.common.manifest import verified_manifest, write_manifest
 from review_sentiment.common.tasks import values_of
 from review_sentiment.config import Task
+from review_sentiment.errors import UserError
 from review_sentiment.evaluation import metrics
 from review_sentiment.export.thresholds import lowest, thresholds
 from review_sentiment.inference import outputs
 from review_sentiment.inference.classifier import OnnxClassifier
 from scipy.stats import binomtest
-from small_project import run_stage
+from small_project import report, run_stage, run_stages
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
@@ -63,6 +64,24 @@ def test_each_file_has_thresholds_of_its_own(trained: Path, tmp_path: Path) -> N
     write_manifest(shipped, facts)
     found = {name: OnnxClassifier(shipped, name, threads=1).thresholds for name in ("fp32", "int8")}
     assert {name: limits.tolist() for name, limits in found.items()} == {"fp32": [0.6, np.inf], "int8": [0.7, 0.8]}
+
+
+@pytest.mark.slow
+def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    text = (project / "params.yaml").read_text(encoding="utf-8").replace("int8: true", "int8: false")
+    text = text.replace("min_precision: null", "min_precision: 0.9")
+    (project / "params.yaml").write_text(text, encoding="utf-8")
+    run_stages(project, "check_model", "export_onnx", "evaluate")
+    assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
+    measured = report(project, "metrics.json")
+    assert list(measured) == ["onnx_fp32", "probe", "test_rows", "thresholds", "torch"]
+    assert 0 < measured["thresholds"]["coverage"] <= 1
+    assert measured["onnx_fp32"] == report(trained, "metrics.json")["onnx_fp32"]
+    assert OnnxClassifier(project / "models/onnx", threads=1).model == "fp32"
+    assert OnnxClassifier(trained / "models/onnx", threads=1).model == "int8"
+    with pytest.raises(UserError, match="the int8 model is not shipped"):
+        OnnxClassifier(project / "models/onnx", "int8")
 
 
 @pytest.mark.slow

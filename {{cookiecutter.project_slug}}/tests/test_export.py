@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from small_project import report, run_stages, sentences
+from small_project import sentences
 
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity
@@ -50,23 +50,6 @@ def logits(model: classifier.Classifier, sequences: list[list[int]]) -> np.ndarr
 def session_of(made: onnx.ModelProto, folder: Path) -> onnxruntime.InferenceSession:
     graph.save(made, folder / "model.onnx")
     return inference.open_session(folder / "model.onnx", threads=1)
-
-
-def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:
-    project = shutil.copytree(trained, tmp_path / "project")
-    text = (project / "params.yaml").read_text(encoding="utf-8").replace("int8: true", "int8: false")
-    text = text.replace("min_precision: null", "min_precision: 0.9")
-    (project / "params.yaml").write_text(text, encoding="utf-8")
-    run_stages(project, "check_model", "export_onnx", "evaluate")
-    assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
-    measured = report(project, "metrics.json")
-    assert list(measured) == ["onnx_fp32", "probe", "test_rows", "thresholds", "torch"]
-    assert 0 < measured["thresholds"]["coverage"] <= 1
-    assert measured["onnx_fp32"] == report(trained, "metrics.json")["onnx_fp32"]
-    assert inference.OnnxClassifier(project / "models/onnx", threads=1).model == "fp32"
-    assert inference.OnnxClassifier(trained / "models/onnx", threads=1).model == "int8"
-    with pytest.raises(UserError, match="the int8 model is not shipped"):
-        inference.OnnxClassifier(project / "models/onnx", "int8")
 
 
 def test_every_layer_has_one_operator_for_attention(shipped: onnx.ModelProto) -> None:

@@ -54,9 +54,8 @@ class SplitCounts:
         if self.task == "pair":
             found["second_characters"] = _quantiles(table, pl.col("second_text").str.len_chars())
             train = table.with_name(paths.split_table("train").name)  # written before the others
-            firsts, known = (pl.scan_parquet(path, glob=False).select(pl.col("text").hash()) for path in (table, train))
-            shared = firsts.join(known, on="text", how="semi").select(pl.len()).collect(engine="streaming").item()
-            found["first_texts_in_training"] = shared
+            own, known = (pl.scan_parquet(path, glob=False).select(pl.col("text").hash()) for path in (table, train))
+            found["first_texts_in_training"] = own.join(known, on="text", how="semi").collect(engine="streaming").height
         if self.task == "regression":
             return found | {"target": _quantiles(table, pl.col("label"))}
         if self.task == "multi_label":

@@ -12,13 +12,12 @@ from scipy.stats import binom, binomtest, ttest_1samp
 
 from ..common.tasks import decisions_of, labels_above_threshold
 from ..config import Task
-from ..modeling.scores import DECIMALS, Scorer, bootstrap_weights, rounded, scorer, scores
+from ..modeling.scores import Scorer, bootstrap_weights, rounded, scorer, scores
 from ..text.tokenization import Text, texts_of
 
 # From this many discordant rows on, the mid-p: the exact test rejects too rarely (Fagerland, Lydersen and Laake
 # 2013, doi:10.1186/1471-2288-13-91).
 EXACT_BELOW = 25
-CHANCES = 200
 KEY_BYTES = 16
 MOST_VALUES = 50
 SHARES = ("accuracy", "exact_match")  # shares of the rows: Wilson's interval has a width even if all rows are right
@@ -27,20 +26,18 @@ SHARES = ("accuracy", "exact_match")  # shares of the rows: Wilson's interval ha
 def intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
     """95 % intervals of every score: Wilson's (1927) for shares, bootstrap percentiles for the others.
 
-    Samples lack rare labels and outliers, so their mean is off by a bias; the interval lies around the score without
-    it (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10), but always contains the score itself.
+    Samples lack rare labels: their bias is subtracted (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
+    ch. 10), from the score and from the samples, but the score stays inside.
     """
     found = [score(weights) for weights in bootstrap_weights(rows, samples, seed=seed)]
     bounds = {}
     for name, value in score(np.ones(rows)).items():
+        drawn = np.array([sample[name] for sample in found])
+        low, high = np.quantile(drawn, [0.025, 0.975]) + 2 * (value - drawn.mean())
         if name in SHARES:
             low, high = binomtest(round(value * rows), rows).proportion_ci(method="wilson")
-        else:
-            drawn = np.array([sample[name] for sample in found])
-            ends = np.quantile(drawn, [0.025, 0.975]) + 2 * (value - drawn.mean())
-            ends = np.clip(ends, None if name == "r2" else 0, None if name in ("rmse", "mae") else 1)
-            low, high = min(ends[0], value), max(ends[1], value)
-        bounds[name] = (float(low), float(high))
+        least, most = -np.inf if name == "r2" else 0, np.inf if name in ("rmse", "mae") else 1
+        bounds[name] = (float(max(least, min(low, value))), float(min(most, max(high, value))))
     return bounds
 
 
@@ -87,34 +84,29 @@ def calibration_table(task: Task, targets: np.ndarray, values: np.ndarray, bins:
         observed = targets.ravel() if multi else values.argmax(axis=1) == targets
         bin_of = np.minimum((predicted * bins).astype(int), bins - 1)
     return [
-        {
-            "rows": int(np.sum(bin_of == b)),
-            "predicted": _round(predicted[bin_of == b].mean()),
-            "observed": _round(observed[bin_of == b].mean()),
-        }
-        for b in range(bins)
-        if np.any(bin_of == b)
+        {"rows": int(rows.sum())}
+        | rounded({"predicted": float(predicted[rows].mean()), "observed": float(observed[rows].mean())})
+        for rows in (bin_of == b for b in range(bins))
+        if rows.any()
     ]
 
 
 def calibration(task: Task, targets: np.ndarray, values: np.ndarray, bins: int, seed: int) -> dict[str, float]:
-    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599): mean gap of confidence and accuracy, by rows.
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599), and the highest by chance in 95 % of 200 draws.
 
-    In multi_label, of the labels that are predicted: the many that are absent would hide them. Empty if none is.
-    `by_chance`: the highest that chance gives calibrated probabilities in 95 % of `CHANCES` draws.
+    In multi_label, of the predicted labels: the many that are absent would hide them. Empty if none is predicted.
     """
-    if task == "multi_label":
-        confidence, right = values[values > 0.5], targets[values > 0.5]
-    else:
-        confidence, right = values.max(axis=1), values.argmax(axis=1) == targets
-    if not len(confidence):
+    wanted = targets if task == "multi_label" else np.arange(values.shape[1]) == targets[:, None]
+    given = labels_above_threshold(task, values, None)
+    confidence, rows = values[given], int(given.sum())
+    if not rows:
         return {}
-    table = calibration_table("multi_label", right, confidence, bins)
-    error = sum(b["rows"] * abs(b["predicted"] - b["observed"]) for b in table) / len(confidence)
+    table = calibration_table("multi_label", wanted[given], confidence, bins)
+    error = sum(b["rows"] * abs(b["predicted"] - b["observed"]) for b in table) / rows
     bin_of, rng = np.minimum((confidence * bins).astype(int), bins - 1), np.random.default_rng(seed)
-    gaps = ((rng.random(len(confidence)) < confidence) - confidence for _ in range(CHANCES))
-    drawn = [abs(np.bincount(bin_of, gap)).sum() / len(confidence) for gap in gaps]
-    return {"calibration_error": error, "calibration_error_by_chance": float(np.quantile(drawn, 0.95))}
+    gaps = ((rng.random(rows) < confidence) - confidence for _ in range(200))
+    chance = np.quantile([abs(np.bincount(bin_of, gap)).sum() / rows for gap in gaps], 0.95)
+    return {"calibration_error": error, "calibration_error_by_chance": float(chance)}
 
 
 def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: list[str]) -> list[dict[str, object]]:
@@ -124,7 +116,7 @@ def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: 
     hits, predicted, rows = (np.sum(pairs, axis=0) for pairs in (wanted & given, given, wanted))
     scores = (hits / np.maximum(predicted, 1), hits / np.maximum(rows, 1), 2 * hits / np.maximum(predicted + rows, 1))
     return [
-        {"label": name, "precision": _round(p), "recall": _round(r), "f1": _round(f), "rows": int(n)}
+        {"label": name, **rounded({"precision": float(p), "recall": float(r), "f1": float(f)}), "rows": int(n)}
         for name, p, r, f, n in zip(names, *scores, rows, strict=True)
     ]
 
@@ -177,7 +169,7 @@ def scores_by_column(
         given = column.alias("value")  # polars takes the name ^a$ for a pattern of names
         for value in given.unique().sort() if given.n_unique() <= MOST_VALUES else ():
             some = given.eq_missing(value).to_numpy()
-            by_model = {model: _round(scores(task, targets[some], v[some])[score]) for model, v in values.items()}
+            by_model = rounded({model: scores(task, targets[some], v[some])[score] for model, v in values.items()})
             found.append({"column": column.name, "value": value, "rows": int(some.sum()), **by_model})
     return found
 
@@ -213,7 +205,3 @@ def predicted(task: Task, values: np.ndarray, names: list[str]) -> list[str] | l
     if task == "multi_label":
         return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
     return [names[index] for index in chosen[:, 0]]
-
-
-def _round(value: float) -> float:
-    return round(float(value), DECIMALS)
