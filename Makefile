@@ -1,6 +1,9 @@
-# The commands of the template. A fresh machine needs git, make and Python 3.11 or newer.
+# The commands of the template. A fresh machine needs git, make and Python 3.11 to 3.14.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for name in python3.11 python3 python3.14 python3.13 python3.12; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2> /dev/null && echo "$$name" && break; done)
+# The make of macOS (3.81) finds programs in the PATH below only through a shell that is not its own.
+SHELL := $(shell command -v bash || echo /bin/sh)
 VENV := .venv
 DEMO := build/review-sentiment
 PROJECT := {{cookiecutter.project_slug}}
@@ -19,7 +22,7 @@ help:  ## List the commands
 setup: $(VENV)/installed  ## Make .venv and install the locked requirements (TORCH_INDEX=… takes torch from another index)
 
 $(VENV)/installed: requirements.lock $(PROJECT)/requirements.lock requirements-sample.lock
-	$(PYTHON) -m venv $(VENV)
+	$(or $(PYTHON),$(error no Python from 3.11 to 3.14 is found: make setup PYTHON=…)) -m venv $(VENV)
 	$(if $(TORCH_INDEX),pip install --quiet --index-url $(TORCH_INDEX) torch==2.13.0)
 	pip install --quiet -r requirements.lock -r '$(PROJECT)/requirements.lock' -r '$(SERVICE_LOCK)'
 	pip install --quiet --no-deps -r requirements-sample.lock

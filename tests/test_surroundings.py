@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workshop import NOBODY, TEMPLATE, WHO, Project, bake, environment, grow
+from workshop import NOBODY, PROJECT, TEMPLATE, WHO, Project, bake, environment, grow
 
 DOLLAR = "${first_name}"  # to DVC's templates a value of params.yaml, which is not there
 OUTS = ("data/processed", "embeddings", "models/onnx")
@@ -21,6 +21,8 @@ OUTS = ("data/processed", "embeddings", "models/onnx")
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Path]:
     """A folder on another disk. Its name is a pattern that does not match itself."""
+    if not Path("/dev/shm").is_dir():
+        pytest.skip("no other disk is known here (/dev/shm is Linux's)")
     with tempfile.TemporaryDirectory(suffix=" [1]", dir="/dev/shm") as folder:
         yield Path(folder)
 
@@ -210,7 +212,8 @@ def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(
     stubs = {
         "pip": f"echo outer $0 >> {written}",
         **dict.fromkeys(("python3.11", "python3.12", "python3.13"), "exit 1"),
-        "python3": f'test "$1" = -c || {{ mkdir -p .venv/bin; cp {tmp_path}/inner .venv/bin/pip; }}',
+        "python3": f"exec {sys.executable} -c 'import sys; sys.version_info = (3, 15, 0); exec(sys.argv[1])' \"$2\"",
+        "python3.14": f'test "$1" = -c || {{ mkdir -p .venv/bin; cp {tmp_path}/inner .venv/bin/pip; }}',
         "dvc": f"echo dvc >> {written}",
     }
     for name, line in stubs.items():
@@ -220,10 +223,24 @@ def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(
     path = f"{tmp_path / 'stubs'}:/usr/bin:/bin"
     project.run("make", "setup", "pull", PATH=path, MAKEFLAGS="-j4")
     assert written.read_text(encoding="utf-8").split() == ["inner", "inner", "inner", "dvc"]
-    write_stub(tmp_path / "stubs/python3", "exit 1")
+    write_stub(tmp_path / "stubs/python3.14", "exit 1")
     (project.path / ".venv/bin/pip").unlink()
     refused = project.try_to("make", "setup", PATH=path)
-    assert "no Python of 3.11 or newer is found: make setup PYTHON=…" in refused.stderr
+    assert "no Python from 3.11 to 3.14 is found: make setup PYTHON=…" in refused.stderr
+
+
+def test_the_lock_holds_nothing_that_only_a_build_of_torch_for_linux_needs(tmp_path: Path) -> None:
+    project = grow(tmp_path)
+    lines = "cuda-bindings==13.1.0\nnumpy==2.4.6\nnvidia-cudnn-cu13==9.20.0\ntorch==2.13.0+cu130\ntriton==3.8.0\n"
+    write_stub(tmp_path / "stubs/pip-compile", f"printf '{lines}' > requirements.lock")
+    project.run("make", "lock-project", PATH=f"{tmp_path / 'stubs'}:/usr/bin:/bin")
+    assert project.text("requirements.lock") == "numpy==2.4.6\ntorch==2.13.0\n"
+
+
+def test_the_make_of_a_mac_gets_a_shell_that_is_not_its_own() -> None:
+    """Only GNU make 3.81 needs it, which no test runs."""
+    shell = "\nSHELL := $(shell command -v bash || echo /bin/sh)\n"
+    assert all(shell in (folder / "Makefile").read_text(encoding="utf-8") for folder in (TEMPLATE, PROJECT))
 
 
 def write_stub(path: Path, line: str) -> None:
