@@ -70,6 +70,29 @@ def test_whoever_has_read_enough_may_go(trained: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
 
 
+MAC = f"""
+import select
+from {PACKAGE}.errors import run_command
+class Poll:
+    def __init__(self): self.asked, self.poll_here = {{}}, select_poll()
+    def register(self, file, events): self.asked[file] = events; self.poll_here.register(file, events)
+    def poll(self, timeout): return [(file, event) for file, event in self.poll_here.poll(timeout) if self.asked[file]]
+select_poll, select.poll = select.poll, Poll
+def fail(): raise BrokenPipeError("another pipe")
+import sys
+sys.exit(run_command(fail if sys.argv[1:] else lambda: print("a\\n" * 99999)))
+"""
+
+
+def test_on_a_mac_too(tmp_path: Path) -> None:
+    """Its kernel says nothing about a file of which nothing is asked."""
+    pipe = ("bash", "-c", 'set -o pipefail; "$@" | head -2', "bash")
+    done = run_python(tmp_path, "-c", MAC, prefix=pipe)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a\na\n", "")
+    done = run_python(tmp_path, "-c", MAC, "whose output is still read")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 @pytest.mark.parametrize("environment", [("PYTHONIOENCODING=latin-1",), ("LC_ALL=C", "PYTHONUTF8=0")])
 def test_another_encoding_loses_no_letter(trained: Path, environment: tuple[str, ...]) -> None:
     text = "caf\u00e9 \U0001f600"

@@ -4,14 +4,17 @@ Run in a grown project.
 """
 
 import os
+import pickle
 import platform
 import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from review_sentiment import paths
+from review_sentiment.modeling.probe import Probe, save_probe
 from review_sentiment.training import checkpoints
 from review_sentiment.training.loop import CURVE
 from small_project import PACKAGE, ROOT, before_fine_tune, bytes_of, checkpoints_of, run_python, run_stage
@@ -71,6 +74,18 @@ def test_a_probe_of_real_size_is_the_same_on_one_core(untrained: Path) -> None:
     runs = [run_python(untrained, "-c", FIT_PROBE, prefix=prefix) for prefix in ((), ("taskset", "-c", "0"))]
     assert all(done.returncode == 0 for done in runs), runs[0].stderr
     assert runs[0].stdout == runs[1].stdout
+
+
+def test_the_file_of_a_probe_is_the_same_in_every_version_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for protocol in (4, 5):  # the default up to Python 3.13, and since 3.14
+        monkeypatch.setattr(pickle, "DEFAULT_PROTOCOL", protocol)
+        (tmp_path / str(protocol)).mkdir()
+        save_probe(Probe(np.ones((2, 3), np.float32), np.ones(2, np.float32)), 1.0, tmp_path / str(protocol))
+    files = [(tmp_path / protocol / "probe.joblib").read_bytes() for protocol in "45"]
+    assert files[0] == files[1]
+    assert files[0].startswith(b"\x80\x04")
 
 
 def test_a_full_disk_is_reported_and_costs_nothing(trained: Path, tmp_path: Path) -> None:

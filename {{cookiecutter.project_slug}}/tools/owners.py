@@ -71,11 +71,8 @@ def files_of(place: Path) -> list[str]:
 
 def mistake(path: object, problem: str, expected: str, fix: str, found: str = "") -> str:
     """The message about what is wrong with a path."""
-    return (
-        f"{path} {problem}\n  expected: {expected}\n"
-        + (f"  found:    {found}\n" if found else "")
-        + f"  fix:      {fix}"
-    )
+    shown = f"  found:    {found}\n" if found else ""
+    return f"{path} {problem}\n  expected: {expected}\n{shown}  fix:      {fix}"
 
 
 def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:

@@ -31,9 +31,7 @@ BUG = Cause("this command has a bug", "a result, or a message about what to chan
 DISK_FULL = Cause("the disk is full", "space for what is written", f"free some (df -h .), {AGAIN}")
 MEMORY = Cause("memory is used up", "less work at once", "lower the size of batches or the longest text; free the GPU")
 MISSING = Cause("a file is missing", "every file where it was", f"see whether the path is right (ls -l), {AGAIN}")
-PERMISSION = Cause(
-    "a permission is missing", "files that you may read, folders that you may write", "ls -ld shows who may"
-)
+PERMISSION = Cause("a permission is missing", "files that you may read, folders you may write", "ls -ld shows who may")
 READ_ONLY = Cause("the disk is read-only", "a folder that you may write", "work in a folder that you may write")
 PACKAGE = Cause("a package is missing", "the packages of requirements.lock", "make setup, then . .venv/bin/activate")
 REFUSED = Cause("the system, or a program, refused", "a call that succeeds", f"do what its words above name, {AGAIN}")
@@ -90,8 +88,8 @@ def run_command(work: Callable[[], int | None], *also: type[Exception], stopped:
 def _reader_is_gone() -> bool:
     """Whether standard output is the broken pipe. If so, discard the remaining output, to avoid a second error."""
     output = select.poll()
-    output.register(sys.stdout.fileno(), 0)  # asks only for errors
-    if not output.poll(0):
+    output.register(sys.stdout.fileno(), select.POLLOUT)  # a Mac answers nothing where nothing is asked
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True
@@ -103,12 +101,11 @@ def _unforeseen(error: Exception) -> str:
     found = str(error).strip().replace("\n", "\n            ")
     message = UserError(cause.problem, expected=cause.expected, found=f"{type(error).__name__}: {found}", fix=cause.fix)
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", prefix=f"{__package__}-", suffix=".log", delete=False
-        ) as log:
+        descriptor, name = tempfile.mkstemp(".log", f"{__package__}-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as log:
             log.write(f"{sys.argv}\n")
             traceback.print_exception(error, file=log)
-        return f"{message}\n  log:      {log.name}"
+        return f"{message}\n  log:      {name}"
     except OSError:  # no log can be written: print the traceback of a bug; other causes need none
         return f"{message}\n{''.join(traceback.format_exception(error)) if cause is BUG else ''}"
 

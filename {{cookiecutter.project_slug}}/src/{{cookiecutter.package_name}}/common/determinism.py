@@ -6,19 +6,18 @@ machine   the same bytes on the same machine, whatever its load, from any direct
 portable  the same weights on any x86-64 CPU with AVX2: the instruction sets are pinned too (fp32 only). Only
           onnxruntime still chooses by the CPU, so what ONNX files predict may differ in its last digits
 
-In both modes the number of threads is a parameter and is never read from the machine: sums are split by thread, so the
-number of threads decides the last bits. It may exceed the number of cores.
+In both modes the number of threads is a parameter, never read from the machine: sums are split by thread.
 """
 
 import ctypes
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from ..config import Compute
 
 PORTABLE = {
-    # Each library picks its kernels by the CPU, and each choice changes the last bits.
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
@@ -28,6 +27,7 @@ PORTABLE = {
 # What the user's own environment must not decide: OMP_THREAD_LIMIT=1, for example, changes every sum.
 NOT_INHERITED = ("OMP_", "GOMP_", "MKL_", "ONEDNN_", "DNNL_", "OPENBLAS_", "NPY_", *PORTABLE)
 NOT_INHERITED += ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE")  # NVIDIA's images of torch set the first
+DECIDING = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part")  # the last four: arm64
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 
 
@@ -71,11 +71,18 @@ def hardware(compute: Compute) -> str:
     if compute.device == "cuda":
         return torch.cuda.get_device_name()
     if compute.determinism == "portable":
-        return ""
-    about = Path("/proc/cpuinfo")  # libraries choose kernels by the maker and the model too
-    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
-    known = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+        return os.uname().machine
+    known = sorted({line for line in processor() if line.startswith(DECIDING)})
     return "\n".join([torch.backends.cpu.get_cpu_capability(), *known])
+
+
+def processor() -> list[str]:
+    """What the system says about the CPU, in the form of Linux."""
+    if sys.platform == "darwin":
+        ask = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return [f"model name: {subprocess.check_output(ask, text=True)}"]
+    about = Path("/proc/cpuinfo")
+    return about.read_text(encoding="utf-8").splitlines() if about.exists() else []
 
 
 def use_deterministic_kernels(compute: Compute) -> None:

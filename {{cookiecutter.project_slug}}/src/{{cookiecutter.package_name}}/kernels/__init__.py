@@ -30,7 +30,7 @@ def fast(compute: Compute) -> bool:
     missing = [name for name in PRIVATE_OPERATORS if not hasattr(torch.ops.mkldnn, name)]
     if compute.device == "cpu" and missing:
         print(
-            f"compute.kernels: plain instead of fast, because torch {torch.__version__} lacks mkldnn.{missing[0]}",
+            f"compute.kernels: plain instead of fast: torch {torch.__version__} lacks mkldnn.{missing[0]}, as on a Mac",
             file=sys.stderr,
         )
         return False

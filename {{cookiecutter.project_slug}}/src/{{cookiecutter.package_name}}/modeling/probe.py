@@ -81,16 +81,15 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
         logistic.fit(vectors, targets)
         weight, bias = logistic.coef_, logistic.intercept_
         if len(weight) == 1:
-            # For two labels scikit-learn keeps one row of weights. Half of it for one label and half of it, negated,
-            # for the other give the same probabilities.
+            # For two labels scikit-learn keeps one row; half of it, and that negated, give the same probabilities.
             half = np.array([[-0.5], [0.5]])
             weight, bias = half * weight, half[:, 0] * bias
     return Probe(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def save_probe(probe: Probe, c: float, directory: Path) -> None:
-    """Write the probe with joblib, and its manifest with the chosen regularisation."""
-    joblib.dump({"weight": probe.weight, "bias": probe.bias}, directory / PROBE_FILE.name)
+    """Write the probe with joblib, the same bytes in every Python, and its manifest with the chosen regularisation."""
+    joblib.dump({"weight": probe.weight, "bias": probe.bias}, directory / PROBE_FILE.name, protocol=4)
     write_manifest(directory, {"kind": "linear layer on the vectors in embeddings/", "c": c})
 
 
