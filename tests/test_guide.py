@@ -103,7 +103,7 @@ CALLS = {"UserError": 0, "Cause": 0, "_refusal": 0, "mistake": 1}  # which argum
 WITHOUT_ROW = {
     "its fix is the command that comes before": """no model in …
         … is not the file that was shipped
-        … has no …
+        … has no dvc.lock
         there are no results
         the results are stale""",
     "a state of this machine, in its own words": """the disk is full
