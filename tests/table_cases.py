@@ -824,7 +824,9 @@ QUOTES = {
         {"a.csv": GOOD + b'"Hi, John\nthanks for it, really\nBest, Ann",good\n"Dear all, hi\nso, good",bad\n'}, 62
     ),
     "letters in CSV, some rows without a label": accepted(
-        {"a.csv": GOOD + b'x,\ny,\n"Dear team,\nit is late",good\n"Hi,\nso good",bad\n'}, 62, {"dropped.without_label": 2}
+        {"a.csv": GOOD + b'x,\ny,\n"Dear team,\nit is late",good\n"Hi,\nso good",bad\n'},
+        62,
+        {"dropped.without_label": 2},
     ),
     "numbers with commas in CSV": accepted({"a.csv": GOOD + b'"It costs 1,000\nor 2,000",good\n'}, 61),
     "doubled quotes": accepted({"a.csv": GOOD + b'"he said ""no"", twice",good\n'}, 61),

@@ -53,9 +53,7 @@ def test_a_checkout_without_a_remote_has_none_to_give(here: Path, tmp_path: Path
     reproduce.take_remote_of(tmp_path / "there")
 
 
-def test_the_stranger_has_the_keys_of_who_asks(
-    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_stranger_has_the_keys_of_who_asks(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "mine"))
     (tmp_path / "mine/.aws").mkdir(parents=True)
     (tmp_path / "mine/.ssh").mkdir()
