@@ -94,9 +94,13 @@ def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) 
     assert refused.returncode != 0
     assert "half did not run to its end" in refused.stderr
     assert "fine_tune has not run since models/probe changed" in refused.stderr
+    assert "half did not run to its end" in project.try_to("make", "compare", "A=HEAD", "B=half").stderr
+    shown = {row.split()[0]: row.split()[1:] for row in project.run("make", "--silent", "exp").splitlines()}
+    assert shown["half"] == ["-", "-", "embeddings.probe_c=[0.01]"]
     before = project.run("git", "rev-parse", "HEAD").strip()
     project.set_params(evaluate__calibration_bins=7)
     project.commit("Change a parameter, and run nothing")
+    assert "the results are stale" in project.try_to("make", "compare", "A=HEAD^", "B=workspace").stderr
     asked = ["make", "record", "NAME=a"]
     for more in ([], ["EXP=fewer-bins", "BASE=HEAD"]):
         assert "evaluate has not run since evaluate.calibration_bins changed" in project.try_to(*asked, *more).stderr
@@ -221,6 +225,7 @@ def test_edits_made_while_experiments_run_are_kept(tmp_path: Path) -> None:
     (project.path / "dvc.yaml").write_text(STUB, encoding="utf-8")
     (project.path / "edit.sh").write_text(MEASURE + EDIT, encoding="utf-8")
     project.commit("Begin")
+    assert "different whole numbers" in project.try_to("make", "seeds", "SEEDS=1 01").stderr
     refused = project.try_to("make", "seeds", "SEEDS=1 2")
     assert project.text("README.md").endswith("mine\n")
     assert "epochs: 7" in project.text("params.yaml")

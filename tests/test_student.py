@@ -16,10 +16,11 @@ def out_of(project: Project) -> dict[str, str]:
 
 def test_a_student_goes_through_the_pipeline(small: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     project = small.copy(tmp_path_factory.mktemp("student"))
-    params = project.text("params.yaml")
-    (project.path / "params.yaml").write_text(params.replace("device: cpu", "device: cuda"), encoding="utf-8")
+    project.set_params(compute__device="cuda")
+    assert "changed since: fine_tune" in project.try_to("make", "student", "LAYERS=1").stderr
+    project.run("dvc", "commit", "--force", "--quiet")
     assert "torch finds no GPU" in project.try_to("make", "student", "LAYERS=1", CUDA_VISIBLE_DEVICES="").stderr
-    (project.path / "params.yaml").write_text(params, encoding="utf-8")
+    project.run("git", "checkout", "--quiet", ".")
     refused = project.try_to("make", "student", "LAYERS=9")
     assert "expected: LAYERS from 0 to 1" in refused.stderr
     assert not (project.path / "models/student").exists()
