@@ -1,12 +1,13 @@
 """A search with a small model: killed in the middle, it ends as if it had not been."""
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from workshop import Project
+from workshop import TEMPLATE, Project, grow
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,13 @@ def project(small: Project, tmp_path: Path) -> Project:
     (project.path / "search.yaml").write_text(SPACE, encoding="utf-8")
     project.commit("Search in another space")
     return project
+
+
+def test_the_tests_of_its_parts_pass(tmp_path: Path) -> None:
+    """Those of tests/grown_team, which hold what an owner may change freely, as those of tests/grown do for lean."""
+    project = grow(tmp_path, scope="team")
+    shutil.copytree(TEMPLATE / "tests/grown_team", project.path / "tests", dirs_exist_ok=True)
+    assert " passed" in project.run("pytest", "-q", "-n", "0", "tests/test_search.py")
 
 
 def kill_in_trial(project: Project, number: int) -> None:

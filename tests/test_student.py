@@ -17,7 +17,7 @@ def out_of(project: Project) -> dict[str, str]:
 def test_a_student_goes_through_the_pipeline(small: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     project = small.copy(tmp_path_factory.mktemp("student"))
     project.set_params(compute__device="cuda")
-    assert "changed since: fine_tune" in project.try_to("make", "student", "LAYERS=1").stderr
+    assert "the results are stale" in project.try_to("make", "student", "LAYERS=1").stderr
     project.run("dvc", "commit", "--force", "--quiet")
     assert "torch finds no GPU" in project.try_to("make", "student", "LAYERS=1", CUDA_VISIBLE_DEVICES="").stderr
     project.run("git", "checkout", "--quiet", ".")

@@ -4,19 +4,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import optuna
 import pytest
 from dvc.utils import hydra
 from dvc.utils.cli_parse import to_path_overrides
+from optuna.trial import TrialState
+from review_sentiment.config import load_params
+from review_sentiment.errors import UserError
 from ruamel.yaml import YAML
-
-optuna = pytest.importorskip("optuna", reason="optuna is not installed: make search")
-
-from optuna.trial import TrialState  # noqa: E402
-from small_project import ROOT, params_with  # noqa: E402
-from tools.evidence import search  # noqa: E402
-
-from {{ cookiecutter.package_name }}.config import load_params  # noqa: E402
-from {{ cookiecutter.package_name }}.errors import UserError  # noqa: E402
+from small_project import ROOT, params_with
+from tools.evidence import search
 
 PARAMS = params_with()
 SPACES = search.Spaces.model_validate(
