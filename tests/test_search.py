@@ -12,7 +12,7 @@ from workshop import TEMPLATE, Project, grow
 pytestmark = pytest.mark.slow
 
 SPACE = """fine_tune.learning_rate: {low: 0.00001, high: 0.1, log: true}
-fine_tune.epochs: [2, 3]
+fine_tune.epochs: [2]
 """
 TRIALS = 4
 SEED = 8  # draws a learning rate of 0.09 for trial 4, after three that are better
