@@ -87,7 +87,7 @@ def test_the_results_are_one_table(demo: Project) -> None:
     assert "test rows; in brackets" in lines[0]
     assert [line[:17].strip() for line in lines[3:7]] == ["linear probe", "fine-tuned, torch", "ONNX fp32", "ONNX int8"]
     assert all((demo.path / line.split()[-1]).exists() for line in lines[3:7])
-    assert lines[7:] == ["", "The shipped model is better than the probe (p < 0.0001)."]
+    assert lines[7:] == ["", "The shipped model is better than the probe (p < 0.0001 in accuracy)."]
 
 
 def test_the_gate_lets_the_model_pass_and_tells_the_job(team: Project, tmp_path: Path) -> None:

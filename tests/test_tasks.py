@@ -126,7 +126,7 @@ def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
     project.run("git", "restore", "gate.yaml")
     assert failed.returncode != 0
     assert re.search(rf"^{CASES[task_of(project)][1]} .* FAILED$", failed.stdout, re.MULTILINE)
-    score = {"multi_label": "exact match", "regression": "mean absolute error", "pair": "accuracy"}[task_of(project)]
+    score = {"multi_label": "micro-F1", "regression": "mean absolute error", "pair": "accuracy"}[task_of(project)]
     compared = project.run("make", "compare", "A=HEAD", "B=workspace")
     assert f"\n{score}; rows on which" in compared
     assert "workspace: no difference shown; p = 1.0000" in compared

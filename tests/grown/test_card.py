@@ -125,12 +125,16 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
     ("changes", "sentence"),
     [
         ({"prepare__group_column": "who"}, " either. Rows with the same `who` are in one split. Half"),
+        ({"prepare__group_column": "who"}, "in brackets the 95 % interval (bootstrap of their 17 groups)."),
+        ({}, "in brackets the 95 % interval (Wilson's for shares of rows, bootstrap for other scores)."),
         ({"prepare__fold": {"index": 1, "of": 5}}, " either. The test rows are fold 1 of 5. Half"),
         ({"prepare__time_column": "at"}, " either. Split by `at`: test from 2024, validation from 2023.5. Half"),
     ],
 )
 def test_the_card_says_what_split_the_rows(params_of: Any, changes: dict[str, Any], sentence: str) -> None:
     reports = reports_of("single_label")
+    if "prepare__group_column" in changes:
+        reports["profile"]["test"]["groups"] = 17
     reports["profile"]["first_times"] = {"test": 2024, "validation": 2023.5}
     assert sentence in card.model_card(params_of(**changes), reports)
 
@@ -190,6 +194,10 @@ def test_the_card_says_when_the_probe_would_do(params_of: Any, gain: float, p: f
     reports["metrics"]["onnx_int8"] |= {"gain_over_probe": gain, "mcnemar_p_against_probe": p}
     text = card.model_card(params_of(), reports)
     assert [word for word in ("No difference", "worse") if word in text] == [words] * bool(words)
+    shipped = reports["metrics"]["onnx_int8"]
+    shipped["swap_p_against_probe"] = shipped.pop("mcnemar_p_against_probe")
+    reports["parity"]["int8_macro_f1_drop"] = 0.0
+    assert f"{gain:+.3f} in macro-F1, p = {p:.4f}." in card.model_card(params_of(select_by="macro_f1"), reports)
 
 
 def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +214,7 @@ def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, mo
 
 @pytest.mark.parametrize(
     ("gain", "p", "words"),
-    [(0.1, 1e-9, "better than the probe (p < 0.0001)"), (0.1, 0.3, "No gain"), (-0.1, 0.01, "WORSE")],
+    [(0.1, 1e-9, "better than the probe (p < 0.0001 in macro-F1)"), (0.1, 0.3, "No gain"), (-0.1, 0.01, "WORSE")],
 )
 def test_the_results_say_what_the_probe_is_worth(gain: float, p: float, words: str) -> None:
-    assert words in verdict(gain, p)
+    assert words in verdict(gain, p, "macro-F1")

@@ -6,11 +6,13 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from review_sentiment.config import Additions
 from review_sentiment.data.rows import time_of
 from review_sentiment.errors import UserError
+from review_sentiment.evaluation.metrics import groups_of, predictions
 from review_sentiment.stages import prepare
 from review_sentiment.tables.discovery import additional_table
 from small_project import WRITERS, params_with
@@ -51,6 +53,7 @@ def test_groups_and_times_mean_the_same_in_every_format(
     by_time = sorted(range(80), key=lambda n: n * 37 % 80)
     assert numbers_in(tmp_path, "test") == sorted(by_time[70:])
     assert numbers_in(tmp_path, "validation") == sorted(by_time[60:70])
+    assert pl.read_parquet(tmp_path / "data/processed/test.parquet").columns == ["text", "label"]
     assert profile["first_times"] == {"test": "2024-03-11T00:00:00+00:00", "validation": "2024-03-01T00:00:00+00:00"}
     profile = prepared(tmp_path, monkeypatch, {name: table}, group_column="patient", split_seed=2)
     salt = (2).to_bytes(16, "big")
@@ -62,6 +65,11 @@ def test_groups_and_times_mean_the_same_in_every_format(
     for split, groups in held_out.items():
         assert {n // 4 for n in numbers_in(tmp_path, split)} == groups
         assert profile[split]["groups"] == len(groups) > 0
+    test = pl.read_parquet(tmp_path / "data/processed/test.parquet")
+    rows = predictions("single_label", test, ["new", "old"], {"torch": np.eye(2)[test["label"]]})
+    patients = test["text"].str.slice(5).cast(pl.Int64) // 4
+    assert groups_of(test).tolist() == groups_of(rows).tolist()
+    assert len({*zip(patients, groups_of(rows), strict=True)}) == len({*groups_of(rows)}) == len(held_out["test"])
 
 
 def test_rows_of_several_groups_or_none_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

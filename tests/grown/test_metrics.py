@@ -27,7 +27,7 @@ def test_intervals_are_those_of_resampled_rows() -> None:
     rng = np.random.default_rng(1)
     draws = [rng.integers(0, 400, 400) for _ in range(500)]
     score = scores.scorer("single_label", LABELS, np.eye(3)[PREDICTED])
-    found = metrics.intervals(score, 400, samples=2000, seed=1)
+    found = metrics.intervals(score, np.arange(400), samples=2000, seed=1)
     for name, score_of in {
         "accuracy": independent.accuracy_score,
         "macro_f1": lambda a, b: independent.f1_score(a, b, average="macro"),
@@ -35,7 +35,7 @@ def test_intervals_are_those_of_resampled_rows() -> None:
         expected = np.quantile([score_of(LABELS[rows], PREDICTED[rows]) for rows in draws], [0.025, 0.975])
         assert found[name] == pytest.approx(tuple(expected), abs=0.01)
     right = scores.scorer("single_label", LABELS[:36], np.eye(3)[LABELS[:36]])
-    low, high = metrics.intervals(right, 36, samples=100, seed=1)["accuracy"]
+    low, high = metrics.intervals(right, np.arange(36), samples=100, seed=1)["accuracy"]
     assert (low, high) == pytest.approx((36 / (36 + 1.96**2), 1), abs=1e-4)  # Wilson's of 36 right ones of 36
 
 
@@ -43,11 +43,11 @@ def test_an_interval_contains_its_score_also_where_labels_are_rare() -> None:
     draw, targets = np.random.default_rng(0), np.repeat(np.arange(1000), 2)
     chosen = np.where(draw.random(2000) < 0.7, targets, draw.integers(0, 1000, 2000))
     score = scores.scorer("single_label", targets, np.eye(1000)[chosen])
-    low, high = metrics.intervals(score, 2000, samples=200, seed=1)["macro_f1"]
+    low, high = metrics.intervals(score, np.arange(2000), samples=200, seed=1)["macro_f1"]
     assert low <= score(np.ones(2000))["macro_f1"] < high
     numbers = draw.lognormal(size=20)
     score = scores.scorer("regression", numbers, numbers[:, np.newaxis] * 0.9)
-    for name, (low, high) in metrics.intervals(score, 20, samples=200, seed=1).items():
+    for name, (low, high) in metrics.intervals(score, np.arange(20), samples=200, seed=1).items():
         assert low <= score(np.ones(20))[name] <= high
         assert high <= 1 if name == "r2" else low >= 0
 
@@ -62,23 +62,27 @@ def test_intervals_of_macro_f1_cover_what_many_rows_give_also_if_few_labels_are_
 
     wanted, covered = score_of(400_000)(np.ones(400_000))["macro_f1"], 0
     for seed in range(60):
-        low, high = metrics.intervals(score_of(2000), 2000, samples=200, seed=seed)["macro_f1"]
+        low, high = metrics.intervals(score_of(2000), np.arange(2000), samples=200, seed=seed)["macro_f1"]
         covered += low <= wanted <= high
     assert covered >= 48
+
+
+def mcnemar(better: int, worse: int) -> float:
+    return float(metrics.mcnemar_p(min(better, worse), better + worse))
 
 
 def test_mcnemar_is_exact_for_few_discordant_rows_and_mid_p_for_many() -> None:
     for better, worse in ((0, 0), (3, 1), (0, 6), (10, 10), (20, 4)):
         expected = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
-        assert metrics.mcnemar(better, worse) == pytest.approx(expected)
+        assert mcnemar(better, worse) == pytest.approx(expected)
     for better, worse in ((25, 1), (40, 24), (30, 48), (300, 260)):
         discordant = better + worse
         exact = stats.binomtest(better, discordant).pvalue
-        found = metrics.mcnemar(better, worse)
+        found = mcnemar(better, worse)
         assert found == pytest.approx(exact - stats.binom.pmf(better, discordant, 0.5))
         asymptotic = stats.chi2.sf((better - worse) ** 2 / discordant, 1)
         assert found == pytest.approx(asymptotic, rel=0.03, abs=1e-5)
-    assert metrics.mcnemar(30, 30) == pytest.approx(1.0)
+    assert mcnemar(30, 30) == pytest.approx(1.0)
 
 
 def test_the_metrics_test_with_that_mcnemar() -> None:
@@ -86,7 +90,8 @@ def test_the_metrics_test_with_that_mcnemar() -> None:
     baseline = np.repeat([False, True, True], [30, 48, 100])
     targets = np.zeros(178, dtype=np.int64)
     values, others = (np.eye(2)[np.where(rows, 0, 1)] for rows in (right, baseline))
-    found = metrics.summary("single_label", targets, values, others, bins=2, samples=100, seed=0)
+    asked = {"score": "accuracy", "groups": np.arange(178), "bins": 2, "samples": 100, "seed": 0}
+    found = metrics.summary("single_label", targets, values, others, **asked)
     assert found["mcnemar_p_against_probe"] == pytest.approx(0.0422, abs=5e-5)  # exact: 0.0535
     assert found["gain_over_probe"] == pytest.approx((30 - 48) / 178, abs=1e-6)
 
@@ -94,13 +99,58 @@ def test_the_metrics_test_with_that_mcnemar() -> None:
 def test_for_numbers_the_p_value_belongs_to_the_gain_that_is_reported() -> None:
     targets, zeros = np.zeros(40), np.zeros((40, 1))
     worse = np.where(np.arange(40)[:, None] < 32, 0.1, 0.0)  # a little worse on 32 rows, much better on 8
-    _, gain, p = metrics.significance("regression", targets, worse, np.where(worse, 0.0, 10.0))
+    rows = np.arange(40)
+    _, gain, p = metrics.significance("regression", "r2", targets, worse, np.where(worse, 0.0, 10.0), rows)
     better = np.array([-0.1] * 32 + [10.0] * 8)
     assert gain == pytest.approx(better.mean())
     by_hand = better.mean() / (better.std(ddof=1) / 40**0.5)
     assert p == pytest.approx(2 * stats.t.sf(by_hand, 39))
-    assert metrics.significance("regression", targets, zeros, zeros)[1:] == (0, 1)
-    assert metrics.significance("regression", targets[:1], zeros[:1], worse[:1])[1:] == (pytest.approx(0.1), 1)
+    assert metrics.significance("regression", "r2", targets, zeros, zeros, rows)[1:] == (0, 1)
+    one = metrics.significance("regression", "r2", targets[:1], zeros[:1], worse[:1], rows[:1])
+    assert one == ("t_test", pytest.approx(0.1), 1)
+
+
+def test_models_are_compared_in_the_score_that_chooses_the_epoch() -> None:
+    rng, rows = np.random.default_rng(0), np.arange(2000)
+    rare = rows < 120  # the model finds 84 of the rare rows with 100 false alarms, the probe 24 with 11
+    model, probe = (rows < 84) | ((rows >= 120) & (rows < 220)), (rows < 24) | (rows >= 1989)
+    values, others = (np.eye(2)[chosen.astype(int)] for chosen in (model, probe))
+    asked = (rare.astype(np.int64), values, others, rows)
+    test, gain, p = metrics.significance("single_label", "accuracy", *asked)
+    assert (test, gain < 0, p < 0.05) == ("mcnemar", True, True)
+    test, gain, p = metrics.significance("single_label", "macro_f1", *asked)
+    expected = [independent.f1_score(rare, chosen, average="macro") for chosen in (model, probe)]
+    assert (test, gain, p < 0.05) == ("swap", pytest.approx(expected[0] - expected[1]), True)
+    sets = rng.random((600, 40)) < 0.3  # hardly a row has all of its labels right
+    values, others = (np.where(rng.random(sets.shape) < wrong, ~sets, sets).astype(float) for wrong in (0.2, 0.3))
+    assert metrics.significance("multi_label", "exact_match", sets, values, others, rows[:600])[2] > 0.05
+    test, gain, p = metrics.significance("multi_label", "micro_f1", sets, values, others, rows[:600])
+    assert (test, gain > 0.05, p < 0.05) == ("swap", True, True)
+
+
+def test_repeated_rows_of_a_group_say_no_more_than_one_of_them() -> None:
+    rng, groups = np.random.default_rng(0), np.repeat(np.arange(40), 20)
+    right, baseline = rng.random(40) < 0.7, rng.random(40) < 0.5
+    targets = rng.integers(0, 2, 40)
+    values, others = (np.eye(2)[np.where(rows, targets, 1 - targets)] for rows in (right, baseline))
+    once = metrics.intervals(scores.scorer("single_label", targets, values), np.arange(40), samples=2000, seed=1)
+    many = scores.scorer("single_label", targets[groups], values[groups])
+    drawn = metrics.intervals(many, groups, samples=2000, seed=1)
+    for name, (low, high) in drawn.items():
+        assert high - low == pytest.approx(once[name][1] - once[name][0], rel=0.15)
+    _, gain, p = metrics.significance("single_label", "accuracy", targets, values, others, np.arange(40))
+    asked = (targets[groups], values[groups], others[groups])
+    test, same, swapped = metrics.significance("single_label", "accuracy", *asked, groups)
+    assert (test, same) == ("swap", pytest.approx(gain))
+    assert swapped == pytest.approx(p, abs=0.03)
+    assert metrics.significance("single_label", "accuracy", *asked, np.arange(800))[2] < p / 10
+    errors, numbers = (np.abs(np.random.default_rng(seed).normal(size=(40, 1))) for seed in (1, 2))
+    test, gain, p = metrics.significance("regression", "r2", np.zeros(800), errors[groups], numbers[groups], groups)
+    assert (test, gain) == ("swap", pytest.approx((numbers - errors).mean()))
+    assert p == pytest.approx(stats.ttest_1samp((numbers - errors)[:, 0], 0).pvalue, abs=0.03)
+    right = scores.scorer("single_label", targets[groups], np.eye(2)[targets[groups]])
+    low, _ = metrics.intervals(right, groups, samples=100, seed=1)["accuracy"]
+    assert low == pytest.approx(40 / (40 + 1.96**2), abs=1e-4)
 
 
 def test_equal_targets_leave_nothing_to_explain_also_where_their_mean_is_rounded() -> None:
@@ -139,11 +189,27 @@ def test_calibration_error_of_a_known_case() -> None:
     assert [row["observed"] - row["predicted"] for row in table] == [1.0] * 4
 
 
+def test_a_weight_counts_as_a_repeated_row() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 4, 400)
+    rows = np.repeat(np.arange(400), weights)
+    multi = rng.random((400, 3)) < 0.5
+    for task, targets, values in (
+        ("single_label", LABELS, np.eye(3)[PREDICTED]),
+        ("multi_label", multi.astype(np.float32), rng.random((400, 3))),
+        ("regression", rng.normal(size=400), rng.normal(size=(400, 1))),
+    ):
+        weighted = scores.scorer(task, targets, values)(weights.astype(float))
+        assert weighted == pytest.approx(scores.scores(task, targets[rows], values[rows]))
+
+
 def test_labels_that_are_absent_hide_no_error() -> None:
     draw = np.random.default_rng(0)
     values = np.where(np.arange(1000) == draw.integers(0, 1000, (400, 1)), 0.95, 1e-4)
     right = draw.random((400, 1)) < 0.5
     targets = ((values > 0.5) & right).astype(np.float32)
-    found = metrics.summary("multi_label", targets, values, None, bins=15, samples=2, seed=0)
+    found = metrics.summary(
+        "multi_label", targets, values, None, score="micro_f1", groups=np.arange(400), bins=15, samples=2, seed=0
+    )
     assert found["calibration_error"] > 0.4 > 0.05 > found["calibration_error_by_chance"]
     assert metrics.calibration("multi_label", targets, values / 2, bins=15, seed=0) == {}

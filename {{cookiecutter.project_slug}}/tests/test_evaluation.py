@@ -36,16 +36,3 @@ def test_scores_of_numbers_are_those_of_scikit_learn() -> None:
     assert found["r2"] == pytest.approx(independent.r2_score(targets, values))
     assert found["rmse"] == pytest.approx(independent.root_mean_squared_error(targets, values))
     assert found["mae"] == pytest.approx(independent.mean_absolute_error(targets, values))
-
-
-def test_a_weight_counts_as_a_repeated_row() -> None:
-    weights = RNG.integers(0, 4, 400)
-    rows = np.repeat(np.arange(400), weights)
-    multi = RNG.random((400, 3)) < 0.5
-    for task, targets, values in (
-        ("single_label", LABELS, np.eye(3)[PREDICTED]),
-        ("multi_label", multi.astype(np.float32), RNG.random((400, 3))),
-        ("regression", RNG.normal(size=400), RNG.normal(size=(400, 1))),
-    ):
-        weighted = scores.scorer(task, targets, values)(weights.astype(float))
-        assert weighted == pytest.approx(scores.scores(task, targets[rows], values[rows]))

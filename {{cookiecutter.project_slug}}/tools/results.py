@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from {{ cookiecutter.package_name }}.common.io import read_json, size_of
+from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.paths import METRICS
 from tools.shared import (
     against_probe,
@@ -41,16 +42,18 @@ def main() -> None:
         if key in metrics
     ]
     print(table(("model", *(NAMES.get(score, score) for score in scores), f"{'size':>9}", "file"), rows))
-    print(f"\n{verdict(*against_probe(metrics[shipped_in(metrics)]))}")
+    score = "mae" if (params := load_params()).task == "regression" else params.score
+    print(f"\n{verdict(*against_probe(metrics[shipped_in(metrics)]), NAMES.get(score, score))}")
 
 
-def verdict(gain: float, p: float) -> str:
+def verdict(gain: float, p: float, score: str) -> str:
     """What the shipped model is worth compared with the probe, which takes seconds to train."""
+    shown = f"{p_value(p)} in {score}"
     if p >= SHOWN_BELOW:
-        return f"No gain over the probe is shown ({p_value(p)}): bring more rows, train longer, or use the probe."
+        return f"No gain over the probe is shown ({shown}): bring more rows, train longer, or use the probe."
     if gain < 0:
-        return f"WORSE than the probe ({p_value(p)}): lower fine_tune.learning_rate."
-    return f"The shipped model is better than the probe ({p_value(p)})."
+        return f"WORSE than the probe ({shown}): lower fine_tune.learning_rate."
+    return f"The shipped model is better than the probe ({shown})."
 
 
 def with_interval(values: dict[str, float], score: str) -> str:

@@ -4,6 +4,7 @@ Values are what `tasks.values_of` returns (rows x outputs), targets what `tasks.
 """
 
 import hashlib
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,33 +21,47 @@ from ..text.tokenization import Text, texts_of
 EXACT_BELOW = 25
 KEY_BYTES = 16
 MOST_VALUES = 50
+SWAPS = 2000
 SHARES = ("accuracy", "exact_match")  # shares of the rows: Wilson's interval has a width even if all rows are right
 
 
-def intervals(score: Scorer, rows: int, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals of every score: Wilson's (1927) for shares, bootstrap percentiles for the others.
+def groups_of(rows: pl.DataFrame) -> np.ndarray:
+    """The number of each row's group; without groups, each row is one."""
+    grouped = "group" in rows.columns
+    return np.unique(rows["group"].to_numpy(), return_inverse=True)[1] if grouped else np.arange(rows.height)
+
+
+def intervals(score: Scorer, groups: np.ndarray, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
+    """95 % intervals of every score: Wilson's (1927) for shares of rows, else bootstrap percentiles of whole groups.
 
     Samples lack rare labels: their bias is subtracted (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
     ch. 10), from the score and from the samples, but the score stays inside.
     """
-    found = [score(weights) for weights in bootstrap_weights(rows, samples, seed=seed)]
-    bounds = {}
-    for name, value in score(np.ones(rows)).items():
+    count, bounds = int(groups.max()) + 1, {}
+    found = [score(weights[groups]) for weights in bootstrap_weights(count, samples, seed=seed)]
+    for name, value in score(np.ones(len(groups))).items():
         drawn = np.array([sample[name] for sample in found])
         low, high = np.quantile(drawn, [0.025, 0.975]) + 2 * (value - drawn.mean())
-        if name in SHARES:
-            low, high = binomtest(round(value * rows), rows).proportion_ci(method="wilson")
+        if name in SHARES and (count == len(groups) or value in (0, 1)):
+            low, high = binomtest(round(value * count), count).proportion_ci(method="wilson")
         least, most = -np.inf if name == "r2" else 0, np.inf if name in ("rmse", "mae") else 1
         bounds[name] = (float(max(least, min(low, value))), float(min(most, max(high, value))))
     return bounds
 
 
-def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray) -> tuple[str, float, float]:
-    """The paired test of whether two models err alike: its name, the gain over the baseline, and the p-value.
+def significance(
+    task: Task, score: str, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray, groups: np.ndarray
+) -> tuple[str, float, float]:
+    """The paired test of whether two models are equally good: its name, the gain in the score, and the p-value.
 
-    McNemar's test, with the gain in the share of entirely right rows; for regression the paired t-test, with the mean
-    decrease of the absolute error.
+    McNemar's test for a share of the rows; for regression the paired t-test, with the mean decrease of the absolute
+    error. For any other score, and for rows in groups, see `swapped`.
     """
+    tested = "mae" if task == "regression" else score
+    if groups.max() + 1 < len(groups) or tested not in (*SHARES, "mae"):
+        models = (baseline, values) if task == "regression" else (values, baseline)
+        both = scorer(task, np.concatenate([targets, targets]), np.concatenate(models))
+        return "swap", *swapped(both, tested, groups)
     if task == "regression":
         better = abs(baseline[:, 0] - targets) - abs(values[:, 0] - targets)
         p_value = float(ttest_1samp(better, 0).pvalue) if len(better) > 1 and better.any() else 1.0
@@ -54,16 +69,23 @@ def significance(task: Task, targets: np.ndarray, values: np.ndarray, baseline: 
     wanted = targets.astype(np.int64).reshape(len(targets), -1)
     right, baseline_right = ((decisions_of(task, v) == wanted).all(axis=1) for v in (values, baseline))
     better, worse = int(np.sum(right & ~baseline_right)), int(np.sum(~right & baseline_right))
-    return "mcnemar", (better - worse) / len(targets), mcnemar(better, worse)
+    return "mcnemar", (better - worse) / len(targets), float(mcnemar_p(min(better, worse), better + worse))
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """The two-sided p-value for two models being right equally often, from the rows that only one of them has right."""
-    return float(mcnemar_p(min(better, worse), better + worse))
+def swapped(both: Scorer, score: str, groups: np.ndarray) -> tuple[float, float]:
+    """The gain in a score, and how often it is as large when random groups swap the predictions of the two models.
+
+    both: of one model's rows, then the other's. Approximate randomization (Noreen 1989; Yeh 2000, arXiv:cs/0008005).
+    """
+    rng, count = np.random.default_rng(0), int(groups.max()) + 1
+    swaps = chain([np.zeros(len(groups))], (rng.integers(0, 2, count)[groups].astype(float) for _ in range(SWAPS)))
+    gains = [both(np.concatenate([1 - s, s]))[score] - both(np.concatenate([s, 1 - s]))[score] for s in swaps]
+    least = abs(gains[0]) - 1e-9 * abs(both(np.ones(2 * len(groups)))[score])  # sums in another order round otherwise
+    return gains[0], float(np.mean(np.abs(gains) >= least))
 
 
 def mcnemar_p(fewer: Any, discordant: Any) -> np.ndarray:
-    """`mcnemar` for arrays. fewer: of the `discordant` rows, the number that the weaker model has right."""
+    """The two-sided p-value, from the `discordant` rows that one model alone has right; the weaker has `fewer`."""
     exact = 2 * binom.cdf(fewer, discordant, 0.5)
     mid_p = exact - binom.pmf(fewer, discordant, 0.5)
     return np.where(np.asarray(discordant) < EXACT_BELOW, np.minimum(exact, 1), mid_p)
@@ -127,20 +149,22 @@ def summary(
     values: np.ndarray,
     baseline: np.ndarray | None,
     *,
+    score: str,
+    groups: np.ndarray,
     bins: int,
     samples: int,
     seed: int,
 ) -> dict[str, float]:
     """All metrics that models are compared by, for one model; `baseline` holds the probe's values, if it is another."""
-    score = scorer(task, targets, values)
-    found = score(np.ones(len(targets)))
-    for name, (low, high) in intervals(score, len(targets), samples=samples, seed=seed).items():
+    measured = scorer(task, targets, values)
+    found = measured(np.ones(len(targets)))
+    for name, (low, high) in intervals(measured, groups, samples=samples, seed=seed).items():
         found |= {f"{name}_low": low, f"{name}_high": high}
     if task != "regression":
         found |= calibration(task, targets, values, bins, seed)
     if baseline is not None:
-        test, found["gain_over_probe"], p_value = significance(task, targets, values, baseline)
-        found[f"{test}_p_against_probe"] = p_value
+        test, gain, p_value = significance(task, score, targets, values, baseline, groups)
+        found |= {"gain_over_probe": gain, f"{test}_p_against_probe": p_value}
     return rounded(found)
 
 
@@ -175,7 +199,7 @@ def scores_by_column(
 
 
 def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:
-    """A row for each test row: its `key`, `label` and kept columns, and the prediction of each model; labels by name.
+    """A row for each test row: `key`, `label`, `group`, kept columns, and each model's prediction; labels by name.
 
     The texts are left out: a key identifies the same row in two commits without showing its text.
     """
@@ -186,7 +210,7 @@ def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[s
     elif task != "regression":
         labels = [names[index] for index in labels]
     by_model = {model: predicted(task, found, names) for model, found in values.items()}
-    kept = {name: rows[name] for name in rows.columns if name == "kept"}
+    kept = {name: rows[name] for name in rows.columns if name in ("group", "kept")}
     columns = {"key": [key_of(text) for text in texts_of(rows)], "label": labels, **kept, **by_model}
     return pl.DataFrame(columns, schema_overrides=types)
 

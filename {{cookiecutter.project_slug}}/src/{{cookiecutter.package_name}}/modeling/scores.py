@@ -23,7 +23,8 @@ def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
     if task == "regression":
         return partial(_regression, targets.astype(np.float64), values[:, 0].astype(np.float64))
     if task == "multi_label":
-        return partial(_label_sets, targets.astype(bool), decisions_of(task, values).astype(bool))
+        wanted, chosen = targets.astype(bool), decisions_of(task, values).astype(bool)
+        return partial(_label_sets, 1.0 * (wanted & chosen), 1.0 * wanted + chosen, (wanted == chosen).all(axis=1))
     return partial(_labels, targets, decisions_of(task, values)[:, 0], values.shape[1])
 
 
@@ -67,12 +68,12 @@ def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int, weights: np.nd
     return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": _macro_f1(hits, members)}
 
 
-def _label_sets(targets: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    hits, members = weights @ (targets & chosen), weights @ targets + weights @ chosen
+def _label_sets(hits: np.ndarray, members: np.ndarray, right: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    hits, members = weights @ hits, weights @ members
     return {
         "micro_f1": float(_f1(hits.sum(), members.sum())),
         "macro_f1": _macro_f1(hits, members),
-        "exact_match": float(weights @ (targets == chosen).all(axis=1) / weights.sum()),
+        "exact_match": float(weights @ right / weights.sum()),
     }
 
 

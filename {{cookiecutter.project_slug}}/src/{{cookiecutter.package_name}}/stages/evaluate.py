@@ -18,6 +18,7 @@ from ..evaluation.metrics import (
     at_thresholds,
     calibration,
     calibration_table,
+    groups_of,
     per_class_table,
     predictions,
     scores_by_column,
@@ -45,7 +46,7 @@ def run(params: Params) -> None:
     texts = texts_of(table)
     logits = logits_of_torch(texts, params)
     values = values_of_models(texts, logits, params)
-    metrics = measure(params, targets, values)
+    metrics = measure(params, targets, values, groups_of(table))
     if "calibration_error" in metrics["torch"]:
         unscaled = values_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
         found = calibration(params.task, targets, unscaled, params.evaluate.calibration_bins, params.seed)
@@ -66,13 +67,15 @@ def run(params: Params) -> None:
     write_text(paths.MODEL_CARD, model_card(params, reports(names, metrics, perturbed)))
 
 
-def measure(params: Params, targets: np.ndarray, values: Values) -> dict[str, Any]:
+def measure(params: Params, targets: np.ndarray, values: Values, groups: np.ndarray) -> dict[str, Any]:
     """The metrics of every model."""
     task, bins, samples = params.task, params.evaluate.calibration_bins, params.evaluate.bootstrap_samples
     metrics: dict[str, Any] = {"test_rows": len(targets)}
     for model, found in values.items():
         probe = None if model == "probe" else values["probe"]
-        metrics[model] = summary(task, targets, found, probe, bins=bins, samples=samples, seed=params.seed)
+        metrics[model] = summary(
+            task, targets, found, probe, score=params.score, groups=groups, bins=bins, samples=samples, seed=params.seed
+        )
         if task != "regression" and model != "torch":
             disagreement = label_disagreement(task, found, values["torch"])
             metrics[model]["label_disagreements_with_torch"] = int(disagreement.sum())

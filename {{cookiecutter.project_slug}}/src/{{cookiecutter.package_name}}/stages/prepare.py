@@ -117,8 +117,8 @@ def assign_splits(
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
     rule, several = rule_of(params.prepare, preset, rows), 0
     added = Counter(read=0, rows=0)
-    optional = {"second_text": params.task == "pair", "kept": bool(params.prepare.keep_columns)}
-    columns = [name for name in ("text", "second_text", "label", "kept") if optional.get(name, True)]
+    optional = {"second_text": params.task == "pair", "kept": bool(params.prepare.keep_columns), "group": grouped}
+    columns = [name for name in ("text", "second_text", "label", "kept", "group") if optional.get(name, True)]
     for number, part in enumerate(rows.ranges()):
         added["read"] += int(part.filter(pl.col("table") == ADDITIONS)["rows"].sum())
         kept, reasons = drop_repeats(part)
@@ -127,7 +127,7 @@ def assign_splits(
         added["rows"] += int((kept["table"] == ADDITIONS).sum())
         for (split,), found in with_split(kept, rule).partition_by("split", as_dict=True, maintain_order=True).items():
             counts[split].add(found)
-            found.select(columns).write_ipc(scratch / f"{split}-{number:06}.ipc")
+            found.with_columns(group="position").select(columns).write_ipc(scratch / f"{split}-{number:06}.ipc")
     about: dict[str, Any] = {}
     if grouped:
         check_groups(counts)
