@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from review_sentiment.errors import UserError
+from review_sentiment.evaluation.metrics import key_of, mcnemar_p, predictions
 from scipy import stats
 from small_project import report
 from tools.evidence.compare import compare, show
 from tools.evidence.paired import bootstrap, holm, name_of_mcnemar, power_of_mcnemar, smallest_gain, smallest_gain_by
-
-from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.evaluation.metrics import key_of, mcnemar_p, predictions
 
 ROWS = 1066
 DRAWS = 200
@@ -107,7 +106,7 @@ def test_other_tasks_are_refused() -> None:
     texts, lists, numbers = (said([label] * 200, [label] * 200) for label in ("a", ["a"], 1.0))
     for base, other in ((texts, lists), (lists, numbers), (numbers, texts)):
         with pytest.raises(UserError, match="the models have different tasks"):
-            compare(base, other, "onnx_int8")
+            compare(base, other, "onnx_int8", "accuracy")
 
 
 def test_several_are_corrected_together(capsys: pytest.CaptureFixture[str]) -> None:
