@@ -27,8 +27,6 @@ NO_LIMIT = "{requests_per_minute: null, tokens_per_minute: null, tokens_per_day:
 
 READING_RELEASES = ("unshare", "--mount", "sh", "-c", """mount --bind .service/releases .service/releases &&
     mount -o remount,ro,bind .service/releases && exec "$@" """, "sh")  # fmt: skip
-if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:  # where only root may
-    READING_RELEASES = ()
 
 
 class Deployment:
@@ -60,7 +58,10 @@ class Deployment:
         (self.project.path / ".service/releases").mkdir(parents=True, exist_ok=True)
         module = "review_sentiment.service.server"
         server = ("python", "-m", module, "--port", str(self.ports[name]), "--settings", "service.yaml")
-        self.start(name, *READING_RELEASES, *server)
+        tried = shutil.which("unshare") and subprocess.run(
+            [*READING_RELEASES, "true"], cwd=self.project.path, capture_output=True, check=False
+        )
+        self.start(name, *(READING_RELEASES if tried and tried.returncode == 0 else ()), *server)
 
     def start_all(self) -> None:
         """Start everything, and wait until the proxy answers."""
