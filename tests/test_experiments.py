@@ -86,7 +86,8 @@ def test_a_record_is_filled_from_facts(project: Project) -> None:
 
 def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) -> None:
     assert (
-        "no experiment or commit nothing-like" in project.try_to("make", "record", "NAME=a", "EXP=nothing-like").stderr
+        "nothing-like names no one experiment or commit"
+        in project.try_to("make", "record", "NAME=a", "EXP=nothing-like").stderr
     )
     project.run("dvc", "exp", "run", "--name", "half", "-S", "embeddings.probe_c=[0.01]", "embeddings")
     project.run("git", "reset", "--quiet", "--hard")

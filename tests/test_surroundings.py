@@ -231,10 +231,11 @@ def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(
 
 def test_the_lock_holds_nothing_that_only_a_build_of_torch_for_linux_needs(tmp_path: Path) -> None:
     project = grow(tmp_path)
-    lines = "cuda-bindings==13.1.0\nnumpy==2.4.6\nnvidia-cudnn-cu13==9.20.0\ntorch==2.13.0+cu130\ntriton==3.8.0\n"
+    lines = "cuda-bindings==13.1.0\nnumpy==2.4.6\nnvidia-cudnn-cu13==9.20.0\nnvidia-ml-py==13.5\n"
+    lines += "torch==2.13.0+cu130\ntriton==3.8.0\n"
     write_stub(tmp_path / "stubs/pip-compile", f"printf '{lines}' > requirements.lock")
     project.run("make", "lock-project", PATH=f"{tmp_path / 'stubs'}:/usr/bin:/bin")
-    assert project.text("requirements.lock") == "numpy==2.4.6\ntorch==2.13.0\n"
+    assert project.text("requirements.lock") == "numpy==2.4.6\nnvidia-ml-py==13.5\ntorch==2.13.0\n"
 
 
 def test_the_make_of_a_mac_gets_a_shell_that_is_not_its_own() -> None:

@@ -79,7 +79,10 @@ def test_a_trial_that_fails_twice_is_passed_over(
     assert "    2  failed   " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 1e-05, "a,b", "{a}", "it's", 'say "so"', "é: 1", "null", ""])
+TEXTS = ["a,b", "{a}", "it's", 'say "so"', "é: 1", "null", "", "Instruct: a\nQuery: ", "a\\b", "t\tx", 'b\\"q', "end\\"]
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1e-05, *TEXTS])
 def test_dvc_sets_the_value_that_was_drawn(tmp_path: Path, value: object) -> None:
     _, change = search.trials.settings({"text.prefix": value})
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ def refuse_links(folders: Iterable[Path]) -> None:
                 f"{folder} is a link, and DVC keeps nothing behind a link",
                 expected="a folder; what is in it may be a link to another disk, such as data/processed",
                 found=f"{folder} -> {folder.readlink()}",
-                fix=f"rm {folder} && cp -R '{folder.readlink()}' {folder}",
+                fix=f"rm {folder} && cp -R {shlex.quote(str(folder.readlink()))} {folder}",
             )
 
 

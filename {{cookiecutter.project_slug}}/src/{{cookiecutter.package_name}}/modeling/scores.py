@@ -23,8 +23,11 @@ def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
     if task == "regression":
         return partial(_regression, targets.astype(np.float64), values[:, 0].astype(np.float64))
     if task == "multi_label":
+        from scipy.sparse import csr_array  # here: most tasks do not need it
+
         wanted, chosen = targets.astype(bool), decisions_of(task, values).astype(bool)
-        return partial(_label_sets, 1.0 * (wanted & chosen), 1.0 * wanted + chosen, (wanted == chosen).all(axis=1))
+        hits, members = csr_array(1.0 * (wanted & chosen)), csr_array(1.0 * wanted + chosen)
+        return partial(_label_sets, hits, members, (wanted == chosen).all(axis=1))
     return partial(_labels, targets, decisions_of(task, values)[:, 0], values.shape[1])
 
 
@@ -68,7 +71,7 @@ def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int, weights: np.nd
     return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": _macro_f1(hits, members)}
 
 
-def _label_sets(hits: np.ndarray, members: np.ndarray, right: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+def _label_sets(hits: Any, members: Any, right: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     hits, members = weights @ hits, weights @ members
     return {
         "micro_f1": float(_f1(hits.sum(), members.sum())),
