@@ -14,8 +14,8 @@ DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
     "lean": {"files": 121, "lines": 12_230, "src": 8500, "tests": 1310},
-    "team": {"files": 188, "lines": 20_680},
-    "production": {"files": 298, "lines": 34_170},
+    "team": {"files": 188, "lines": 20_700},
+    "production": {"files": 298, "lines": 34_200},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
