@@ -706,6 +706,10 @@ def test_a_disk_too_full_for_the_server_is_refused_before_it_starts(server: Serv
     assert ("too full" in done.stderr) is not is_enough
 
 
+def test_a_key_is_never_read_as_an_option_of_the_command_it_is_typed_into(server: Server) -> None:
+    assert all(secret.isalnum() for secret in server.keys.values())
+
+
 def test_no_key_reaches_git(server: Server) -> None:
     assert server.state["secret"] in server.home.text(".dvc/config.local")
     server.home.run("git", "add", "--all")
