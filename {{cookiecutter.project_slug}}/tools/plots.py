@@ -60,7 +60,7 @@ def specs_in(shown: dict) -> dict[str, dict]:
             spec = json.loads(content) if isinstance(content, str) else content
             for parameter in spec.get("params", []):
                 if parameter["name"] == "showValues":  # the counts in the cells of DVC's confusion matrix
-                    parameter["value"] = True
+                    parameter["value"] = len({row["actual"] for row in spec["data"]["values"]}) <= 20
             found[Path(name).stem] = spec
     return found
 
@@ -70,7 +70,7 @@ def page(specs: dict[str, dict]) -> str:
     return PAGE.substitute(
         scripts=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
         places="\n".join(f'<div id="{html.escape(name)}"></div>' for name in specs),
-        specs=json.dumps(specs).replace("</", r"<\/"),
+        specs=json.dumps(specs).replace("<", r"\u003c"),
     )
 
 
