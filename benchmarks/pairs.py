@@ -145,6 +145,7 @@ def keep(
         print(f"  {measure}")
     record = {
         "item": name,
+        "commit": commit(),
         "peer": peer,
         "compared": compared,
         "machine": machine,
@@ -157,6 +158,12 @@ def keep(
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def commit() -> str:
+    """The commit that is measured, with `-dirty` behind it if files differ from it."""
+    command = ["git", "-C", HERE, "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def package_of(project: Path) -> str:

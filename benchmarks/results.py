@@ -20,7 +20,8 @@ MET, MISSED = "#2a7f62", "#c4532b"
 HEAD = """# Measured beside what one would use instead
 
 Written by `make bench`; do not edit. Each item runs this project's code and its peer interleaved in one run; a ratio is
-taken within each pair. Median, in brackets the smallest and the largest; n pairs.
+taken within each pair. Median, in brackets the smallest and the largest; n pairs. Items without a clock, such as
+simulations, have no pairs. Each record names the commit that it measured; run an item again once its code has changed.
 
 | item | peer | measured | bar | median [smallest, largest] | n | bar met |
 |---|---|---|---|---|---|---|
@@ -75,6 +76,8 @@ def is_met(measure: dict[str, Any]) -> bool:
 
 def number(value: float) -> str:
     """Two digits behind the point, or less where they say nothing."""
+    if 0 < abs(value) < 0.1:
+        return f"{value:.2g}"
     return f"{value:.2f}" if abs(value) < 10 and value != int(value) else f"{value:.0f}"
 
 
@@ -83,7 +86,8 @@ def details(record: dict[str, Any]) -> str:
     costs = "; ".join(f"{name} {seconds:g} s" for name, seconds in record["costs"].items())
     spent = f" Most of ours: {costs}." if costs else ""
     busy = f" Other processes took {record['others']:.0%} of the processors."
-    return f"- **{record['item']}**: {record['compared']}.{spent} {record['machine']}.{busy}\n"
+    at = f" Commit {record['commit']}."
+    return f"- **{record['item']}**: {record['compared']}.{spent} {record['machine']}.{busy}{at}\n"
 
 
 def draw(records: list[dict[str, Any]], path: Path) -> None:

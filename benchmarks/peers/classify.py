@@ -55,7 +55,10 @@ def main() -> None:
     labels = json.loads((arguments.model / "labels.json").read_text(encoding="utf-8"))
     config = AutoConfig.from_pretrained(arguments.model, num_labels=len(labels), id2label=dict(enumerate(labels)))
     model = Pooled(config, arguments.pooling)
-    missing = model.load_state_dict(load_file(arguments.model / "model.safetensors"), strict=False).missing_keys
+    weights = {f"encoder.{name}": value for name, value in load_file(arguments.model / "model.safetensors").items()}
+    head = load_file(arguments.model / "2_Dense/model.safetensors")
+    weights |= {name.replace("linear.", "head."): value for name, value in head.items()}
+    missing = model.load_state_dict(weights, strict=False).missing_keys
     assert not [name for name in missing if "pooler" not in name and "position_ids" not in name], missing
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     classify = pipeline("text-classification", model=model.eval(), tokenizer=tokenizer, device="cpu")
