@@ -31,7 +31,13 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 PARAMS = Params.model_validate(
     # int8 of so small a model on so few rows says nothing.
-    values_with(text__max_length=64, fine_tune__epochs=1, export_onnx__max_int8_drop=0.9, compute__threads=1)
+    values_with(
+        text__max_length=64,
+        embeddings__probe_c=[1.0],
+        fine_tune__epochs=1,
+        export_onnx__max_int8_drop=0.9,
+        compute__threads=1,
+    )
 )
 STAGES = (check_model, prepare, embeddings, fine_tune, export_onnx)
 TEXTS = ["", "a", "a warm film", "and the clever actor of this tender, bright scene " * 9, "[SEP] </s> <pad> <eos>"]
