@@ -36,7 +36,7 @@ def test_three_labels_in_german_with_odd_column_names(tmp_path: Path) -> None:
     write_csv(project.path / "data/raw/meine Tabelle.csv", rows)
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__text_column="Nachricht", prepare__label_column="Herkunft (Teil)")
-    project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=2, fine_tune__min_steps=40)
+    project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=1, fine_tune__min_steps=20)
     project.run("make", "repro")
     assert json.loads(project.text("data/processed/labels.json")) == ["Anmeldung", "Kern", "Verwaltung"]
     profile = json.loads(project.text("reports/data_profile.json"))
