@@ -15,11 +15,10 @@ from typing import Any
 import polars as pl
 
 from ..errors import UserError
-from ..tables.rows import as_text, kind_of
+from ..tables.rows import as_text, kind_of, several
 from ..text.cleaning import normalized
 
 MOST_LABELS = 10_000
-SHOWN = 10  # labels in a message
 JOINT = "\x1f"  # occurs in no cleaned name
 _WHOLE = re.compile(r"(?:-(?=0+\.))?(-?\d+)\.0+")  # without the sign of -0.0
 _PRINTED = re.compile(r"""\[\s*(['"]|[-+.,\d\s]+\]\Z)""")  # a list as Python or NumPy prints it
@@ -73,7 +72,7 @@ class LabelReader:
             raise UserError(
                 f"there are more than {MOST_LABELS:,} labels",
                 expected="a column of labels that many rows share",
-                found=", ".join(repr(label[:30]) for label in sorted(self._seen)[:3]) + ", …",
+                found=several(repr(label[:30]) for label in sorted(self._seen)),
                 fix="set prepare.label_column in params.yaml to another column; for numbers, task: regression",
             )
         return name
@@ -102,14 +101,9 @@ def number_in(value: Any) -> str | None:
     text = normalized(value) if isinstance(value, str) else value
     if text is None or text == "":
         return None
-    is_number = _NUMBER.fullmatch(text) if isinstance(text, str) else isinstance(text, (int, float))
-    if (
-        isinstance(text, bool)
-        or not is_number
-        or not -1e308 <= (text if isinstance(text, int) else float(text)) <= 1e308
-    ):
-        found = repr(text[:40]) if isinstance(text, str) else kind_of(text)
-        raise ValueError(f"expected a finite number, found {found}")
+    is_number = _NUMBER.fullmatch(text) if isinstance(text, str) else type(text) in (int, float)  # no bool
+    if not is_number or not -1e308 <= (text if isinstance(text, int) else float(text)) <= 1e308:
+        raise ValueError(f"expected a finite number, found {kind_of(text)}")
     return repr(float(text) + 0.0)  # -0.0 is 0.0
 
 
@@ -157,19 +151,15 @@ def renamed(labels: list[str], names: dict[str, str] | None) -> list[str]:
         lists = {"without a name": unnamed, "in no row": unused}
         raise UserError(
             "prepare.label_names does not fit the labels of the data",
-            expected=f"a name for each of the labels {_quoted(labels)}, and for no other",
-            found="; ".join(f"{what}: {_quoted(which)}" for what, which in lists.items() if which),
+            expected=f"a name for each of the labels {several(map(repr, labels))}, and for no other",
+            found="; ".join(f"{what}: {several(map(repr, which))}" for what, which in lists.items() if which),
             fix="edit prepare.label_names in params.yaml, or set it to null to keep the labels as they are",
         )
     if same := alike(names.values()):
         raise UserError(
             "prepare.label_names holds one name twice",
             expected="names that differ in more than upper and lower case and white space",
-            found="; ".join(same[:SHOWN]),
+            found=several(same),
             fix="edit prepare.label_names in params.yaml",
         )
     return [names[label] for label in labels]
-
-
-def _quoted(labels: list[str]) -> str:
-    return ", ".join(map(repr, labels[:SHOWN])) + (", …" if len(labels) > SHOWN else "")

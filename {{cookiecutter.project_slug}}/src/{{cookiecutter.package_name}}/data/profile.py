@@ -12,12 +12,13 @@ import polars as pl
 from .. import paths
 from ..config import Params, Task
 from ..errors import UserError
+from ..tables.rows import SHOWN as SHOWN
+from ..tables.rows import several
 from .labels import alike, names_in
 
 QUANTILES = (0, 50, 90, 99, 100)
 LARGEST = 1e30  # of a target; float32 ends at 3.4e38
 SMALLEST_SPREAD = 1e-4  # of the targets, as a share of the largest: float32 has 7 digits, the model needs the last
-SHOWN = 10
 _UNLABELLED = f"if %s has no labels: take its table out of {paths.RAW}, and label it with predict"
 FEW = 5  # test rows of a label: with so few, each row moves its F1 by a fifth
 
@@ -83,7 +84,7 @@ def check_learnable(counts: Mapping[str, SplitCounts], params: Params, own: list
     if same := alike(labels):
         problem = "some labels differ only in upper and lower case"
         expected = "one spelling of each label, because two would be learned as two labels"
-        raise _refusal(problem, expected, _several(same), "write them alike")
+        raise _refusal(problem, expected, several(same), "write them alike")
     if task != "regression" and len(labels) < (1 if task == "multi_label" else 2):
         found = f"the label {labels[0]!r} alone" if labels else "no label"
         fix = "add rows of other labels, or set prepare.label_column in params.yaml"
@@ -108,7 +109,7 @@ def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts], own
     shown = [
         f"{one!r} ({_by_split({split: found.per_label[one] for split, found in counts.items()})})" for one in labels
     ]
-    return _refusal("some labels cannot be learned", "training rows for every label", _several(shown), fix)
+    return _refusal("some labels cannot be learned", "training rows for every label", several(shown), fix)
 
 
 def few_test_rows(profile: Mapping[str, Any]) -> dict[str, int]:
@@ -145,10 +146,6 @@ def check_targets(profile: Mapping[str, Any], own: list[str]) -> None:
 
 def _by_split(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{split}: {count}" for split, count in counts.items())
-
-
-def _several(found: list[str]) -> str:
-    return "; ".join(found[:SHOWN]) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
 
 
 def _refusal(problem: str, expected: str, found: str, fix: str) -> UserError:

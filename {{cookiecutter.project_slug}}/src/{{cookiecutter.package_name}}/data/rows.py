@@ -39,15 +39,13 @@ class RowParser:
         self.labelled: Counter[bool] = Counter()  # rows with and without a label
         self.without_group = 0
         self.times: Counter[str] = Counter()  # what the time column holds: dates, numbers
-        self._position: Callable[[Any], float | None] | None = None
         self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
         self._keep = prepare.keep
         self._kept_value = name_in(prepare.keep.value) if prepare.keep else None
         self._kept = prepare.keep_columns
         self._pair = params.task == "pair"
         self._seed = prepare.split_seed
-        if prepare.group_column or prepare.time_column:
-            self._position = self._of_group if prepare.group_column else self._of_time
+        self._position = self._of_group if prepare.group_column else self._of_time if prepare.time_column else None
         columns = {
             "text_column": (prepare.text_column, str),
             "label_column": (prepare.label_column, str, int, float, *([list] if params.task == "multi_label" else [])),
@@ -144,8 +142,7 @@ def time_of(value: Any) -> tuple[float, str]:
         seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
         datetime.fromtimestamp(seconds, UTC)  # raises for a time that UTC writes with the year 0 or 10000
         return seconds, "dates"
-    shown = repr(text[:40]) if isinstance(text, str) else kind_of(text)
-    raise ValueError(f"{TIME}, found {shown}")
+    raise ValueError(f"{TIME}, found {kind_of(text)}")
 
 
 def _cleaned(value: Any) -> str:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def read_csv(
-    file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None], *, whole: bool = False
+    file: IO[bytes], columns: Sequence[Column], path: Path, parse: Callable[..., Row | None], whole: bool
 ) -> Iterator[Row | MalformedRow]:
     """Yield what `parse` makes of each row. `path` names the file in messages; its ending gives the delimiter."""
     lines = _Lines(file)
@@ -246,10 +246,7 @@ def _first(rows: Iterator[list[str]]) -> tuple[list[str], str | None]:
 
 
 def rewritten(path: Path, columns: Sequence[Column]) -> tuple[str, str]:
-    """Commands that convert a file to Parquet: one for quotes that enclose cells, one for quotes that are text.
-
-    columns: those that were read.
-    """
+    """Commands that make Parquet of a file read for these columns: if quotes enclose cells, and if they are text."""
     with opened(path) as file:
         lines = _Lines(file)
         sign, _ = _header(lines, columns, path)

@@ -26,12 +26,7 @@ _OF_TABLES = (
 
 
 def read_json(
-    file: BufferedReader,
-    columns: Sequence[Column],
-    source: Path | str,
-    parse: Callable[..., Row | None],
-    *,
-    whole: bool = False,
+    file: BufferedReader, columns: Sequence[Column], source: Path | str, parse: Callable[..., Row | None], whole: bool
 ) -> Iterator[Row | MalformedRow]:
     """Yield what `parse` makes of each object. Messages call the file `source`."""
     missing = list(columns)
@@ -53,8 +48,8 @@ def read_json(
     if rows == lists > 1:
         named = _NAMED % json.dumps([column.name for column in columns])
         raise _refusal("lists without column names", python(_READ % f"({named} for row in held)"), source)
-    if rows == 1 and (error := _one_object(record, columns, source)):
-        raise error
+    if rows == 1:
+        _require_row(record, columns, source)
     if keys and missing:
         raise MissingColumnError(missing[0], keys, source)
 
@@ -66,7 +61,9 @@ def _lines_or_elements(
     start = file.peek(_CHUNK).removeprefix(BYTE_ORDER_MARK).lstrip()
     first, ended, _ = start.partition(b"\n")
     if ended and start.startswith(b"{") and first.rstrip().endswith((b"{", b"[", b",")):
-        raise _several_lines(file.read(_ONE_OBJECT), columns, source)
+        with suppress(ValueError, RecursionError):  # several objects, or the beginning of a large one
+            _require_row(json.loads(file.read(_ONE_OBJECT)), columns, source)
+        raise _refusal("objects of several lines", "jq -c .", source)
     rows = _elements_of(file, source) if start.startswith(b"[") else enumerate(lines_of(file), start=1)
     return (row for row in rows if row[1].strip())
 
@@ -139,20 +136,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _several_lines(content: bytes, columns: Sequence[Column], source: Path | str) -> UserError:
-    """The error for a file with one object around all rows, or with objects that take several lines each."""
-    error = None
-    with suppress(ValueError, RecursionError):  # several objects, or the beginning of a large one
-        error = _one_object(json.loads(content), columns, source)
-    return error or _refusal("objects of several lines", "jq -c .", source)
-
-
-def _one_object(record: dict[str, Any], columns: Sequence[Column], source: Path | str) -> UserError | None:
-    """The error for an object that holds all rows or all columns; None if it is a row."""
+def _require_row(record: dict[str, Any], columns: Sequence[Column], source: Path | str) -> None:
+    """Refuse an object that is not a row, but holds all rows or all columns."""
     names = [column.name for column in columns]
     if all(matching(name, record) for name in names):
-        of_columns = all(isinstance(value, (list, dict)) for value in record.values())
-        return _refusal("one object of columns", _OF_COLUMNS, source) if of_columns else None
+        if all(isinstance(value, (list, dict)) for value in record.values()):
+            raise _refusal("one object of columns", _OF_COLUMNS, source)
+        return
     rows = [row for value in record.values() for row in (value if isinstance(value, list) else [None])]
     tables = rows and all(
         len(row) == len(names) if isinstance(row, list) else isinstance(row, dict) and matching(names[0], row)
@@ -160,18 +150,16 @@ def _one_object(record: dict[str, Any], columns: Sequence[Column], source: Path 
     )
     if tables and len(record) > 1 and isinstance(source, Path):
         fix = python(_OF_TABLES % (opener_of(source).__module__, literal(source), _NAMED % json.dumps(names)))
-        return _refusal("several tables", "", source, fix)
+        raise _refusal("several tables", "", source, fix)
     values: list[tuple[str, Any]] = [("", record)]
     for keys, value in values:
         if isinstance(value, dict):
             values += [(f"{keys}[{literal(key)}]", item) for key, item in value.items()]
     lists = [(keys, value) for keys, value in values if isinstance(value, list) and value]
     lists = [(keys, value) for keys, value in lists if all(isinstance(row, dict) for row in value)]
-    if not lists:
-        return None
-    # Objects with the columns, or else most objects.
-    found, _ = max(lists, key=lambda one: (sum(bool(matching(name, one[1][0])) for name in names), len(one[1])))
-    return _refusal("one object around all rows", python(_READ % f"held{found}"), source)
+    if lists:  # the one of objects with the columns, or else of most objects
+        found, _ = max(lists, key=lambda one: (sum(bool(matching(name, one[1][0])) for name in names), len(one[1])))
+        raise _refusal("one object around all rows", python(_READ % f"held{found}"), source)
 
 
 def _refusal(what: str, command: str, source: Path | str, fix: str = "") -> UserError:

@@ -35,7 +35,7 @@ _WORDS = {str: "text", int: "whole numbers", float: "numbers", list: "lists", da
 
 
 def read_parquet(
-    path: Path, columns: Sequence[Column], parse: Callable[..., Row | None], *, whole: bool = False
+    path: Path, columns: Sequence[Column], parse: Callable[..., Row | None], whole: bool
 ) -> Iterator[Row | MalformedRow]:
     """Yield what `parse` makes of each row."""
     import polars as pl
@@ -74,7 +74,7 @@ def _values(column: "pl.Series") -> list[Any]:
 
 def _require_type(column: Column, name: str, schema: "pl.Schema", path: Path) -> None:
     """Refuse a column whose type is not one of those that it may have."""
-    kinds = {other: _kind_of(dtype) for other, dtype in schema.items()}
+    kinds = {other: float if dtype.is_decimal() else dtype.to_python() for other, dtype in schema.items()}
     if issubclass(kinds[name], (*column.takes, type(None))):
         return
     others = [other for other, kind in kinds.items() if issubclass(kind, column.takes)]
@@ -89,10 +89,6 @@ def _require_type(column: Column, name: str, schema: "pl.Schema", path: Path) ->
         found=f"{schema[name]}; of such a type: {listed(others) or 'no column'}",
         fix=fix,
     )
-
-
-def _kind_of(dtype: "pl.DataType") -> type:
-    return float if dtype.is_decimal() else dtype.to_python()
 
 
 def _check(path: Path, columns: list[str]) -> None:

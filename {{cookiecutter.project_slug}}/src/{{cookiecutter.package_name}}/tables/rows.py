@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..errors import UserError
 from ..text.cleaning import normalized
 
-SHOWN = 10  # columns in a message
+SHOWN = 10  # names in a message
 LONGEST_NAME = 40  # characters of a column's name in a message
 
 Row = TypeVar("Row")  # what the caller makes of a row
@@ -100,17 +100,24 @@ def _nearest(wanted: str, names: Sequence[str]) -> str | None:
 
 def listed(names: Sequence[str]) -> str:
     """Names for a message. Odd names are quoted, with invisible characters escaped; long names and lists are cut."""
-    parts = [name[:LONGEST_NAME] + "…" * (len(name) > LONGEST_NAME) for name in names[:SHOWN]]
+    parts = [name[:LONGEST_NAME] + "…" * (len(name) > LONGEST_NAME) for name in names]
     odd = [name != normalized(name) or not name.isprintable() or "," in name or not name for name in parts]
-    shown = ", ".join(repr(name) if is_odd else name for name, is_odd in zip(parts, odd, strict=True))
-    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+    return several(repr(name) if is_odd else name for name, is_odd in zip(parts, odd, strict=True))
+
+
+def several(parts: Iterable[str]) -> str:
+    """The first parts of a list for a message, and how many more there are."""
+    parts = list(parts)
+    return ", ".join(parts[:SHOWN]) + (f" and {len(parts) - SHOWN:,} more" if len(parts) > SHOWN else "")
 
 
 def kind_of(value: object) -> str:
     """What a value is, for a message."""
     if isinstance(value, (bool, int, float)):
         return str(value)
-    kinds: dict[type, str] = {type(None): "nothing", str: "text", list: "a list", dict: "an object"}
+    if isinstance(value, str):
+        return repr(value[:40])
+    kinds: dict[type, str] = {type(None): "nothing", list: "a list", dict: "an object"}
     return kinds.get(type(value), type(value).__name__)
 
 

@@ -24,11 +24,7 @@ def normalized(text: str) -> str:
     """Repair mangled Windows characters, compose to Unicode NFC, and fold white space and control characters."""
     odd = not text.isprintable()  # control characters, or white space other than blanks
     if odd:
-        text = _REPLACED.sub(_repaired, text)
+        text = _REPLACED.sub(lambda found: _WINDOWS.get(found[0]) or " ", text)
     if odd or "  " in text or text != text.strip(" "):
         text = " ".join(text.split())
     return unicodedata.normalize("NFC", text)
-
-
-def _repaired(found: re.Match[str]) -> str:
-    return _WINDOWS.get(found[0]) or " "
