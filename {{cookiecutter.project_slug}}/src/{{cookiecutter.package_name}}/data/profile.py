@@ -45,10 +45,7 @@ class SplitCounts:
                 self.without_any_label += 0 if names else count
 
     def profile(self, table: Path, names: Mapping[str, str]) -> dict[str, Any]:
-        """Rows, lengths in characters (quantiles), and rows per label or quantiles of the target.
-
-        table: the written rows. names: the name of each label.
-        """
+        """Rows, quantiles of lengths in characters, and rows per label or quantiles of the target; table: the rows."""
         found: dict[str, Any] = {"rows": self.rows, "characters": _quantiles(table, pl.col("text").str.len_chars())}
         if self.groups:
             found["groups"] = len(np.unique(np.concatenate(self.groups)))

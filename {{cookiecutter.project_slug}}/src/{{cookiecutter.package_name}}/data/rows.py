@@ -177,10 +177,7 @@ class MalformedRows:
         self._file = file
 
     def add(self, path: Path, row: MalformedRow, columns: list[Column]) -> None:
-        """Write a malformed row and count it under the part of its reason that all rows of its kind share.
-
-        columns: those that were read.
-        """
+        """Write a malformed row, and count it under the part of its reason that all rows of its kind share."""
         self.counts[row.reason.partition(", found")[0]] += 1
         self._file.write(json.dumps({"file": path.name, **asdict(row)}, ensure_ascii=False) + "\n")
         if len(self._first) < SHOWN:

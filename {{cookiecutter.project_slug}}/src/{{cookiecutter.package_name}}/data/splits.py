@@ -143,10 +143,7 @@ class Rule:
 
 
 def rule_of(params: Prepare, preset: set[str], rows: SortedRows) -> Rule:
-    """The rule for rows whose table does not fix their split. preset: the splits that have their own table.
-
-    Raises UserError if a fold or a time column would split rows that the tables have split already.
-    """
+    """The rule for rows whose table does not fix their split. preset: the splits that have their own table."""
     own = sorted(preset & {"validation", "test"})
     if (params.fold and own) or (params.time_column and len(own) == 2):
         key = "fold" if params.fold else "time_column"

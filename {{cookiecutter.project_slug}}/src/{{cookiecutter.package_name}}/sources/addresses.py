@@ -16,12 +16,11 @@ import fsspec
 from ..errors import OF_THIS_DISK, UserError
 from .causes import cause_of, in_one_line, quieten_botocore, words_of
 
-_FILE = "correct `uri` or the name below sha256 in params.yaml"
 _HTTP = {
     "certificate": "SSL_CERT_FILE=FILE in the environment",
     "endpoint": "correct `uri` in params.yaml",
     "rights": "ask whoever runs the server to let you read it, or take the file by hand",
-    "file": _FILE,
+    "file": "correct `uri` or the name below sha256 in params.yaml",
 }
 _S3 = _HTTP | {
     "certificate": "AWS_CA_BUNDLE=FILE in the environment",
@@ -50,10 +49,8 @@ def download(address: str, target: Path) -> None:
         else:
             store, path = _store_of(address)
             store.get_file(path, str(target))
-    except UserError:
-        raise
     except Exception as error:  # each store has its own errors
-        if getattr(error, "errno", None) in OF_THIS_DISK:
+        if isinstance(error, UserError) or getattr(error, "errno", None) in OF_THIS_DISK:
             raise
         settings = _S3 if address.startswith("s3://") else _HTTP
         problem, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")

@@ -55,18 +55,14 @@ def write_weights(directory: Path) -> None:
     """Write model.safetensors from the existing shards or pickles."""
     from safetensors.torch import save_file
 
-    with _readable("weights"):
-        weights = dict(tensor for path in _files_of_weights(directory) for tensor in _tensors_in(path))
-    save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
-
-
-def _files_of_weights(directory: Path) -> list[Path]:
     given = {path.name for path in directory.iterdir()}
     indexes = [name for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json") if name in given]
-    named = set(read_json(directory / indexes[0])["weight_map"].values()) if indexes else {"pytorch_model.bin"}
-    if not named <= given:
-        raise _refusal("weights", f"no {', '.join(sorted(named - given))} below fetch.model.sha256")
-    return [directory / name for name in sorted(named)]
+    with _readable("weights"):
+        named = set(read_json(directory / indexes[0])["weight_map"].values()) if indexes else {"pytorch_model.bin"}
+        if not named <= given:
+            raise _refusal("weights", f"no {', '.join(sorted(named - given))} below fetch.model.sha256")
+        weights = dict(tensor for name in sorted(named) for tensor in _tensors_in(directory / name))
+    save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
 
 
 def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:

@@ -97,10 +97,7 @@ def files_below(address: str) -> list[str]:
 
 
 def file_at(address: str) -> str:
-    """The path on this machine, in huggingface_hub's cache, of the file at the address.
-
-    Raises UserError when the revision is not a commit, or when the file cannot be fetched.
-    """
+    """The file at the address, in huggingface_hub's cache. Raises UserError if its revision is not a commit."""
     place = place_of(address)
     if not _COMMIT.fullmatch(place.revision):
         raise UserError(
@@ -114,7 +111,7 @@ def file_at(address: str) -> str:
     except Exception as error:  # its HTTP library has errors of its own
         if getattr(error, "errno", None) in OF_THIS_DISK:
             raise
-        raise refusal(f"cannot fetch {address}", error) from None
+        raise _refusal(f"cannot fetch {address}", error) from None
 
 
 def _looked_up(place: Place) -> tuple[Place, Any]:
@@ -125,10 +122,10 @@ def _looked_up(place: Place) -> tuple[Place, Any]:
         more, _, rest = place.path.partition("/")
         if isinstance(error, RevisionNotFoundError) and more:
             return _looked_up(place._replace(revision=f"{place.revision}/{more}", path=rest))
-        raise refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
+        raise _refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
 
 
-def refusal(problem: str, error: BaseException, expected: str = "a repository that you may read") -> UserError:
+def _refusal(problem: str, error: BaseException) -> UserError:
     """The error for an answer of the hub, or for a failure on the way to it."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
@@ -140,7 +137,7 @@ def refusal(problem: str, error: BaseException, expected: str = "a repository th
         found = in_one_line(error) + _through_a_proxy(error)
         cause, fix = cause_of(words_of(error) + _through_a_proxy(error), _SETTINGS) or ("", _NETWORK)
         problem = f"{problem}{cause and f': {cause}'}"
-    return UserError(problem, expected=expected, found=found, fix=fix)
+    return UserError(problem, expected="a repository that you may read", found=found, fix=fix)
 
 
 def _through_a_proxy(error: BaseException) -> str:

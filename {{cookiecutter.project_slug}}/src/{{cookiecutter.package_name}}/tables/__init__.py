@@ -16,10 +16,8 @@ from .csv_reader import read_csv
 from .files import COMPRESSED, DELIMITERS, format_of, opened, plain_name
 from .json_reader import read_json
 from .parquet_reader import read_parquet
-from .rows import Column as Column
-from .rows import MalformedRow as MalformedRow
+from .rows import Column, MalformedRow, Row
 from .rows import Record as Record
-from .rows import Row
 
 
 def read_rows(

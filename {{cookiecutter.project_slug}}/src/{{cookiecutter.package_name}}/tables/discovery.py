@@ -127,21 +127,19 @@ def _require_one_table(files: list[Path], directory: Path) -> None:
 
 def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Path]) -> UserError:
     tables = [path for files in by_split.values() for path in files]
-    ways = filter(None, (how_to_read(path, directory) for path in others))
-    readable = min(ways, key=lambda way: way.startswith("if a line"), default=None)
-    held_out = [path for split in by_split if split in ("validation", "test") for path in by_split[split]]
-    fix = f"put the tables there (then: dvc add {directory})"
     if "train" in by_split:
         out = _moved_out(by_split["all"], tables, directory)
         fix = f"take out what is none of them: {out} (then: dvc add {directory})"
-    elif tables == held_out and len(tables) == 1:
-        table = directory / ("table" + held_out[0].name.removeprefix(plain_name(held_out[0]).stem))
-        fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*held_out, table])}"
+    elif len(tables) == 1:  # of rows to hold out
+        table = directory / ("table" + tables[0].name.removeprefix(plain_name(tables[0]).stem))
+        fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*tables, table])}"
     elif tables:
         out = _moved_out(tables[1:], tables, directory)
         fix = f"name them so, or take out what is none of them: {out} (then: dvc add {directory})"
-    elif readable:
-        fix = readable
+    else:
+        put = f"put the tables there (then: dvc add {directory})"
+        ways = filter(None, (how_to_read(path, directory) for path in others))
+        fix = min(ways, key=lambda way: way.startswith("if a line"), default=put)
     left = f"; not read: {_names(others, directory)}" if others else ""
     return UserError(
         f"cannot tell the tables in {directory}",
