@@ -16,7 +16,7 @@ from review_sentiment.data.profile import few_test_rows
 from review_sentiment.errors import UserError
 from review_sentiment.stages import prepare
 from small_project import params_with, run_stage, write_params, write_table
-from test_data import NO_ROWS, PREPARE, keys
+from test_data import NO_ROWS, PREPARE, keys, rows_of
 
 ROWS = [(f"text number {number}", f"{number % 2}.0") for number in range(60)]
 
@@ -33,6 +33,22 @@ def test_every_row_is_in_one_fold(positions: list[float], count: int) -> None:
     rules = [splits.rule_of(with_fold(index, count), {"all"}, NO_ROWS) for index in range(count)]
     found = np.array([rule.split_of(drawn).to_numpy() == "test" for rule in rules])
     assert (found.sum(axis=0) == 1).all()
+
+
+def splits_of(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    kept, _ = splits.drop_repeats(rows_of(pairs))
+    kept = splits.with_split(kept, splits.Rule(0.2, 0.4))
+    return dict(zip(kept["text"], kept["split"], strict=True))
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.data())
+def test_other_rows_never_move_a_row(texts: list[str], data: st.DataObject) -> None:
+    pairs = [(text, "a") for text in texts]
+    before = splits_of(pairs)
+    chosen = data.draw(st.permutations(pairs))[: data.draw(st.integers(1, len(pairs)))]
+    after = splits_of(chosen)
+    assert len(before) == len(texts)
+    assert after == {text: before[text] for text, _ in chosen}
 
 
 def test_two_pairs_with_the_same_letters_have_different_keys() -> None:

@@ -11,6 +11,7 @@ from review_sentiment.data.labels import renamed
 from review_sentiment.errors import UserError
 from review_sentiment.tables.discovery import additional_table
 from small_project import params_with, values_with
+from test_config import changed
 
 
 def with_files(*names: str) -> dict[str, Any]:
@@ -48,6 +49,25 @@ def test_a_file_to_fetch_may_have_any_other_name() -> None:
 def test_values_that_do_not_fit_together_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(words)):
         Params.model_validate(values_with(**changes))
+
+
+@pytest.mark.parametrize("number", ["5e-05", "5e-5", "0.00005"])
+def test_a_small_number_may_be_written_as_dvc_writes_it(tmp_path: Path, number: str) -> None:
+    path = changed(tmp_path, "  learning_rate: ", f"  learning_rate: {number}  # ")
+    assert load_params(path).fine_tune.learning_rate == 0.00005
+
+
+@pytest.mark.parametrize("text", ["seed: [", "seed: 1\nseed: 2\n"])
+def test_what_is_not_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_params(path)
+
+
+def test_a_missing_file_names_the_directory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="project's root"):
+        load_params(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize("value", ["9" * 5001, "[" * 5000 + "]" * 5000])

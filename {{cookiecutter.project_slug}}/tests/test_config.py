@@ -53,22 +53,3 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
         load_params(path)
     assert "3 wrong" in str(refusal.value)
-
-
-@pytest.mark.parametrize("number", ["5e-05", "5e-5", "0.00005"])
-def test_a_small_number_may_be_written_as_dvc_writes_it(tmp_path: Path, number: str) -> None:
-    path = changed(tmp_path, "  learning_rate: ", f"  learning_rate: {number}  # ")
-    assert load_params(path).fine_tune.learning_rate == 0.00005
-
-
-@pytest.mark.parametrize("text", ["seed: [", "seed: 1\nseed: 2\n"])
-def test_what_is_not_yaml_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="is not YAML"):
-        load_params(path)
-
-
-def test_a_missing_file_names_the_directory(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="project's root"):
-        load_params(tmp_path / "params.yaml")

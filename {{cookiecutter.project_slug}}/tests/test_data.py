@@ -34,22 +34,6 @@ def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl
         return pl.concat(rows.ranges())
 
 
-def splits_of(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    kept, _ = splits.drop_repeats(rows_of(pairs))
-    kept = splits.with_split(kept, splits.Rule(0.2, 0.4))
-    return dict(zip(kept["text"], kept["split"], strict=True))
-
-
-@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.data())
-def test_other_rows_never_move_a_row(texts: list[str], data: st.DataObject) -> None:
-    pairs = [(text, "a") for text in texts]
-    before = splits_of(pairs)
-    chosen = data.draw(st.permutations(pairs))[: data.draw(st.integers(1, len(pairs)))]
-    after = splits_of(chosen)
-    assert len(before) == len(texts)
-    assert after == {text: before[text] for text, _ in chosen}
-
-
 def test_the_shares_are_those_asked_for() -> None:
     positions = splits.positions_of(keys([str(number) for number in range(20_000)]))
     for fold in (None, Fold(index=0, of=10), Fold(index=9, of=10)):
