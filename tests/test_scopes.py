@@ -13,7 +13,7 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 121, "lines": 12_230, "src": 8500, "tests": 1310},
+    "lean": {"files": 121, "lines": 12_110, "src": 8440, "tests": 1230},
     "team": {"files": 188, "lines": 20_700},
     "production": {"files": 298, "lines": 34_200},
 }

@@ -40,11 +40,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The project after all seven stages; read only.
-
-    They ran in one process; what they read of the parameters is in `.reads`. test_sameness.py compares them with
-    stages that ran alone.
-    """
+    """The project after all seven stages, run in one process (`.reads`: what they read of the parameters); read only."""
     project = shutil.copytree(untrained, tmp_path_factory.mktemp("trained") / "project")
     run_stages(project, *STAGES)
     return project

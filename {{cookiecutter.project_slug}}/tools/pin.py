@@ -47,7 +47,9 @@ def main() -> None:
             there = files_below(source["uri"]) if source["into"] == "models/base" else None
             if there is not None and not (all(before.values()) and before.keys() <= {*there}):
                 source["sha256"] = instead_of(source["sha256"], files_of_model(source["uri"], there))
-            write_digests(source)
+            for name in source["sha256"]:
+                source["sha256"][name] = with_copy_of(f"{source['uri']}/{name}", sha256_of)
+                print(f"{source['uri']}/{name}\n  {source['sha256'][name]}")
             if source["sha256"] != before and source["into"] == "models/base":
                 take_over(params["text"], source["uri"], there or [])
 
@@ -77,13 +79,6 @@ def instead_of(old: CommentedMap, names: list[str]) -> CommentedMap:
     if [*old][-1] in old.ca.items:
         new.ca.items[names[-1]] = old.ca.items[[*old][-1]]
     return new
-
-
-def write_digests(source: CommentedMap) -> None:
-    """Write the current digest of every file of a source."""
-    for name in source["sha256"]:
-        source["sha256"][name] = with_copy_of(f"{source['uri']}/{name}", sha256_of)
-        print(f"{source['uri']}/{name}\n  {source['sha256'][name]}")
 
 
 def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:

@@ -61,7 +61,8 @@ class LabelReader:
             raise ValueError(f"{expected}, found {text[:40]!r}") from None
 
     def _name(self, value: Any) -> str | None:
-        if value is not None and not isinstance(value, (str, int, float)):
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not finite or not isinstance(value, (str, int, float, type(None))):
             raise ValueError(f"expected a label (text or a number), found {kind_of(value)}")
         name, repair = _name_of(value)
         if repair:
@@ -81,8 +82,6 @@ class LabelReader:
 @lru_cache(maxsize=2 * MOST_LABELS, typed=True)
 def _name_of(value: str | int | float | None) -> tuple[str | None, str | None]:
     """The name, and what was repaired to get it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"expected a label (text or a number), found {value}")
     text, name = as_text(value) or "", name_in(value)
     if name != normalized(text):
         return name, "whole_number_labels"

@@ -129,10 +129,7 @@ class RowParser:
 
 
 def time_of(value: Any) -> tuple[float, str]:
-    """The number in a cell, or the seconds since 1970 of its ISO 8601 date or time (in UTC if it names no zone).
-
-    Also which of the two it is: `numbers` or `dates`. Raises ValueError for anything else.
-    """
+    """The number in a cell, or the seconds since 1970 of its ISO 8601 time (UTC without a zone); and which it is."""
     text = value.isoformat() if isinstance(value, date) else value
     with suppress(ValueError):
         if number := number_in(text):

@@ -91,8 +91,7 @@ class SortedRows:
         keys = keys_of(rows, self._split_seed)
         position = pl.col("position").fill_null(pl.Series(positions_of(keys)))
         rows = rows.with_columns(keys, table=pl.lit(table), rows=1, position=position, last_position=position)
-        run = _merged(rows)
-        run.write_ipc(self._runs[-1], record_batch_size=4096)
+        _merged(rows).write_ipc(self._runs[-1], record_batch_size=4096)
 
     def ranges(self) -> Iterator[pl.DataFrame]:
         """All rows by ascending key; those of one key are in one frame. `rows` counts the rows merged into each."""

@@ -3,8 +3,7 @@
 The revision ends at the next slash; only `refs/pr/4`, `refs/convert/parquet` and the like may contain one. In any other
 revision, write a slash as %2F: `@feature%2Fx/folder` is the folder of the branch feature/x. (The hub's own grammar.)
 If the hub has no such revision, the next part of the path is added to it: `@feature/x/folder` is found too.
-Token, offline mode, mirror and proxy are those of huggingface_hub: HF_TOKEN or `hf auth login`, HF_HUB_OFFLINE,
-HF_ENDPOINT, HTTPS_PROXY.
+Token, offline mode, mirror and proxy are those of huggingface_hub, see docs/data.md.
 """
 
 import re
@@ -111,7 +110,7 @@ def file_at(address: str) -> str:
     except Exception as error:  # its HTTP library has errors of its own
         if getattr(error, "errno", None) in OF_THIS_DISK:
             raise
-        raise _refusal(f"cannot fetch {address}", error) from None
+        raise refusal(f"cannot fetch {address}", error) from None
 
 
 def _looked_up(place: Place) -> tuple[Place, Any]:
@@ -122,10 +121,10 @@ def _looked_up(place: Place) -> tuple[Place, Any]:
         more, _, rest = place.path.partition("/")
         if isinstance(error, RevisionNotFoundError) and more:
             return _looked_up(place._replace(revision=f"{place.revision}/{more}", path=rest))
-        raise _refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
+        raise refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
 
 
-def _refusal(problem: str, error: BaseException) -> UserError:
+def refusal(problem: str, error: BaseException, expected: str = "a repository that you may read") -> UserError:
     """The error for an answer of the hub, or for a failure on the way to it."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
@@ -137,7 +136,7 @@ def _refusal(problem: str, error: BaseException) -> UserError:
         found = in_one_line(error) + _through_a_proxy(error)
         cause, fix = cause_of(words_of(error) + _through_a_proxy(error), _SETTINGS) or ("", _NETWORK)
         problem = f"{problem}{cause and f': {cause}'}"
-    return UserError(problem, expected="a repository that you may read", found=found, fix=fix)
+    return UserError(problem, expected=expected, found=found, fix=fix)
 
 
 def _through_a_proxy(error: BaseException) -> str:

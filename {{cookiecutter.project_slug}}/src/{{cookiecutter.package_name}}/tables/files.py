@@ -139,8 +139,7 @@ def _check_start(path: Path, start: bytes) -> None:
         )
     if format_of(plain_name(path)) == ".parquet":
         return
-    other = next((known for mark, known in _OTHERS.items() if start.startswith(mark)), None)
-    if other:
+    if other := next((known for mark, known in _OTHERS.items() if start.startswith(mark)), None):
         name, suffix = other
         suffix = ".zip" if suffix == ".xlsx" and b"xl/" not in start[:4096] else suffix
         plain = plain_name(path)
@@ -151,8 +150,7 @@ def _check_start(path: Path, start: bytes) -> None:
             found=name,
             fix=f"give it its own ending: {_unpack(path)}mv {shlex.quote(str(plain))} {shlex.quote(str(renamed))}",
         )
-    encoding = _wide(start) or _narrow(start)
-    if encoding:
+    if encoding := _wide(start) or _narrow(start):
         raise UserError(
             f"{path} is not in UTF-8",
             expected="text in UTF-8",
