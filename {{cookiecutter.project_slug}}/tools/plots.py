@@ -11,7 +11,7 @@ from string import Template
 
 import vl_convert
 
-from tools.shared import changed_stages, dvc_json, run, stale, stale_stages
+from tools.shared import dvc_json, run, stale, stale_stages
 
 PLOTS = Path("plots")
 PIXELS_PER_UNIT = 2
@@ -35,7 +35,7 @@ for (const [name, spec] of Object.entries($specs)) vegaEmbed(document.getElement
 def main() -> None:
     """Write `plots/index.html` and one PNG for each plot. Raises UserError if the results are of an earlier run."""
     revisions = sys.argv[1:]
-    changed = stale_stages(changed_stages())
+    changed = stale_stages(dvc_json("status"))
     specs = specs_in(dvc_json("plots", *(["diff", *revisions] if revisions else ["show"])))
     if not specs:
         raise stale(f"nothing to draw; changed: {', '.join(changed) or 'nothing'}")

@@ -6,17 +6,7 @@ from pathlib import Path
 from {{ cookiecutter.package_name }}.common.io import read_json, size_of
 from {{ cookiecutter.package_name }}.config import load_params
 from {{ cookiecutter.package_name }}.paths import METRICS
-from tools.shared import (
-    against_probe,
-    changed_stages,
-    existing,
-    p_value,
-    run,
-    scores_in,
-    shipped_in,
-    stale_stages,
-    table,
-)
+from tools.shared import against_probe, dvc_json, existing, p_value, run, scores_in, shipped_in, stale_stages, table
 
 MODELS = {
     "probe": ("linear probe", Path("models/probe/probe.joblib")),
@@ -31,7 +21,7 @@ NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "exact_match": "exact m
 def main() -> None:
     """Print one line for each model: scores on the test rows with their 95 % intervals, size, path."""
     existing(METRICS)
-    if changed := stale_stages(changed_stages()):
+    if changed := stale_stages(dvc_json("status")):
         print(f"STALE: the scores of an earlier run; changed since: {', '.join(changed)} (make repro)\n")
     metrics = read_json(METRICS)
     scores = scores_in(metrics["torch"])

@@ -69,13 +69,8 @@ def dvc_json(*command: str) -> Any:
     return json.loads(done.stdout)
 
 
-def changed_stages() -> dict[str, list[Any]]:
-    """What `dvc status` lists: the stages that differ from dvc.lock, and why."""
-    return dvc_json("status")
-
-
 def stale_stages(changed: dict[str, list[Any]]) -> list[str]:
-    """The changed stages whose files, parameters or command differ; a file that is only absent does not count."""
+    """The stages in `dvc status` whose files, parameters or command differ; a file that is absent does not count."""
     return sorted(stage for stage, entries in changed.items() if any(state not in ABSENT for state in _leaves(entries)))
 
 
