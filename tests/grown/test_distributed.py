@@ -3,8 +3,10 @@
 Run in a grown project.
 """
 
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,12 +19,12 @@ from review_sentiment.errors import UserError
 from review_sentiment.stages.fine_tune import settings
 from small_project import (
     PACKAGE,
+    ROOT,
     before_fine_tune,
     bytes_of,
     checkpoints_of,
     params_with,
     run_stage,
-    start_stage,
     write_params,
 )
 from test_sameness import edited_source
@@ -42,7 +44,14 @@ def trained_by_two(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def kill_one_in_the_second_epoch(project: Path, which: str) -> None:
     """Start `fine_tune` with two processes and kill the launcher or its last worker; all must be gone soon."""
-    launcher = start_stage(project, "fine_tune", TWO)
+    launcher = subprocess.Popen(
+        [*TWO, sys.executable, "-m", PACKAGE, "fine_tune"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     while max(checkpoints_of(project), default=0) < 15:  # the end of the first epoch
         assert launcher.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)

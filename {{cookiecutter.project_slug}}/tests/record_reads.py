@@ -12,6 +12,7 @@ from typing import Any
 
 from {{ cookiecutter.package_name }} import __main__ as start
 from {{ cookiecutter.package_name }}.config import Block, load_params
+from {{ cookiecutter.package_name }}.evaluation.card import dotted
 
 read: set[str] = set()
 
@@ -35,17 +36,8 @@ class Watched:
     def model_dump(self, **chosen: Any) -> dict[str, Any]:
         """The block as a dictionary, all of its leaves noted."""
         found = self._block.model_dump(**chosen)
-        note_all(found, self._prefix)
+        read.update(dotted(found, self._prefix))
         return found
-
-
-def note_all(values: dict[str, Any], prefix: str) -> None:
-    """Note every leaf."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            note_all(value, f"{prefix}{key}.")
-        else:
-            read.add(prefix + key)
 
 
 start.load_params = lambda: Watched(load_params())  # type: ignore[assignment]

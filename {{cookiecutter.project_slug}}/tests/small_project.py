@@ -226,18 +226,6 @@ def run_stages(project: Path, *stages: str, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def start_stage(project: Path, stage: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """Start one stage in a session of its own, without waiting for it."""
-    return subprocess.Popen(
-        [*prefix, sys.executable, "-m", PACKAGE, stage],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def bytes_of(project: Path) -> dict[str, bytes]:
     """The content of every file of every out, by its path."""
     files = [path for folder in OUTS for path in (project / folder).rglob("*") if path.is_file()]

@@ -16,35 +16,17 @@ from small_project import sentences
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.export import graph, parity
 from {{ cookiecutter.package_name }}.inference import classifier as inference
-from {{ cookiecutter.package_name }}.modeling import classifier, forward
+from {{ cookiecutter.package_name }}.modeling import forward
 from {{ cookiecutter.package_name }}.modeling.fine_tuned import load_fine_tuned
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.text import tokenization
 
 pytestmark = pytest.mark.slow
-TEXTS = [text for text, _ in sentences(40, seed=9)]
-
-
-@pytest.fixture(scope="module")
-def model(trained: Path) -> classifier.Classifier:
-    return load_fine_tuned(trained / "models/fine_tuned", "mean", "single_label")
-
-
-@pytest.fixture(scope="module")
-def sequences(trained: Path) -> list[list[int]]:
-    tokenizer = tokenization.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
-    return tokenization.encode(tokenizer, [*TEXTS, *parity.HARD_TEXTS], "")
 
 
 @pytest.fixture(scope="module")
 def shipped(trained: Path) -> onnx.ModelProto:
     return onnx.load(trained / "models/onnx/onnx/model.onnx")
-
-
-@pytest.fixture(scope="module")
-def logits(model: classifier.Classifier, sequences: list[list[int]]) -> np.ndarray:
-    """The logits of torch."""
-    return forward.run_over(forward.Padded(model), sequences, output="logits")
 
 
 def session_of(made: onnx.ModelProto, folder: Path) -> onnxruntime.InferenceSession:
@@ -58,10 +40,12 @@ def test_every_layer_has_one_operator_for_attention(shipped: onnx.ModelProto) ->
     assert not {"Softmax", "Erf", "ReduceMean"} & set(found)
 
 
-def test_another_model_is_refused_with_its_worst_rows(
-    shipped: onnx.ModelProto, sequences: list[list[int]], logits: np.ndarray, tmp_path: Path
-) -> None:
-    texts = [*TEXTS, *parity.HARD_TEXTS]
+def test_another_model_is_refused_with_its_worst_rows(trained: Path, shipped: onnx.ModelProto, tmp_path: Path) -> None:
+    texts = [*(text for text, _ in sentences(40, seed=9)), *parity.HARD_TEXTS]
+    tokenizer = tokenization.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
+    sequences = tokenization.encode(tokenizer, texts, "")
+    model = load_fine_tuned(trained / "models/fine_tuned", "mean", "single_label")
+    logits = forward.run_over(forward.Padded(model), sequences, output="logits")
     distance, relabelled, _ = parity.differences(session_of(shipped, tmp_path), sequences, logits, "single_label")
     parity.require_parity(distance, relabelled, texts, 1e-4)
     other = deepcopy(shipped)

@@ -4,22 +4,14 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_project import (
-    PACKAGE,
-    ROOT,
-    STAGES,
-    before_fine_tune,
-    bytes_of,
-    checkpoints_of,
-    run_stage,
-    start_stage,
-    write_params,
-)
+from small_project import PACKAGE, ROOT, STAGES, before_fine_tune, bytes_of, checkpoints_of, run_stage, write_params
 
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.training.loop import CURVE
@@ -28,8 +20,15 @@ pytestmark = pytest.mark.slow
 
 
 def kill_when(project: Path, reached: Callable[[], bool], how: int = signal.SIGKILL) -> None:
-    """Run `fine_tune` until it is so far, then kill it."""
-    stage = start_stage(project, "fine_tune")
+    """Run `fine_tune` in a session of its own until it is so far, then kill it."""
+    stage = subprocess.Popen(
+        [sys.executable, "-m", PACKAGE, "fine_tune"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     while stage.poll() is None and not reached():
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):  # on a slow machine it may have ended before it was seen
