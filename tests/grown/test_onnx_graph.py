@@ -13,11 +13,30 @@ from review_sentiment.errors import UserError
 from review_sentiment.export import graph, parity, quantization
 from review_sentiment.inference import classifier as inference
 from review_sentiment.modeling import classifier, forward
+from review_sentiment.modeling.fine_tuned import load_fine_tuned
 from review_sentiment.text import tokenization
+from small_project import sentences
 
 pytestmark = pytest.mark.slow
-# Its fixtures, for this module too.
-model, sequences, shipped, logits = test_export.model, test_export.sequences, test_export.shipped, test_export.logits
+shipped = test_export.shipped  # its fixture, for this module too
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> classifier.Classifier:
+    return load_fine_tuned(trained / "models/fine_tuned", "mean", "single_label")
+
+
+@pytest.fixture(scope="module")
+def sequences(trained: Path) -> list[list[int]]:
+    tokenizer = tokenization.load_tokenizer(trained / "models/onnx/tokenizer.json", 32)
+    texts = [*(text for text, _ in sentences(40, seed=9)), *parity.HARD_TEXTS]
+    return tokenization.encode(tokenizer, texts, "")
+
+
+@pytest.fixture(scope="module")
+def logits(model: classifier.Classifier, sequences: list[list[int]]) -> np.ndarray:
+    """The logits of torch."""
+    return forward.run_over(forward.Padded(model), sequences, output="logits")
 
 
 def run_graph(made: onnx.ModelProto, folder: Path, sequences: list[list[int]]) -> np.ndarray:
@@ -53,7 +72,7 @@ def test_a_model_that_sees_the_padding_differs(
         if node.op_type == "MultiHeadAttention":
             del node.input[4:]  # the mask
     session = test_export.session_of(other, tmp_path)
-    one_by_one = inference.run_in_order(session, sequences, 2, size=1)  # nothing is padded
+    one_by_one = inference.run_in_order(session, sequences, size=1)  # nothing is padded
     assert one_by_one == pytest.approx(logits, abs=1e-4)
     distance, _, _ = parity.differences(session, sequences, logits, "single_label")
     assert distance.max() > 1e-4

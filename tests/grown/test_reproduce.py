@@ -24,8 +24,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("here")
 def test_a_commit_without_a_run_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproduce, "make_again", None)
+    monkeypatch.setattr("sys.argv", ["reproduce"])
     with pytest.raises(UserError, match=r"HEAD has no dvc\.lock"):
-        reproduce.reproduce("HEAD")
+        reproduce.main()
 
 
 def test_what_differs_is_named(tmp_path: Path) -> None:

@@ -38,14 +38,10 @@ STRANGER = {
 
 
 def main() -> int:
-    """Make the commit again and compare. Returns 0 when all outs are the same."""
+    """Make the commit again and compare. Returns 0 when all outs are the same, 1 when one differs or the run fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--against", default="HEAD", metavar="REV", help="the commit to make again (default: HEAD)")
-    return reproduce(parser.parse_args().against)
-
-
-def reproduce(revision: str) -> int:
-    """Print the comparison of every out. Returns 0 when all are the same, 1 when one differs or the run fails."""
+    revision = parser.parse_args().against
     lock = lock_of(revision)  # what can be refused is refused before any work
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
