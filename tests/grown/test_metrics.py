@@ -8,6 +8,7 @@ from review_sentiment.evaluation import metrics
 from review_sentiment.modeling import scores
 from scipy import stats
 from sklearn import metrics as independent
+from small_project import params_with
 from test_evaluation import LABELS, PREDICTED
 
 
@@ -90,8 +91,7 @@ def test_the_metrics_test_with_that_mcnemar() -> None:
     baseline = np.repeat([False, True, True], [30, 48, 100])
     targets = np.zeros(178, dtype=np.int64)
     values, others = (np.eye(2)[np.where(rows, 0, 1)] for rows in (right, baseline))
-    asked = {"score": "accuracy", "groups": np.arange(178), "bins": 2, "samples": 100, "seed": 0}
-    found = metrics.summary("single_label", targets, values, others, **asked)
+    found = metrics.summary(params_with(), targets, values, others, np.arange(178))
     assert found["mcnemar_p_against_probe"] == pytest.approx(0.0422, abs=5e-5)  # exact: 0.0535
     assert found["gain_over_probe"] == pytest.approx((30 - 48) / 178, abs=1e-6)
 
@@ -208,8 +208,9 @@ def test_labels_that_are_absent_hide_no_error() -> None:
     values = np.where(np.arange(1000) == draw.integers(0, 1000, (400, 1)), 0.95, 1e-4)
     right = draw.random((400, 1)) < 0.5
     targets = ((values > 0.5) & right).astype(np.float32)
-    found = metrics.summary(
-        "multi_label", targets, values, None, score="micro_f1", groups=np.arange(400), bins=15, samples=2, seed=0
-    )
+    settings = params_with(task="multi_label")
+    few = settings.evaluate.model_copy(update={"bootstrap_samples": 2, "calibration_bins": 15})
+    params = settings.model_copy(update={"evaluate": few, "seed": 0})
+    found = metrics.summary(params, targets, values, None, np.arange(400))
     assert found["calibration_error"] > 0.4 > 0.05 > found["calibration_error_by_chance"]
     assert metrics.calibration("multi_label", targets, values / 2, bins=15, seed=0) == {}

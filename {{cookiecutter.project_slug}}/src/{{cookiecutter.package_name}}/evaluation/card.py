@@ -33,10 +33,7 @@ SCORES: dict[Task, dict[str, tuple[str, str]]] = {
 
 
 def model_card(params: Params, reports: dict[str, Any]) -> str:
-    """The card as Markdown below its YAML header. Raises UserError when the template cannot be filled.
-
-    reports: what the template says of this run, under the names that `stages/evaluate.py` gives.
-    """
+    """The card as Markdown below its YAML header, of the reports that `stages/evaluate.py` names. Raises UserError."""
     models = {model: title for model, title in MODELS.items() if model in reports["metrics"]}
     try:
         card = ModelCard.from_template(

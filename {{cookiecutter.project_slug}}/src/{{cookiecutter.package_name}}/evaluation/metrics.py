@@ -12,7 +12,7 @@ import polars as pl
 from scipy.stats import binom, binomtest, ttest_1samp
 
 from ..common.tasks import decisions_of, labels_above_threshold
-from ..config import Task
+from ..config import Params, Task
 from ..modeling.scores import Scorer, bootstrap_weights, rounded, scorer, scores
 from ..text.tokenization import Text, texts_of
 
@@ -31,7 +31,7 @@ def groups_of(rows: pl.DataFrame) -> np.ndarray:
     return np.unique(rows["group"].to_numpy(), return_inverse=True)[1] if grouped else np.arange(rows.height)
 
 
-def intervals(score: Scorer, groups: np.ndarray, *, samples: int, seed: int) -> dict[str, tuple[float, float]]:
+def intervals(score: Scorer, groups: np.ndarray, samples: int, seed: int) -> dict[str, tuple[float, float]]:
     """95 % intervals of every score: Wilson's (1927) for shares of rows, else bootstrap percentiles of whole groups.
 
     Samples lack rare labels: their bias is subtracted (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
@@ -144,26 +144,18 @@ def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: 
 
 
 def summary(
-    task: Task,
-    targets: np.ndarray,
-    values: np.ndarray,
-    baseline: np.ndarray | None,
-    *,
-    score: str,
-    groups: np.ndarray,
-    bins: int,
-    samples: int,
-    seed: int,
+    params: Params, targets: np.ndarray, values: np.ndarray, baseline: np.ndarray | None, groups: np.ndarray
 ) -> dict[str, float]:
     """All metrics that models are compared by, for one model; `baseline` holds the probe's values, if it is another."""
+    task, settings = params.task, params.evaluate
     measured = scorer(task, targets, values)
     found = measured(np.ones(len(targets)))
-    for name, (low, high) in intervals(measured, groups, samples=samples, seed=seed).items():
+    for name, (low, high) in intervals(measured, groups, settings.bootstrap_samples, params.seed).items():
         found |= {f"{name}_low": low, f"{name}_high": high}
     if task != "regression":
-        found |= calibration(task, targets, values, bins, seed)
+        found |= calibration(task, targets, values, settings.calibration_bins, params.seed)
     if baseline is not None:
-        test, gain, p_value = significance(task, score, targets, values, baseline, groups)
+        test, gain, p_value = significance(task, params.score, targets, values, baseline, groups)
         found |= {"gain_over_probe": gain, f"{test}_p_against_probe": p_value}
     return rounded(found)
 
@@ -184,10 +176,7 @@ def at_thresholds(task: Task, targets: np.ndarray, values: np.ndarray, threshold
 def scores_by_column(
     task: Task, rows: pl.DataFrame, targets: np.ndarray, values: dict[str, np.ndarray], score: str
 ) -> list[dict[str, Any]]:
-    """For every value of every kept column: its rows, and the score of each model on them.
-
-    Columns of more than `MOST_VALUES` values are left out.
-    """
+    """For every value of a kept column that has at most `MOST_VALUES`: its rows, and each model's score on them."""
     found = []
     for column in rows["kept"].struct.unnest().iter_columns() if "kept" in rows.columns else ():
         given = column.alias("value")  # polars takes the name ^a$ for a pattern of names

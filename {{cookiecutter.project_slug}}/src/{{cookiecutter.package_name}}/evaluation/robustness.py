@@ -11,36 +11,24 @@ from typing import Any
 import numpy as np
 
 from ..common.tasks import label_disagreement
-from ..config import Evaluate, Task
+from ..config import Evaluate, Params
 from ..inference.classifier import OnnxClassifier
 from ..modeling.scores import rounded, scores
 from ..text.tokenization import Text
 
-Perturbation = Callable[[str, np.random.Generator, Evaluate], str]
-
 
 def robustness(
-    task: Task,
-    model: OnnxClassifier,
-    texts: Sequence[Text],
-    targets: np.ndarray,
-    values: np.ndarray,
-    *,
-    settings: Evaluate,
-    seed: int,
+    params: Params, model: OnnxClassifier, texts: Sequence[Text], targets: np.ndarray, values: np.ndarray
 ) -> dict[str, dict[str, Any]]:
-    """For each perturbation: the model's scores, the number of perturbed rows, and of rows whose label differs.
-
-    values: those of the unperturbed texts, see `tasks.values_of`.
-    """
+    """For each perturbation: the scores, the number of perturbed rows, and of labels that are not those of `values`."""
     found: dict[str, dict[str, Any]] = {}
     for kind in PERTURBATIONS:
-        perturbed = [perturbed_text(kind, text, settings, seed) for text in texts]
+        perturbed = [perturbed_text(kind, text, params.evaluate, params.seed) for text in texts]
         others = model.values(perturbed)
         changed = sum(new != old for new, old in zip(perturbed, texts, strict=True))
-        found[kind] = rounded(scores(task, targets, others)) | {"perturbed_rows": changed}
-        if task != "regression":
-            found[kind]["label_disagreements"] = int(label_disagreement(task, others, values).sum())
+        found[kind] = rounded(scores(params.task, targets, others)) | {"perturbed_rows": changed}
+        if params.task != "regression":
+            found[kind]["label_disagreements"] = int(label_disagreement(params.task, others, values).sum())
     return found
 
 
@@ -81,7 +69,7 @@ def dropped_words(text: str, rng: np.random.Generator, settings: Evaluate) -> st
     return " ".join(kept or words[:1])
 
 
-PERTURBATIONS: dict[str, Perturbation] = {
+PERTURBATIONS: dict[str, Callable[[str, np.random.Generator, Evaluate], str]] = {
     "typing_errors": typing_errors,
     "upper_case": lambda text, _rng, _settings: text.upper(),
     "truncated": lambda text, _rng, settings: text[: math.ceil(settings.kept_share * len(text))],

@@ -59,7 +59,7 @@ def run(params: Params) -> None:
     rows = io.BytesIO()
     predictions(params.task, table, names, values).write_parquet(rows)
     write_bytes(paths.PREDICTIONS, rows.getvalue())
-    perturbed = robustness(params.task, model, texts, targets, given, settings=params.evaluate, seed=params.seed)
+    perturbed = robustness(params, model, texts, targets, given)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
         for name, content in tables(params, table, targets, values, names).items():
@@ -69,15 +69,12 @@ def run(params: Params) -> None:
 
 def measure(params: Params, targets: np.ndarray, values: Values, groups: np.ndarray) -> dict[str, Any]:
     """The metrics of every model."""
-    task, bins, samples = params.task, params.evaluate.calibration_bins, params.evaluate.bootstrap_samples
     metrics: dict[str, Any] = {"test_rows": len(targets)}
     for model, found in values.items():
         probe = None if model == "probe" else values["probe"]
-        metrics[model] = summary(
-            task, targets, found, probe, score=params.score, groups=groups, bins=bins, samples=samples, seed=params.seed
-        )
-        if task != "regression" and model != "torch":
-            disagreement = label_disagreement(task, found, values["torch"])
+        metrics[model] = summary(params, targets, found, probe, groups)
+        if params.task != "regression" and model != "torch":
+            disagreement = label_disagreement(params.task, found, values["torch"])
             metrics[model]["label_disagreements_with_torch"] = int(disagreement.sum())
     return metrics
 
@@ -114,10 +111,7 @@ def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:
 
 
 def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> Values:
-    """The predictions of every model, rows x outputs, see `tasks.values_of`; the last is the shipped one.
-
-    logits: those of the torch model.
-    """
+    """The predictions (`tasks.values_of`) of every model, the shipped one last; `logits`: those of the torch model."""
     task, threads = params.task, params.compute.threads
     of_probe = load_probe(paths.PROBE).logits(np.load(paths.split_embeddings("test")))
     values = {"probe": values_of(task, of_probe), "torch": values_of(task, logits)}
