@@ -94,7 +94,7 @@ def test_a_family_goes_through_every_stage(project: Path, family: str) -> None:
         alone = [model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.int64))[0] for ids in sequences]
     assert padded == pytest.approx(np.stack(alone), abs=1e-4)
     for size in (1, 5):
-        found = run_in_order(shipped.session, sequences, 2, size)
+        found = run_in_order(shipped.session, sequences, size)
         assert found == pytest.approx(padded, abs=1e-4)
         assert (found.argmax(axis=1) == padded.argmax(axis=1)).all()
     config = transformers.AutoConfig.from_pretrained(paths.FINE_TUNED)

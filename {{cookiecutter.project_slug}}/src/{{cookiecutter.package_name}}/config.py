@@ -308,10 +308,9 @@ def _in_one_line(problem: Any) -> str:
     return f"  {key or 'the file'}: {short.get(problem['type'], found)}"
 
 
-def main() -> int:
-    """Check `params.yaml`. Returns 0 when it is valid."""
+def main() -> None:
+    """Check `params.yaml`."""
     load_params()
-    return 0
 
 
 if __name__ == "__main__":

@@ -154,10 +154,7 @@ def strip(graph: onnx.ModelProto) -> None:
 
 
 def save(graph: onnx.ModelProto, path: Path) -> None:
-    """Write one file, the same bytes for the same graph.
-
-    If the weights are too large for protobuf, they move out of the graph into a second file, `path` with `.data`.
-    """
+    """Write the same bytes for the same graph; weights too large for protobuf move into a second file, with `.data`."""
     weights = graph.graph.initializer
     sizes = [math.prod(weight.dims) * helper.tensor_dtype_to_np_dtype(weight.data_type).itemsize for weight in weights]
     if sum(sizes) > LARGEST_PROTOBUF:

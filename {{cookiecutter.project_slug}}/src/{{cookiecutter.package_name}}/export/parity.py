@@ -49,7 +49,7 @@ def differences(
     expected: torch's logits, rows x outputs. The returned logits are those of the largest batches. Rows stay in order
     and are padded to the longest row of their batch; in batches of one there is no padding.
     """
-    by_size = [run_in_order(session, sequences, expected.shape[1], size) for size in BATCH_SIZES]
+    by_size = [run_in_order(session, sequences, size) for size in BATCH_SIZES]
     distance = np.max([np.abs(logits - expected).max(axis=1) for logits in by_size], axis=0)
     values = values_of(task, expected)
     relabelled = np.any([label_disagreement(task, values_of(task, logits), values) for logits in by_size], axis=0)
@@ -122,10 +122,7 @@ def report(
 
 
 def require_chance(drop: float, params: Params, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray) -> None:
-    """Raise UserError unless the drop may exceed the limit by chance, as it can on few rows; in that case print it.
-
-    It may be if it is at most the limit in at least 5 % of bootstrap samples of the rows.
-    """
+    """Raise UserError if 95 % of bootstrap samples exceed the limit too; else the drop may be chance: print it."""
     score, limit = params.score, params.export_onnx.max_int8_drop
     least = float(np.quantile(leads(params.task, score, targets, fp32, int8, SAMPLES), 0.05))
     shows = f"{drop:.4f} on {len(targets)} rows, and in 95 % of samples of them at least {least:.4f}"

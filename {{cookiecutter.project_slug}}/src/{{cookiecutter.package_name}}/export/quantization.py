@@ -79,10 +79,7 @@ def matrix_products(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def largest_activations(model: Path, sequences: Sequence[Sequence[int]], threads: int) -> dict[str, np.ndarray]:
-    """For the input of every matrix product, each channel's largest magnitude over all tokens.
-
-    Padding is left out if the input has a row for every token.
-    """
+    """For the input of every matrix product, each channel's largest magnitude, without padding where it has rows."""
     watched, beside = onnx.load(model, load_external_data=False), model.with_suffix(".watched.onnx")
     names = list(matrix_products(watched))
     watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)

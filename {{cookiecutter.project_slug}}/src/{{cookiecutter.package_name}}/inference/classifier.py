@@ -158,10 +158,7 @@ def run_sorted(
     return logits
 
 
-def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], outputs: int, size: int) -> np.ndarray:
+def run_in_order(session: InferenceSession, sequences: Sequence[Sequence[int]], size: int) -> np.ndarray:
     """Like `run_sorted`, but in batches of `size` texts in the order given, each padded to its longest text."""
-    logits = np.empty((len(sequences), outputs), dtype=np.float32)
-    for start in range(0, len(sequences), size):
-        rows = sequences[start : start + size]
-        logits[start : start + size] = run_batch(session, *pad(rows, max(map(len, rows))))
-    return logits
+    parts = [sequences[start : start + size] for start in range(0, len(sequences), size)]
+    return np.concatenate([run_batch(session, *pad(part, max(map(len, part)))) for part in parts])

@@ -64,10 +64,7 @@ def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":
 
 
 def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Weights], Weights]:
-    """Train only the token embeddings that these texts use.
-
-    Returns a function that turns the trained weights into those of the whole vocabulary.
-    """
+    """Train only these texts' token embeddings. Returns a function from trained weights to the whole vocabulary's."""
     if not fast(compute):
         return lambda trained: trained
     from .vocabulary import trim

@@ -5,9 +5,8 @@ kernels give the same bits on CPUs of every maker. For dropout, 16 random bits f
 norms and softmax sum in float32 anyway, so they need none of autocast's conversions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,14 +32,11 @@ def replace_linear(model: nn.Module) -> None:
 
 
 def replace_linear_where_it_trains(model: nn.Module) -> None:
-    """Call `replace_linear`, except for a family that changes a layer's output in place (DeBERTa).
-
-    torch cannot differentiate such a change after a custom autograd function.
-    """
+    """Call `replace_linear`, except for a family that changes a layer's output in place (DeBERTa)."""
     replace_linear(model)
     try:
         model(*_texts())
-    except RuntimeError as error:
+    except RuntimeError as error:  # torch cannot differentiate such a change after a custom autograd function
         raise_if_memory(error)
         for module in model.modules():
             if type(module) is _Linear:
@@ -48,10 +44,7 @@ def replace_linear_where_it_trains(model: nn.Module) -> None:
 
 
 def prepack(model: nn.Module) -> None:
-    """For prediction: keep the weights in oneDNN's own layout, and fuse GELU with its product.
-
-    The weights can no longer be read or saved.
-    """
+    """Put the weights into oneDNN's own layout, which only prediction can read, and fuse GELU with its product."""
     bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     for module in model.modules():
         if type(module) is nn.Linear and (bf16 or module.weight.dtype == torch.float32):
@@ -123,18 +116,18 @@ def attend(
     *,
     scaling: float,
     mask: Tensor | None = None,
-    drop: Callable[[Tensor], Tensor] | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
-    """Attention of texts x heads x length x size; `mask` is added to the scores, `drop` is applied to the weights.
+    """Attention of texts x heads x length x size; `mask` is added to the scores.
 
-    Uses plain products with `drop`, and for short texts on a CPU, where they are faster; else torch's fused kernels.
+    Uses plain products with dropout, and for short texts on a CPU, where they are faster; else torch's fused kernels.
     """
-    if drop is None and (query.device.type != "cpu" or query.shape[2] > SHORT):
+    if not dropout and (query.device.type != "cpu" or query.shape[2] > SHORT):
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     scores = (query * scaling).contiguous() @ key.contiguous().transpose(-1, -2)
     # torch's softmax of short rows is slower in bfloat16 than in float32.
     weights = (scores if mask is None else scores + mask).softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-    return (weights if drop is None else drop(weights)) @ value.contiguous()
+    return drop(weights, dropout) @ value.contiguous()
 
 
 def drop(values: Tensor, probability: float) -> Tensor:
@@ -209,9 +202,8 @@ def _attend(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    dropping = partial(drop, probability=dropout) if dropout else None
     with torch.autocast("cpu", enabled=False):
-        found = attend(query, key, value, scaling=scaling, mask=attention_mask, drop=dropping)
+        found = attend(query, key, value, scaling=scaling, mask=attention_mask, dropout=dropout)
     return found.transpose(1, 2).contiguous(), None
 
 

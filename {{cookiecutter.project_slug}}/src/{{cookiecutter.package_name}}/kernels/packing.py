@@ -71,10 +71,7 @@ class Packed:
 
 
 def packs(sequences: Sequences, length: int, first: int) -> Iterator[Pack]:
-    """Rows of this length, the longest texts first. No text may be longer than a row.
-
-    first: the position of the first token of a text.
-    """
+    """Rows of this length, the longest texts first, none longer than a row; `first`: the position of a first token."""
     lengths = np.array([len(sequences[row]) for row in range(len(sequences))])
     order = np.argsort(-lengths, kind="stable")
     ends = np.cumsum(lengths[order])

@@ -58,14 +58,11 @@ def save_fine_tuned(
     write_head(model.head, directory)
     pooling = {"word_embedding_dimension": encoder.config.hidden_size, "pooling_mode": POOLING_MODES[text.pooling]}
     write_json(directory / "1_Pooling/config.json", pooling)
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
-    write_json(
-        directory / "modules.json",
-        [
-            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{name}"}
-            for n, (path, name) in enumerate(modules)
-        ],
-    )
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for n, (path, name) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")])
+    ]
+    write_json(directory / "modules.json", modules)
     write_json(directory / "sentence_bert_config.json", {"max_seq_length": text.max_length, "do_lower_case": False})
     prompts = {"query": text.prefix, "document": text.prefix}
     write_json(directory / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": "query"})
@@ -76,15 +73,13 @@ def write_head(head: nn.Linear, directory: Path) -> None:
     (directory / HEAD).parent.mkdir()
     weights = {f"linear.{name}": values.detach().clone() for name, values in head.named_parameters()}
     save_file(weights, directory / HEAD, metadata={"format": "pt"})
-    write_json(
-        (directory / HEAD).with_name("config.json"),
-        {
-            "in_features": head.in_features,
-            "out_features": head.out_features,
-            "bias": True,
-            "activation_function": "torch.nn.modules.linear.Identity",
-        },
-    )
+    config = {
+        "in_features": head.in_features,
+        "out_features": head.out_features,
+        "bias": True,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }
+    write_json((directory / HEAD).with_name("config.json"), config)
 
 
 def label_config(task: Task, labels: Sequence[str]) -> dict[str, Any]:

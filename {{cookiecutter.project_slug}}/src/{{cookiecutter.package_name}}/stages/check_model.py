@@ -69,10 +69,7 @@ def require_length(encoder: Any, wanted: int) -> None:
 
 
 def can_be_fused(model: Classifier, params: Params) -> bool:
-    """Whether attention is exported as one operator: if that is wanted and possible.
-
-    Raises UserError when the model cannot be exported as wanted.
-    """
+    """Whether attention is exported as one operator: if wanted and possible. Raises UserError if the export fails."""
     sequences = texts(model, params.text.max_length)
     expected = run_over(Padded(model), sequences, output="logits")
     require_independence(model, sequences, expected, params.export_onnx.max_logit_difference)

@@ -1,7 +1,7 @@
 """Embed every text with the frozen base model; from the vectors, train a linear probe and find near-duplicates."""
 
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ def run(params: Params) -> None:
     device = distributed.join(params.compute)
     ids = token_ids(params.text)
     kept = kept_vectors(params)
-    index = embed_new(ids["all"], kept, embedder(params, device))
+    index = embed_new(ids["all"], kept, partial(embed, params, device))
     if not distributed.on_rank_0():
         return
     with new_directory(paths.EMBEDDINGS) as new:
@@ -53,18 +53,14 @@ def kept_vectors(params: Params) -> Path:
         return cache_directory(paths.VECTORS, name)
 
 
-def embedder(params: Params, device: torch.device) -> Callable[[Sequences], Embedded]:
-    """The function that embeds this rank's part of the texts."""
-
-    def embed(sequences: Sequences) -> Embedded:
-        model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
-        over = batched(model, params.compute, params.text.max_length)
-        if params.compute.precision == "bf16":
-            model.to(torch.bfloat16)
-        accelerate(model, params.compute, training=False)
-        return run_batches(over, sequences, output="vectors")
-
-    return embed
+def embed(params: Params, device: torch.device, sequences: Sequences) -> Embedded:
+    """The vectors of this rank's part of the texts, batch by batch."""
+    model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
+    over = batched(model, params.compute, params.text.max_length)
+    if params.compute.precision == "bf16":
+        model.to(torch.bfloat16)
+    accelerate(model, params.compute, training=False)
+    return run_batches(over, sequences, output="vectors")
 
 
 def learn(params: Params) -> None:

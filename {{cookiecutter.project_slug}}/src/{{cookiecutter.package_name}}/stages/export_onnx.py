@@ -52,11 +52,8 @@ def run(params: Params) -> None:
         targets = targets_of(validation["label"], params.task, labels)
         parity, logits = check(new, sequences, texts, expected, targets, params)
         precision = params.export_onnx.min_precision
-        limits = {
-            name: thresholds(params.task, targets, values_of(params.task, found), precision)
-            for name, found in logits.items()
-            if precision
-        }
+        values = {name: values_of(params.task, found) for name, found in logits.items()}
+        limits = {name: thresholds(params.task, targets, values[name], precision) for name in values if precision}
         for name, found in limits.items():
             if none := found.count(None):
                 print(f"{name}: {none} of {labels} labels have no threshold and are never predicted", file=sys.stderr)
@@ -77,13 +74,13 @@ def check(
     trained_on = pl.read_parquet(paths.split_table("train"), columns=["label"])["label"]
     limit = limit_of(unit_of(trained_on, params.task), expected, params.export_onnx.max_logit_difference)
     require_parity(distance, relabelled, texts, limit)
-    real, outputs = sequences[: len(targets)], expected.shape[1]
+    real = sequences[: len(targets)]
     logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}
     if params.export_onnx.int8:
         int8 = open_session(new / MODELS["int8"], params.compute.threads)
         logits |= {
-            "int8": run_sorted(int8, real, outputs),
-            "int8_alone": run_in_order(int8, real, outputs, size=1),
+            "int8": run_sorted(int8, real, expected.shape[1]),
+            "int8_alone": run_in_order(int8, real, size=1),
         }
     in_units = distance * (params.export_onnx.max_logit_difference / limit)
     found = report(in_units, targets, logits, params)

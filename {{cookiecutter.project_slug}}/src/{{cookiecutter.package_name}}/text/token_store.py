@@ -42,10 +42,7 @@ class Ragged:
 
 
 def token_ids(settings: Settings) -> dict[str, Ragged]:
-    """The token ids of the rows of each split of `data/processed`, and of all splits in their order as "all".
-
-    If they do not exist yet, rank 0 writes them first.
-    """
+    """The token ids of each split's rows, and of all in their order as "all". Rank 0 writes what does not exist yet."""
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
     name = fingerprint(Path(__file__), [tokenizer, *tables], settings.model_dump(include={"max_length", "prefix"}))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers
 
 from ..errors import UserError
 
@@ -95,7 +95,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[lis
 
     A text without tokens becomes the token 0, because not every tokenizer adds special tokens.
     """
-    return [encoding.ids or [0] for encoding in _encodings(tokenizer, texts, prefix)]
+    return encode_with_coverage(tokenizer, texts, prefix)[0]
 
 
 def encode_with_coverage(
@@ -104,18 +104,14 @@ def encode_with_coverage(
     """The ids that `encode` returns, and how much of each text they cover."""
     # The token for letters outside the vocabulary, if the model has one; a Unigram model does not name it.
     unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
+    prefixed = [prefix + text if isinstance(text, str) else (prefix + text[0], prefix + text[1]) for text in texts]
     ids, coverage = [], []
-    for encoding in _encodings(tokenizer, texts, prefix):
+    for encoding in tokenizer.encode_batch_fast(prefixed):
         special = sum(encoding.special_tokens_mask)
         share = encoding.ids.count(-1 if unknown is None else unknown) / max(1, len(encoding.ids) - special)
         ids.append(encoding.ids or [0])
         coverage.append(Coverage(bool(encoding.overflowing), round(share, 3)))
     return ids, coverage
-
-
-def _encodings(tokenizer: Tokenizer, texts: Sequence[Text], prefix: str) -> list[Encoding]:
-    prefixed = [prefix + text if isinstance(text, str) else (prefix + text[0], prefix + text[1]) for text in texts]
-    return tokenizer.encode_batch_fast(prefixed)
 
 
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -155,10 +155,7 @@ def seed_step(seed: int, step: int) -> None:
 def train_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, batch: RankBatch, loss_of: Loss, params: Params
 ) -> Tensor:
-    """Take one step. Returns the weighted loss of this rank's rows.
-
-    The rows are computed in `fine_tune.accumulation` parts of at least one row each, and the gradients are added.
-    """
+    """Take one step, in `fine_tune.accumulation` parts, whose gradients add up. Returns this rank's weighted loss."""
     values, weight = batch
     device = next(model.parameters()).device
     rows = len(values[0])
@@ -228,10 +225,7 @@ def standing(row: dict[str, Any], params: Params) -> tuple[float, float]:
 
 
 def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: np.ndarray) -> bool:
-    """Whether the last epoch's score is lower by at most one standard error of the difference (paired bootstrap).
-
-    targets: in the unit of both models' logits (rows x outputs).
-    """
+    """Whether the last epoch's score is lower by at most one standard error of the difference (paired bootstrap)."""
     task, score = params.task, params.score
     before, after = (values_of(task, logits) for logits in (best, last))
     lead = scores(task, targets, before)[score] - scores(task, targets, after)[score]

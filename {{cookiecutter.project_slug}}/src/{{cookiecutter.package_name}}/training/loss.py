@@ -17,10 +17,7 @@ Loss = Callable[..., Tensor]  # of logits, targets and, if they have any, the we
 
 
 def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
-    """The mean loss of a batch, with what `fine_tune` says about weights and, for one label a text, smoothing.
-
-    Raises UserError for unknown labels.
-    """
+    """The mean loss of a batch, with the weights and the smoothing of `fine_tune`. Raises UserError."""
     loss = unweighted_loss(rows, params, device)
     return loss if rows.weights is None else partial(weighted_mean, loss)
 
@@ -32,7 +29,7 @@ def weighted_mean(loss: Loss, logits: Tensor, targets: Tensor, weights: Tensor) 
 
 
 def unweighted_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
-    """The loss of a batch whose rows weigh alike."""
+    """The loss of a batch whose rows weigh alike. Raises UserError for unknown labels."""
     wanted, smoothing = params.fine_tune.class_weights, params.fine_tune.label_smoothing
     if wanted is None:
         loss = LOSSES[params.task]

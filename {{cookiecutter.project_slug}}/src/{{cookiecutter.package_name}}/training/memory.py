@@ -31,10 +31,7 @@ def save_memory(encoder: Any, settings: FineTune, seed: int) -> None:
 
 
 def freeze_below(encoder: Any, trained: int) -> None:
-    """Train only the last `trained` layers. What lies below and between them is frozen, and so is a norm after them.
-
-    Raises UserError when the encoder has fewer layers of its own.
-    """
+    """Train only the last `trained` layers: nothing below or between them, no norm after them. Raises UserError."""
     lists = list(layer_lists(encoder, encoder.config.num_hidden_layers))
     layers = len(lists[0]) if lists else 0
     if trained > layers:
