@@ -12,7 +12,6 @@ import polars as pl
 from .. import paths
 from ..config import Params, Task
 from ..errors import UserError
-from ..tables.rows import SHOWN as SHOWN
 from ..tables.rows import several
 from .labels import alike, names_in
 

@@ -18,13 +18,13 @@ from .. import paths
 from ..common.io import new_directory, write_json
 from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
-from ..data.profile import SHOWN, SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
+from ..data.profile import SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
 from ..data.rows import MalformedRows, RowParser, unlabelled
 from ..data.splits import Row, SortedRows, drop_repeats, rule_of, with_split
 from ..tables import MalformedRow, read_rows
 from ..tables.discovery import ADDITIONS, additional_table, find_tables
 from ..tables.files import has_byte_order_mark
-from ..tables.rows import MissingColumnError
+from ..tables.rows import SHOWN, MissingColumnError
 
 ROWS_PER_GROUP = 50_000
 HELD_OUT = ("validation", "test")
