@@ -221,7 +221,7 @@ def test_setup_installs_only_into_its_own_environment_one_thing_after_the_other(
     write_stub(tmp_path / "inner", f"sleep 0.2; echo inner >> {written}")
     (project.path / ".venv/bin").mkdir(parents=True)
     path = f"{tmp_path / 'stubs'}:/usr/bin:/bin"
-    project.run("make", "setup", "pull", PATH=path, MAKEFLAGS="-j4")
+    project.run("make", "setup", "pull", PATH=path, MAKEFLAGS="-j4", TORCH_INDEX="")
     assert written.read_text(encoding="utf-8").split() == ["inner", "inner", "inner", "dvc"]
     write_stub(tmp_path / "stubs/python3.14", "exit 1")
     (project.path / ".venv/bin/pip").unlink()

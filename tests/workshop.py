@@ -16,6 +16,7 @@ WHO = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, v
        {"NAME": "Test", "EMAIL": "test@example.com"}.items()}  # fmt: skip
 # Root may write anywhere; without its capabilities it is a user like any other.
 NOBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+PASSED_ON = ("PIP_", "TORCH_INDEX", "SSL_", "LANG", "LC_")  # beginnings of variables
 
 
 def environment(home: Path, project: Path | None = None) -> dict[str, str]:
@@ -29,7 +30,7 @@ def environment(home: Path, project: Path | None = None) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PIP_NO_COMPILE": "no",  # as falsy is meant there: an import compiles what it needs, pip would compile all
         "OMP_WAIT_POLICY": "PASSIVE",  # two tests at once share the cores; a thread that waits gives its core away
-        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "LANG", "LC_"))},
+        **{name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)},
         **directories,
         **WHO,
         **({"PYTHONPATH": str(project / "src")} if project else {}),
