@@ -37,7 +37,12 @@ WRONG = {
         ["--output", "a.csv", "--rejects", "r"],
     ),
     "no column": (["--column", "x"], "set --column to", ["--column", "text"]),
-    "no model": (["--directory", "."], "dvc pull", []),
+    "no model": (
+        ["--directory", "."],
+        "{}/manifest.json\n  found:    no such file\n  fix:      run it in the project's root; if the file is missing",
+        [],
+    ),
+    "no model there": (["--directory", "/nowhere"], "fix:      dvc checkout --force, or dvc pull", []),
 }
 
 
@@ -54,7 +59,7 @@ def test_each_mistake_has_a_fix_that_works(
     assert command.main() == 1
     message = capfd.readouterr().err
     assert [line.split(":")[0].strip() for line in message.splitlines()[-4:]] == ["error", "expected", "found", "fix"]
-    assert fix in message
+    assert fix.format(tmp_path) in message
     assert Path("texts.csv").read_text(encoding="utf-8") == "text\na warm film\n"
     for made in re.findall(r"mkdir -p '(.+?)'", message):
         Path(made).mkdir()

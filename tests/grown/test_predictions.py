@@ -1,7 +1,7 @@
 """`predict` in detail: unlike rows, files that cannot be read, how many texts it holds, batches of any size."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -50,6 +50,13 @@ def test_a_file_that_cannot_be_read_is_refused(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*predictions*"))
+
+
+@pytest.mark.parametrize("one", ["a warm film", {"text": "a warm film"}])
+def test_one_text_in_place_of_a_list_is_refused(trained: Path, one: Iterable[str]) -> None:
+    """It would be read as a list of its letters, or keys."""
+    with pytest.raises(ValueError, match="expected a list of texts, found one"):
+        next(OnnxClassifier(trained / "models/onnx").predict(one))
 
 
 def test_texts_are_read_as_they_are_needed(trained: Path) -> None:

@@ -38,7 +38,8 @@ def verified_manifest(directory: Path, needed: Names | Callable[[Collection[str]
     """
     path = directory / MANIFEST
     if not path.exists():
-        raise UserError(f"no model in {directory}", expected=str(path), found="no such file", fix=_FIX)
+        fix = _FIX if path.is_absolute() else f"run it in the project's root; if the file is missing there: {_FIX}"
+        raise UserError(f"no model in {directory}", expected=str(path.absolute()), found="no such file", fix=fix)
     try:
         manifest = read_json(path)
         digest = manifest.pop("digest")

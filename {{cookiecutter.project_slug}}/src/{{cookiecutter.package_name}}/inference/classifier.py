@@ -75,8 +75,10 @@ class OnnxClassifier:
     def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
         """The answer to each text or pair of texts, in order, as they come; `outputs.py` shows what it looks like.
 
-        Raises ValueError with the index of the first text that `require_text` refuses.
+        Raises ValueError for one text in place of a list, or with the index of the first that `require_text` refuses.
         """
+        if isinstance(texts, (str, dict)):
+            raise ValueError("expected a list of texts, found one: predict([text])")
         waiting = enumerate(texts)
         while window := list(islice(waiting, WINDOW)):
             for index, text in window:
