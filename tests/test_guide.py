@@ -104,6 +104,7 @@ WITHOUT_ROW = {
     "its fix is the command that comes before": """no model in …
         … is not the file that was shipped
         … has no dvc.lock
+        has no owner: it is in no commit and on no remote
         there are no results
         the results are stale""",
     "a state of this machine, in its own words": """the disk is full

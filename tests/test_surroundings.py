@@ -180,6 +180,17 @@ def test_line_ends_of_windows_are_named_and_autocrlf_changes_nothing(project: Pr
     assert (clone.path / name).read_bytes() == (project.path / name).read_bytes()
 
 
+def test_raw_data_that_nobody_keeps_are_named(tmp_path: Path) -> None:
+    project = grow(tmp_path, data_source="files")
+    (project.path / "data/raw").mkdir(parents=True)
+    project.run("make", "owners")
+    (project.path / "data/raw/a.csv").write_text("text,label\n", encoding="utf-8")
+    said = project.try_to("make", "owners").stderr
+    assert "data/raw has no owner: it is in no commit and on no remote" in said
+    project.run("sh", "-c", said.partition("fix:")[2].split("`")[1])
+    project.run("make", "owners")
+
+
 # A path of Windows in params.yaml, and words of what comes of it; quoted, YAML takes its backslashes for escapes.
 BACKSLASHES = {
     r"..\models\mine": r"cannot fetch ..\models\mine/config.json: no such file",

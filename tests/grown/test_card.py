@@ -10,7 +10,7 @@ from review_sentiment.config import Task, load_params
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import card, robustness
 from small_project import report, write_params
-from tools.results import verdict
+from tools.results import NAMES, verdict
 
 MODELS = ("probe", "torch", "onnx_fp32", "onnx_int8")
 
@@ -218,3 +218,8 @@ def test_a_sentence_in_the_template_is_enough(params_of: Any, tmp_path: Path, mo
 )
 def test_the_results_say_what_the_probe_is_worth(gain: float, p: float, words: str) -> None:
     assert words in verdict(gain, p, "macro-F1")
+
+
+def test_the_results_call_the_scores_what_the_card_calls_them() -> None:
+    names = {score: shown for scores in card.SCORES.values() for score, (shown, _) in scores.items()}
+    assert {score: NAMES.get(score, score) for score in names} == names

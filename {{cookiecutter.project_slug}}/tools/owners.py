@@ -13,6 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
+from {{ cookiecutter.package_name }}.paths import RAW
 from tools.shared import git, run
 
 LARGEST = 1_000_000
@@ -76,7 +77,7 @@ def mistake(path: object, problem: str, expected: str, fix: str, found: str = ""
 
 
 def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
-    """The outs of DVC that Git or Git LFS also owns."""
+    """The outs of DVC that Git or Git LFS also owns, and raw data that nobody owns."""
     for path, out in in_dvc.items():
         if path in by_lfs:
             fix = f"remove that line (`git check-attr filter {path}`), then `git add .gitattributes`"
@@ -85,6 +86,8 @@ def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs:
         elif out.use_cache and path in tracked:
             expected = "an out of DVC in no commit; Git has its hash"
             yield mistake(path, "has two owners, DVC and Git", expected, f"`git rm -r --cached {path}`")
+    if files_of(RAW)[1:] and not any(Path(path).is_relative_to(RAW) for path in (*in_dvc, *tracked)):
+        yield mistake(RAW, "has no owner: it is in no commit and on no remote", "an out of DVC", f"`dvc add {RAW}`")
 
 
 def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
@@ -99,8 +102,7 @@ def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:
         elif path not in by_lfs and size > LARGEST:
             fix = f"`git rm --cached {path}`, then `dvc add {path}` (data, models), "
             fix += "or put a documentation picture into docs/images"
-            most = f"at most {LARGEST / 1e6:.0f} MB"
-            yield mistake(path, "is too large for Git", most, fix, found=f"{size / 1e6:.1f} MB")
+            yield mistake(path, "is too large for Git", f"at most {LARGEST / 1e6:.0f} MB", fix, f"{size / 1e6:.1f} MB")
         elif path not in by_lfs and is_pointer:
             fix = "put the file itself there, or name it in .gitattributes"
             yield mistake(path, "is a pointer of Git LFS, but not Git LFS's", "its bytes", fix)
