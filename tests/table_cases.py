@@ -645,6 +645,13 @@ LABELS = {
         "set prepare.label_column in params.yaml to another column; for numbers, task: regression",
         edit={"task": "regression"},
     ),
+    "several labels in a cell": refused(
+        {"a.csv": GOOD + b"lonely row 4,good; bad\n"},
+        "'good; bad' (train: 0, ",
+        "; for several labels in a cell, task: multi_label",
+        fixed=(61,),
+        edit={"task": "multi_label", "label_separator": ";"},
+    ),
     "one row per annotator": refused(
         {"a.csv": csv_of([(text, label) for text, _ in ROWS for label in ("good", "bad")])},
         "no row is left",
@@ -992,6 +999,13 @@ NAMES = {
         "mv data/raw/sample_submission.csv .",
         fixed=(80,),
     ),
+    "a test table of another name": refused(
+        {"Training_2025.csv": GOOD, "holdout.csv": HELD},
+        "found:    Training_2025.csv, holdout.csv",
+        "name them so (test rows: test.*), or take out what is none of them: mv data/raw/holdout.csv .",
+        fixed=(60, 80),
+        edit={"holdout.csv": None, "test.csv": HELD},
+    ),
     "two tables": refused(
         {"a.csv": GOOD, "b.csv": HELD},
         "a.csv, b.csv",
@@ -1164,14 +1178,30 @@ TASKS = {
         {"a.csv": csv_of([(text, f"\"['{label}', 'all']\"") for text, label in ROWS])},
         "60 rows cannot be read, not one can",
         "expected labels separated by ',', or a JSON list, found \"['bad', 'all']\"",
-        edit={"a.csv": GOOD},
+        "fix:      Python printed these lists: write the table as JSON Lines or Parquet (to_json(",
+        edit={"a.csv": None, "a.jsonl": jsonl_of([(text, [label, "all"]) for text, label in ROWS])},
+        task="multi_label",
+    ),
+    "lists of labels as Python prints them, some empty": refused(
+        {
+            "a.csv": csv_of(
+                [(text, f"\"['{label}', 'all']\"" if n % 3 else "[]") for n, (text, label) in enumerate(ROWS)]
+            )
+        },
+        "40 rows cannot be read",
+        "fix:      Python printed these lists",
+        "or its lists with json.dumps",
+        edit={
+            "a.csv": csv_of(
+                [(text, f'"[""{label}"", ""all""]"' if n % 3 else "[]") for n, (text, label) in enumerate(ROWS)]
+            )
+        },
         task="multi_label",
     ),
     "lists of numbers as NumPy prints them": refused(
         {"a.csv": csv_of([(text, f"[ {n % 2} 27]" if n % 3 else "[27]") for n, (text, _) in enumerate(ROWS)])},
         "40 rows cannot be read",
         "or a JSON list, found '[ 1 27]'",
-        fixed=(20, 60),
         edit={"a.csv": csv_of([(text, f"{n % 2},27".join('""')) for n, (text, _) in enumerate(ROWS)])},
         task="multi_label",
     ),
@@ -1199,6 +1229,14 @@ TASKS = {
         {"train.csv": GOOD, "test.csv": csv_of([(text, "") for text, _ in ROWS[:9]])},
         "test.csv has no labels, so nothing can be measured on it",
         "mv data/raw/test.csv .",
+        task="multi_label",
+    ),
+    "labels with another separator": refused(
+        {"a.csv": GOOD + b"lonely row 4,good; bad\n"},
+        "'good; bad' (train: 0, ",
+        "; for several labels in a cell, prepare.label_separator",
+        fixed=(61,),
+        edit={"label_separator": ";"},
         task="multi_label",
     ),
     "lists in lists": refused(

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -219,12 +220,25 @@ def test_the_documented_code_makes_tables_of_another_form(grown: SimpleNamespace
     header, empty = "comment_text,toxic,insult,threat\n", "fine,0,0,\n"
     rows = [f"text {n},1,{n % 2},{int(n == 7)}\n" for n in range(60)]
     (folder / "a.csv").write_text("".join([header, *rows, empty]), encoding="utf-8")
-    exec(f"{imports}\n{of_columns}", {})
+    exec(f"{imports}\n{of_columns}", made := {})
     found = prepared(grown, folder, task="multi_label", text_column="comment_text")
     assert kept_of(found) == 61
     splits = [found[split] for split in ("train", "validation", "test")]
     assert sum(split["without_any_label"] for split in splits) == 1
     assert [sum(split["per_label"].get(name, 0) for split in splits) for name in ("toxic", "insult")] == [60, 30]
+    titles = pl.DataFrame({"Title": ["a", None], "Text": ["b", "c"]})
+    assert titles.with_columns(text=made["text"])["text"].to_list() == ["a\nb", "c"]
+
+
+def test_labels_with_another_separator_are_asked_about(
+    grown: SimpleNamespace, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(folder, {"a.csv": csv_of([(f"text {n}", ("good; new", "old", "")[n % 3]) for n in range(60)])})
+    for separator, asked in ((",", True), (";", False)):
+        prepared(grown, folder, task="multi_label", label_separator=separator)
+        assert ("is prepare.label_separator that of the file?" in capsys.readouterr().err) == asked
+    prepared(grown, folder)
+    assert "no text has two labels" not in capsys.readouterr().err
 
 
 def test_a_directory_named_like_a_table_is_refused(grown: SimpleNamespace, folder: Path) -> None:
@@ -438,6 +452,7 @@ def test_a_column_is_found_or_the_message_helps(grown: SimpleNamespace, tmp_path
             read(grown, path, wanted + other + "?!")
         message = str(refused.value)
         assert message.replace("\n", "").isprintable()
+        assert "add a first line" not in message or suffix == ".csv"
         if offered := re.search("fix:      set --column to (['\"].*)", message):
             assert read(grown, path, ast.literal_eval(offered[1]))[1] == []
         assert len(message) < 2000

@@ -30,7 +30,7 @@ class SplitCounts:
         self.groups = [np.empty(0)] if grouped else None  # the positions of the groups
         self.rows = 0
         self.per_label: Counter[str] = Counter()
-        self.without_any_label = 0
+        self.unlabelled = 0
 
     def add(self, part: pl.DataFrame) -> None:
         """Count rows by the column `label`, and groups by `position`."""
@@ -41,7 +41,7 @@ class SplitCounts:
             for label, count in part["label"].value_counts().iter_rows():
                 names = names_in(label, self.task)
                 self.per_label.update(dict.fromkeys(names, count))
-                self.without_any_label += 0 if names else count
+                self.unlabelled += 0 if names else count
 
     def profile(self, table: Path, names: Mapping[str, str]) -> dict[str, Any]:
         """Rows, quantiles of lengths in characters, and rows per label or quantiles of the target; table: the rows."""
@@ -56,7 +56,7 @@ class SplitCounts:
         if self.task == "regression":
             return found | {"target": _quantiles(table, pl.col("label"))}
         if self.task == "multi_label":
-            found["without_any_label"] = self.without_any_label
+            found["without_any_label"] = self.unlabelled
         return found | {"per_label": {names[label]: count for label, count in self.per_label.items()}}
 
 
@@ -99,6 +99,9 @@ def _cannot_be_learned(labels: list[str], counts: Mapping[str, SplitCounts], own
     """The error for labels without training rows."""
     fix = "add rows with these labels, or remove theirs; or set prepare.label_column in params.yaml to another column;"
     fix += " for numbers, task: regression"
+    setting = {"multi_label": "prepare.label_separator", "single_label": "task: multi_label"}.get(counts["train"].task)
+    if setting and {*",;|"} & {*"".join(labels)}:
+        fix += f"; for several labels in a cell, {setting}"
     for split in own:
         if sum(counts[split].per_label[label] for label in labels) >= counts[split].rows:
             fix = _UNLABELLED % split

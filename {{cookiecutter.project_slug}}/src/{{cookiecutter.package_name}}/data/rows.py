@@ -24,7 +24,7 @@ from .splits import Row, position_of_group
 
 SHOWN = 5
 # The beginnings of reasons that concern one value.
-OF_A_VALUE = ("expected text", "expected a label", "expected labels separated", "expected a finite number")
+OF_A_VALUE = ("expected text", "expected a label", "expected a finite number")
 TIME = "expected an ISO 8601 date or time, or a number"
 
 
@@ -191,20 +191,23 @@ class MalformedRows:
             f"{total} row{'s' if total > 1 else ''} cannot be read{'' if accepted else ', not one can'}",
             expected="a text and a label in every row, as task and prepare in params.yaml say",
             found="".join(lines) + more,
-            fix=f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: they are"
-            " then kept apart in data/processed/quarantine.jsonl and counted"
-            if accepted
-            else self._fix_of_all(),
+            fix=self._fix(accepted),
         )
 
-    def _fix_of_all(self) -> str:
-        """What to do where not one row can be read."""
+    def _fix(self, accepted: int) -> str:
+        """What to do about most of the rows; `accepted`: see `refuse`."""
         reasons = [row.reason for _, row, _ in self._first]
-        if len(self.counts) == 1 and all(reason.startswith((*OF_A_VALUE, TIME)) for reason in reasons):
-            in_time = reasons[0].startswith(TIME)
-            columns = "prepare.time_column" if in_time else "prepare.text_column, prepare.label_column and task"
+        [(kind, count)] = self.counts.most_common(1)
+        if kind.startswith("expected labels separated"):
+            formats = 'JSON Lines or Parquet (to_json(orient="records", lines=True), to_parquet)'
+            return f"Python printed these lists: write the table as {formats}, or its lists with json.dumps"
+        if accepted:
+            kept = "they are then kept apart in data/processed/quarantine.jsonl and counted"
+            return f"correct the lines{self._hint()}; or set prepare.malformed_rows: quarantine in params.yaml: {kept}"
+        if count == self.counts.total() and kind.startswith((*OF_A_VALUE, TIME)):
+            columns = "prepare.time_column" if kind == TIME else "prepare.text_column, prepare.label_column and task"
             return f"set {columns} in params.yaml to what the file holds, or write what they ask for (0.5, not 0,5)"
-        if all(reason.startswith("expected labels without") for reason in reasons):
+        if kind.startswith("expected labels without"):
             return "set prepare.label_separator in params.yaml to a sign that no label holds"
         cells = [re.fullmatch(r"expected (\d+) columns, found (\d+)", reason) for reason in reasons]
         if all(found and int(found[2]) == int(found[1]) + 1 for found in cells):

@@ -24,7 +24,7 @@ from ..data.splits import Row, SortedRows, drop_repeats, rule_of, with_split
 from ..tables import MalformedRow, read_rows
 from ..tables.discovery import ADDITIONS, additional_table, find_tables
 from ..tables.files import has_byte_order_mark
-from ..tables.rows import SHOWN, MissingColumnError
+from ..tables.rows import MissingColumnError, several
 
 ROWS_PER_GROUP = 50_000
 HELD_OUT = ("validation", "test")
@@ -36,8 +36,7 @@ def run(params: Params) -> None:
     tables = find_tables(paths.RAW) | additional_table(params.prepare.additions)
     own = [split for split in HELD_OUT if split in tables]
     with new_directory(paths.PROCESSED) as new:
-        scratch = new / "scratch"
-        scratch.mkdir()
+        (scratch := new / "scratch").mkdir()
         rows = SortedRows(scratch, params.prepare.split_seed)
         kept = params.prepare.malformed_rows == "quarantine"
         parser = RowParser(params)
@@ -57,9 +56,11 @@ def run(params: Params) -> None:
     profile["dropped"] |= dropped
     if dropped["contradicting_labels"] > profile["read"] / 100:
         print(f"{dropped['contradicting_labels']} {SEVERAL}", file=sys.stderr)
+    if params.task == "multi_label" and all(c.rows == c.unlabelled + c.per_label.total() for c in counts.values()):
+        print("no text has two labels: is prepare.label_separator that of the file?", file=sys.stderr)
     if few := few_test_rows(profile):
         profile["few_test_rows"] = few
-        shown = ", ".join(f"{label!r} {rows}" for label, rows in list(few.items())[:SHOWN])
+        shown = several(f"{label!r} {rows}" for label, rows in few.items())
         print(f"{len(few)} of {len(names)} labels have too few test rows to judge by: {shown}", file=sys.stderr)
     write_json(paths.DATA_PROFILE, profile | about)
 
@@ -74,8 +75,7 @@ def read_all(
         # Tables that have labels are read first.
         for table in (name for name in ("all", *paths.SPLITS, ADDITIONS) if name in tables):
             files = tables[table]
-            before = parser.accepted + malformed.counts.total()
-            labelled = parser.labelled.copy()
+            before, labelled = parser.accepted + malformed.counts.total(), parser.labelled.copy()
             try:
                 rows.add(table, (row for path in files for row in well_formed(path, table, parser, malformed)))
             except MissingColumnError as error:

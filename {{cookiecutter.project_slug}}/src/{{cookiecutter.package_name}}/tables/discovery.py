@@ -127,15 +127,12 @@ def _require_one_table(files: list[Path], directory: Path) -> None:
 
 def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Path]) -> UserError:
     tables = [path for files in by_split.values() for path in files]
-    if "train" in by_split:
-        out = _moved_out(by_split["all"], tables, directory)
-        fix = f"take out what is none of them: {out} (then: dvc add {directory})"
-    elif len(tables) == 1:  # of rows to hold out
+    if len(tables) == 1:  # of rows to hold out
         table = directory / ("table" + tables[0].name.removeprefix(plain_name(tables[0]).stem))
         fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*tables, table])}"
     elif tables:
-        out = _moved_out(tables[1:], tables, directory)
-        fix = f"name them so, or take out what is none of them: {out} (then: dvc add {directory})"
+        out = _moved_out(by_split["all"] if "train" in by_split else tables[1:], tables, directory)
+        fix = f"name them so (test rows: test.*), or take out what is none of them: {out} (then: dvc add {directory})"
     else:
         put = f"put the tables there (then: dvc add {directory})"
         ways = filter(None, (how_to_read(path, directory) for path in others))

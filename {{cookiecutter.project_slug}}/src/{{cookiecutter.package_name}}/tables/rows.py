@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UserError
 from ..text.cleaning import normalized
+from .files import DELIMITERS, plain_name
 
 SHOWN = 10  # names in a message
 LONGEST_NAME = 40  # characters of a column's name in a message
@@ -51,13 +52,12 @@ class MissingColumnError(UserError):
     def __init__(self, column: Column, names: Sequence[str], source: Path | str) -> None:
         near = _nearest(column.name, names)
         others = [name for name in names if name != near]
+        line = "; if all names are missing, add a first line" * (plain_name(Path(source)).suffix.lower() in DELIMITERS)
         super().__init__(
             f"{source} has no column {column.name!r}",
             expected=f"the column that {column.named_by} names",
             found=f"the columns {listed([near, *others] if near else others)}",
-            fix=f"set {column.named_by} to {_compared(near)!r}"
-            if near
-            else f"set {column.named_by} to one of these, or add it; where all names are missing, add a first line",
+            fix=f"set {column.named_by} to " + (repr(_compared(near)) if near else f"one of these, or add it{line}"),
         )
         self.column = column
 
