@@ -13,9 +13,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 121, "lines": 12_110, "src": 8440, "tests": 1230},
-    "team": {"files": 188, "lines": 20_700},
-    "production": {"files": 298, "lines": 34_200},
+    "lean": {"files": 121, "lines": 11_970, "src": 8360, "tests": 1190},
+    "team": {"files": 188, "lines": 20_430},
+    "production": {"files": 298, "lines": 34_140},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}
