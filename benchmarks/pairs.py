@@ -161,9 +161,14 @@ def keep(
 
 
 def commit() -> str:
-    """The commit that is measured, with `-dirty` behind it if files differ from it."""
-    command = ["git", "-C", HERE, "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    """The commit that is measured, with `-dirty` behind it if files differ from it, but those of results."""
+
+    def git(*command: str) -> str:
+        found = subprocess.run(["git", *command], cwd=HERE.parent, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+
+    others = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/RESULTS.*")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if others else "")
 
 
 def package_of(project: Path) -> str:

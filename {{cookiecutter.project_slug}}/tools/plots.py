@@ -60,7 +60,7 @@ def specs_in(shown: dict) -> dict[str, dict]:
             spec = json.loads(content) if isinstance(content, str) else content
             for parameter in spec.get("params", []):
                 if parameter["name"] == "showValues":  # the counts in the cells of DVC's confusion matrix
-                    parameter["value"] = len({row["actual"] for row in spec["data"]["values"]}) <= 20
+                    parameter["value"] = len({row.get("actual") for row in spec["data"]["values"]}) <= 20
             found[Path(name).stem] = spec
     return found
 
