@@ -155,7 +155,7 @@ def test_what_is_stale_is_called_stale(demo: Project) -> None:
     (demo.path / "reports/metrics.json").unlink()
     nothing = demo.try_to("make", "results")
     demo.run("git", "restore", ".")
-    assert shown.startswith("STALE: the scores of an earlier run; changed since: fine_tune (make repro)\n")
+    assert shown.startswith("STALE: the scores of another run (make pull after git pull, else make repro): fine_tune\n")
     assert drawn.returncode != 0
     assert "error: the results are stale\n" in drawn.stderr
     assert nothing.returncode != 0

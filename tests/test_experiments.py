@@ -109,6 +109,24 @@ def test_a_record_needs_reports_of_the_model_that_was_trained(project: Project) 
     assert not list((project.path / "experiments").glob("003-*"))
 
 
+def test_data_that_git_brought_are_not_taken_for_an_edit(project: Project) -> None:
+    before, table = project.run("git", "rev-parse", "HEAD").strip(), project.path / "data/raw/table.csv"
+    with table.open("a", encoding="utf-8") as file:
+        file.write("a film that nobody has seen,good\n")
+    for command in (["make", "repro"], ["make", "exp", "SET=seed=7"]):
+        refused = project.try_to(*command)
+        assert "error: data differ from data/raw.dvc\n  fix: make pull" in refused.stderr
+        assert "Running stage" not in refused.stdout
+    project.run("dvc", "add", "data/raw")
+    project.commit("More rows, and run nothing")
+    assert "prepare has not run since data/raw changed" in project.try_to("make", "compare", "A=HEAD^", "B=HEAD").stderr
+    assert project.run("make", "--silent", "exp").splitlines()[1].split() == ["workspace", "-"]
+    project.run("git", "reset", "--quiet", "--hard", before)
+    assert "error: data differ" in project.try_to("make", "repro").stderr
+    project.run("dvc", "checkout")
+    project.run("make", "repro")
+
+
 def state(project: Project) -> tuple[str, ...]:
     """The branch, what differs from its commit, and what differs from dvc.lock."""
     return tuple(

@@ -95,7 +95,7 @@ def make_again(revision: str, there: Path, home: Path) -> bool:
     added = [str(path) for path in there.rglob("*.dvc") if path.is_file()]
     if added:
         take_remote_of(there)
-        if not runs("dvc", "pull", "--quiet", *added):
+        if not runs("dvc", "pull", *added):
             return False
     return runs("dvc", "repro", "--force")
 

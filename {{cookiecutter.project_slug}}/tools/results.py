@@ -23,7 +23,7 @@ def main() -> None:
     """Print one line for each model: scores on the test rows with their 95 % intervals, size, path."""
     existing(METRICS)
     if changed := stale_stages(dvc_json("status")):
-        print(f"STALE: the scores of an earlier run; changed since: {', '.join(changed)} (make repro)\n")
+        print(f"STALE: the scores of another run (make pull after git pull, else make repro): {', '.join(changed)}\n")
     metrics = read_json(METRICS)
     scores = scores_in(metrics["torch"])
     print(f"{metrics['test_rows']} test rows; in brackets the 95 % interval\n")

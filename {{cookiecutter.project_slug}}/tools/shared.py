@@ -90,7 +90,8 @@ def existing(path: Path) -> Path:
 def stale(found: str) -> UserError:
     """The error about results that are not those of the last run."""
     expected = "every stage run since the last change"
-    return UserError("the results are stale", expected=expected, found=found, fix="make repro")
+    fix = "make pull, if Git brought another commit; else make repro"
+    return UserError("the results are stale", expected=expected, found=found, fix=fix)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
