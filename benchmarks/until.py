@@ -48,21 +48,21 @@ class Looks:
         self.seconds = 0.0
         self.found: dict[str, float] = {}
 
-    def train(self, model: Any, device: Any, rows: Any, validation: Any, params: Any, directory: Any) -> None:
+    def train(self, model: Any, train_set: Any, validation_set: Any, params: Any, directory: Any) -> None:
         """The project's own `train`, with looks between its steps."""
         step, steps = self.training.train_step, 0
-        between = -(-self.training.Plan.of(params.fine_tune, len(rows)).epoch // LOOKS_PER_EPOCH)
+        between = -(-self.training.Plan.of(params.fine_tune, len(train_set)).steps_per_epoch // LOOKS_PER_EPOCH)
 
         def step_and_look(*arguments: Any) -> Any:
             nonlocal steps
             loss = step(*arguments)
             steps += 1
             if steps % between == 0:
-                self.look(model, validation, params)
+                self.look(model, validation_set, params)
             return loss
 
         self.training.train_step = step_and_look
-        self.training.train(model, device, rows, validation, params, directory)
+        self.training.train(model, train_set, validation_set, params, directory)
 
     def look(self, model: Any, validation: Any, params: Any) -> None:
         """Measure the accuracy; raise `Reached` when it is good enough."""

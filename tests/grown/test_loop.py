@@ -67,7 +67,7 @@ def test_a_batch_holds_the_targets_of_its_rows(
 ) -> None:
     table = paths.split_table("validation")
     pl.read_parquet(table).with_columns(pl.Series("label", labels, dtype=kind)).write_parquet(table)
-    rows = batches.Rows("validation", store["validation"], task, LABELS)
+    rows = batches.SplitDataset("validation", store["validation"], task, LABELS)
     ids, mask, targets = rows.batch(np.array([2, 0]))
     assert targets.tolist() == [expected[2], expected[0]]
     assert str(targets.dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
@@ -80,7 +80,7 @@ def test_numbers_are_trained_in_a_unit_of_their_own(store: Ids) -> None:
     numbers = [1_000_000.5, 1_300_000.0, 700_000.25]
     table = paths.split_table("validation")
     pl.read_parquet(table).with_columns(pl.Series("label", numbers)).write_parquet(table)
-    rows = batches.Rows("validation", store["validation"], "regression")
+    rows = batches.SplitDataset("validation", store["validation"], "regression")
     mean, deviation = np.mean(numbers), np.std(numbers)
     assert rows.unit.mean == pytest.approx(mean)
     assert 2**-0.5 < rows.unit.scale / deviation < 2**0.5
@@ -99,11 +99,11 @@ def test_numbers_are_trained_in_a_unit_of_their_own(store: Ids) -> None:
 
 def test_the_order_of_the_rows_follows_from_seed_and_pass() -> None:
     lengths = np.arange(1000) % 37
-    first = batches.order_of(lengths, 32, seed=42, number=0).tolist()
-    assert batches.order_of(lengths, 32, seed=42, number=0).tolist() == first
+    first = batches.order_of(lengths, 32, seed=42, pass_index=0).tolist()
+    assert batches.order_of(lengths, 32, seed=42, pass_index=0).tolist() == first
     assert sorted(first) == list(range(1000))
-    assert batches.order_of(lengths, 32, seed=42, number=1).tolist() != first
-    assert batches.order_of(lengths, 32, seed=43, number=0).tolist() != first
+    assert batches.order_of(lengths, 32, seed=42, pass_index=1).tolist() != first
+    assert batches.order_of(lengths, 32, seed=43, pass_index=0).tolist() != first
     spread = [np.ptp(lengths[first[start : start + 32]]) for start in range(0, 1000, 32)]
     assert np.median(spread) < 3
 
@@ -123,7 +123,7 @@ def test_checkpoints_take_a_twentieth_of_the_time_and_only_the_last_stays(
     assert checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer) == 140
     assert checkpoints.save(tmp_path, checkpoints.Progress(step=10), model, optimizer) == 142
     assert [path.name for path in tmp_path.iterdir()] == ["step-10.pt"]
-    checkpoints.keep(tmp_path, model, torch.zeros(1, 1))
+    checkpoints.save_best(tmp_path, model, torch.zeros(1, 1))
     assert checkpoints.load_last(tmp_path, model, optimizer).step == 10
 
 
@@ -175,9 +175,9 @@ def steps_of(
         return usual(model, optimizer, *more)
 
     monkeypatch.setattr(loop, "train_step", train_step)
-    rows, validation = (batches.Rows(split, store[split], "single_label") for split in ("train", "validation"))
+    train_set, validation_set = (batches.SplitDataset(split, store[split], "single_label") for split in ("train", "validation"))
     directory.mkdir()
-    loop.train(model_of(paths.BASE_MODEL), torch.device("cpu"), rows, validation, params, directory)
+    loop.train(model_of(paths.BASE_MODEL), train_set, validation_set, params, directory)
     return steps
 
 
@@ -223,12 +223,12 @@ def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path
 
 @pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])
 def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epochs: int) -> None:
-    plan = loop.Plan.of(params_of(epochs=epochs, batch_size=1, min_steps=1).fine_tune, rows=epoch)
-    stops = [step for step in range(1, plan.steps + 1) if plan.stops_at(step)]
+    plan = loop.Plan.of(params_of(epochs=epochs, batch_size=1, min_steps=1).fine_tune, row_count=epoch)
+    stops = [step for step in range(1, plan.total_steps + 1) if plan.logs_after(step)]
     lengths = np.diff([0, *stops])
     assert lengths.max() - lengths.min() <= 1
     assert {n * epoch for n in range(1, epochs + 1)} <= set(stops)  # every epoch ends with a point
-    assert len(stops) >= min(24, plan.steps)
+    assert len(stops) >= min(24, plan.total_steps)
 
 
 @pytest.mark.parametrize(("rows", "epochs", "plan"), [
@@ -238,16 +238,16 @@ def test_points_of_the_curve_are_means_over_equally_many_steps(epoch: int, epoch
 def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: int, plan: tuple[int, ...]) -> None:
     params = params_of(epochs=epochs, batch_size=32, min_steps=200)
     made = loop.Plan.of(params.fine_tune, rows)
-    assert (made.once, made.epoch, made.steps) == plan
+    assert (made.steps_per_pass, made.steps_per_epoch, made.total_steps) == plan
     lengths = np.full(rows, 5)
     taken = SimpleNamespace(sequences=SimpleNamespace(lengths=lambda: lengths), batch=list)
-    given = list(loop.batches_from(0, made, cast(batches.Rows, taken), params))
-    assert len(given) == made.steps
+    given = list(loop.batches_from(0, made, cast(batches.SplitDataset, taken), params))
+    assert len(given) == made.total_steps
     batched = [own for own, _ in given]
-    passes = [list(chain(*batched[n : n + made.once])) for n in range(0, made.steps, made.once)]
+    passes = [list(chain(*batched[n : n + made.steps_per_pass])) for n in range(0, made.total_steps, made.steps_per_pass)]
     assert all(sorted(one) == list(range(rows)) for one in passes)
-    assert made.steps == made.once or passes[0] != passes[1]
-    later = list(loop.batches_from(made.steps - 3, made, cast(batches.Rows, taken), params))
+    assert made.total_steps == made.steps_per_pass or passes[0] != passes[1]
+    later = list(loop.batches_from(made.total_steps - 3, made, cast(batches.SplitDataset, taken), params))
     assert later == given[-3:]
 
 
@@ -262,7 +262,7 @@ def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: i
 )
 def test_patience_ends_training(patience: int | None, scores: list[float], over: bool) -> None:
     params = params_of(epochs=9, patience=patience, batch_size=2)
-    plan = loop.Plan.of(params.fine_tune, rows=20)
+    plan = loop.Plan.of(params.fine_tune, row_count=20)
     curve = [{"step": 10 * n, "validation_accuracy": score} for n, score in enumerate(scores)]
     assert loop.is_over(checkpoints.Progress(10 * len(curve) - 10, [*curve, {"step": 45}]), plan, params) is over
-    assert loop.is_over(checkpoints.Progress(plan.steps, curve[:1]), plan, params)
+    assert loop.is_over(checkpoints.Progress(plan.total_steps, curve[:1]), plan, params)

@@ -17,19 +17,19 @@ from test_training import params_of
 def test_a_weight_of_an_unknown_label_is_refused() -> None:
     rows = SimpleNamespace(labels=["bad", "good"], weights=None)
     with pytest.raises(UserError, match=r"expected: bad, good\n +found: +great"):
-        loss.training_loss(cast("batches.Rows", rows), params_of(class_weights={"great": 2.0}), torch.device("cpu"))
+        loss.training_loss(cast("batches.SplitDataset", rows), params_of(class_weights={"great": 2.0}), torch.device("cpu"))
 
 
 def test_balanced_labels_weigh_alike_in_sum_and_a_row_1_on_average() -> None:
     targets = np.array([0] * 6 + [1] * 3 + [2])
-    weights = loss.of_classes("balanced", targets, ["a", "b", "c"])
+    weights = loss.class_weights("balanced", targets, ["a", "b", "c"])
     assert weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=targets))
-    twice = loss.of_classes({"c": 2.0}, targets, ["a", "b", "c"])
+    twice = loss.class_weights({"c": 2.0}, targets, ["a", "b", "c"])
     assert twice[2] == pytest.approx(2 * twice[0])
     assert twice[targets].mean() == pytest.approx(1)
     sets = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], dtype=np.float32)
-    assert loss.of_present_labels("balanced", sets, ["a", "b"]) == pytest.approx([1 / 3, 3])
-    assert loss.of_present_labels({"b": 2.5}, sets, ["a", "b"]) == pytest.approx([1, 2.5])
+    assert loss.positive_weights("balanced", sets, ["a", "b"]) == pytest.approx([1 / 3, 3])
+    assert loss.positive_weights({"b": 2.5}, sets, ["a", "b"]) == pytest.approx([1, 2.5])
 
 
 def test_the_weighted_loss_of_a_batch_is_the_mean_of_those_of_its_halves() -> None:
@@ -47,7 +47,7 @@ def test_smoothed_targets_are_spread_over_all_labels() -> None:
     logits, targets = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 1])
     spread = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     by_hand = -(spread * logits.log_softmax(1)).sum(1)
-    rows = cast("batches.Rows", SimpleNamespace(labels=["a", "b", "c"], weights=None))
+    rows = cast("batches.SplitDataset", SimpleNamespace(labels=["a", "b", "c"], weights=None))
     plain = loss.training_loss(rows, params_of(label_smoothing=0.3), torch.device("cpu"))
     assert plain(logits, targets).item() == pytest.approx(by_hand.mean().item())
     weights = torch.tensor([0.5, 1.5, 1.0])

@@ -93,8 +93,8 @@ def test_the_best_epoch_is_kept_or_the_last_where_chance_may_have_made_it_worse(
         monkeypatch.setattr(loop, "logits_of", lambda *_, logits=logits: logits)
         progress.curve.append({"step": number})
         is_last = number == len(found) - 1
-        loop.end_epoch(model, cast(batches.Rows, SixtyRows()), params_of(), tmp_path, progress, is_last=is_last)
-    assert np.array_equal(checkpoints.kept_logits(tmp_path), found[kept])
+        loop.end_epoch(model, cast(batches.SplitDataset, SixtyRows()), params_of(), tmp_path, progress, last=is_last)
+    assert np.array_equal(checkpoints.best_logits(tmp_path), found[kept])
 
 
 @pytest.mark.slow

@@ -56,7 +56,8 @@ def run(stage: str, *only: str) -> None:
     gc.freeze()
     gc.enable()
     with alone() as on_rank_0:
-        if on_rank_0 and stage in ("embeddings", "export_onnx", "evaluate"):  # DVC has the outs of fine_tune by now
+        # embeddings: so that `dvc repro --force` trains again. The others: DVC has the outs of fine_tune by now.
+        if on_rank_0 and stage in ("embeddings", "export_onnx", "evaluate"):
             forget_training()
         module.run(params, *only)
         require_unedited(before, params, stage)

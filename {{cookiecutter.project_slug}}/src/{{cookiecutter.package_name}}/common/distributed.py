@@ -30,24 +30,24 @@ def join(compute: Compute) -> torch.device:
     if "LOCAL_RANK" in os.environ and sys.platform == "linux":
         # torchrun starts its processes in their own sessions. If it were killed, they would go on training.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    device = _card() if compute.device == "cuda" else torch.device("cpu")
+    device = _gpu() if compute.device == "cuda" else torch.device("cpu")
     if "LOCAL_RANK" in os.environ:
         distributed.init_process_group("gloo" if device.type == "cpu" else "nccl", timeout=TIMEOUT)
     return device
 
 
-def _card() -> torch.device:
-    number, cards = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if 0 < cards <= number:
+def _gpu() -> torch.device:
+    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if 0 < gpus <= local_rank:
         raise UserError(
             "more processes than GPUs",
-            expected=f"at most {cards} on this machine, one for each GPU",
+            expected=f"at most {gpus} on this machine, one for each GPU",
             found=os.environ["LOCAL_WORLD_SIZE"],
             fix="lower --nproc-per-node in launcher in params.yaml",
         )
     try:
         torch.cuda.init()
-        torch.cuda.set_device(number)
+        torch.cuda.set_device(local_rank)
         torch.ones(1, device="cuda")
     except (AssertionError, RuntimeError) as error:
         raise_if_memory(error)
@@ -57,7 +57,7 @@ def _card() -> torch.device:
             found=str(error).partition("\n")[0],
             fix="set compute.device to cpu, or install another build: rm -rf .venv && make setup TORCH_INDEX=…",
         ) from None
-    return torch.device("cuda", number)
+    return torch.device("cuda", local_rank)
 
 
 def world_size() -> int:

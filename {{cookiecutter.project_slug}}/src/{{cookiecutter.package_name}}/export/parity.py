@@ -11,7 +11,7 @@ from ..common.tasks import LABELS, Unit, label_disagreement, values_of
 from ..config import Params, Task
 from ..errors import UserError
 from ..inference.classifier import run_in_order
-from ..modeling.scores import DECIMALS, leads, rounded, scores
+from ..modeling.scores import DECIMALS, paired_bootstrap, rounded, scores
 from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
@@ -113,7 +113,7 @@ def report(
         return found
     drop = measured["fp32"] - measured["int8"]
     if drop > limit:
-        require_chance(drop, params, targets, values["fp32"], values["int8"])
+        refuse_real_drop(drop, params, targets, values["fp32"], values["int8"])
     return found | {
         "int8_label_disagreements": int(label_disagreement(task, values["int8"], values["torch"]).sum()),
         "int8_batch_dependent_labels": int(label_disagreement(task, values["int8"], values["int8_alone"]).sum()),
@@ -121,10 +121,10 @@ def report(
     }
 
 
-def require_chance(drop: float, params: Params, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray) -> None:
+def refuse_real_drop(drop: float, params: Params, targets: np.ndarray, fp32: np.ndarray, int8: np.ndarray) -> None:
     """Raise UserError if 95 % of bootstrap samples exceed the limit too; else the drop may be chance: print it."""
     score, limit = params.score, params.export_onnx.max_int8_drop
-    least = float(np.quantile(leads(params.task, score, targets, fp32, int8, SAMPLES), 0.05))
+    least = float(np.quantile(paired_bootstrap(params.task, score, targets, fp32, int8, SAMPLES), 0.05))
     shows = f"{drop:.4f} on {len(targets)} rows, and in 95 % of samples of them at least {least:.4f}"
     if least > limit:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Faster kernels behind `accelerate`, `pack` and `trim`. The project works without them: `compute.kernels: plain`.
+"""Faster kernels behind `accelerate`, `pack` and `trim_vocabulary`. Without them: `compute.kernels: plain`.
 
 Kernels are imported only when they are used, so that `plain` does not depend on what only one version of a library has.
 README.md says what each kernel replaces, what it gains, and how to delete it.
@@ -54,19 +54,19 @@ def accelerate(model: nn.Module, compute: Compute, *, training: bool) -> None:
         layers.replace_linear_where_it_trains(model)
 
 
-def pack(model: nn.Module, compute: Compute, longest: int) -> "Packed | None":
-    """The model over packed texts of at most `longest` tokens; None if batches must be padded."""
+def pack(model: nn.Module, compute: Compute, max_length: int) -> "Packed | None":
+    """The model over packed texts of at most `max_length` tokens; None if batches must be padded."""
     if not fast(compute):
         return None
     from .packing import Packed
 
-    return Packed.of(model, longest)
+    return Packed.of(model, max_length)
 
 
-def trim(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Weights], Weights]:
+def trim_vocabulary(model: nn.Module, compute: Compute, *texts: "Sequences") -> Callable[[Weights], Weights]:
     """Train only these texts' token embeddings. Returns a function from trained weights to the whole vocabulary's."""
     if not fast(compute):
         return lambda trained: trained
-    from .vocabulary import trim
+    from . import vocabulary
 
-    return trim(model, *texts)
+    return vocabulary.trim(model, *texts)

@@ -47,11 +47,11 @@ class Packed:
     first_position: int
 
     @classmethod
-    def of(cls, model: Any, longest: int) -> Self | None:
-        """The model over packed texts of at most `longest` tokens; None when its encoder cannot read packed texts."""
-        first = first_position(model.eval().encoder, longest)
+    def of(cls, model: Any, max_length: int) -> Self | None:
+        """The model over packed texts of at most `max_length` tokens; None if its encoder cannot read packed texts."""
+        first = first_position(model.eval().encoder, max_length)
         device = next(model.encoder.parameters()).device
-        return None if first is None else cls(model, max(longest, TOKENS_PER_ROW[device.type]), first)
+        return None if first is None else cls(model, max(max_length, TOKENS_PER_ROW[device.type]), first)
 
     def batches(self, sequences: Sequences) -> Iterator[Pack]:
         """Packed rows of the sequences, the longest first."""
@@ -96,7 +96,7 @@ def split(values: Tensor, groups: Groups) -> Iterator[Tensor]:
 
 
 @torch.inference_mode()
-def first_position(encoder: nn.Module, longest: int) -> int | None:
+def first_position(encoder: nn.Module, max_length: int) -> int | None:
     """The position that the encoder gives to a text's first token; None when it cannot read packed texts.
 
     Only a trial shows this: a long and a short text must have the same states in one row as alone. This rejects every
@@ -107,14 +107,14 @@ def first_position(encoder: nn.Module, longest: int) -> int | None:
     if not takes_positions or not getattr(encoder, "_supports_attention_backend", False):
         return None
     device = next(encoder.parameters()).device
-    ids = torch.arange(5, 5 + longest, device=device) % min(config.vocab_size, 1000)
+    ids = torch.arange(5, 5 + max_length, device=device) % min(config.vocab_size, 1000)
     ids[ids == config.pad_token_id] = 7
-    texts = [ids[None], ids[None, : longest // 2]]
+    texts = [ids[None], ids[None, : max_length // 2]]
     alone = [encoder(input_ids=text, attention_mask=torch.ones_like(text)).last_hidden_state[0] for text in texts]
     row, groups = torch.cat(texts, dim=1), [tuple(text.shape) for text in texts]
     positions = torch.cat([torch.arange(text.shape[1], device=device) for text in texts])[None]
     for first in (0, (config.pad_token_id or 0) + 1):  # some begin after the position of the padding token
-        if 0 < (getattr(config, "max_position_embeddings", None) or 0) < first + longest:  # a GPU ends the process
+        if 0 < (getattr(config, "max_position_embeddings", None) or 0) < first + max_length:  # a GPU ends the process
             continue
         try:
             with attention(encoder, "packed"):

@@ -64,7 +64,8 @@ def load_encoder(directory: Path) -> Any:
 
 def auto_class(config: Any) -> Any:
     """The class of transformers that loads the encoder; for families with a decoder, only the encoder half."""
-    return AutoModelForTextEncoding if type(config)().is_encoder_decoder else AutoModel
+    defaults = type(config)()  # not the configuration itself: that of an encoder saved alone may say False
+    return AutoModelForTextEncoding if defaults.is_encoder_decoder else AutoModel
 
 
 def no_encoder(directory: Path, found: str) -> UserError:

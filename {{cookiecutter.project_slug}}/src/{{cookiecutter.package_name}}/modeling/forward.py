@@ -38,23 +38,23 @@ class Padded:
         return self.model.embed(ids, mask)
 
 
-def batched(model: Classifier, compute: Compute, longest: int) -> "Padded | Packed":
-    """The model over batches of texts of at most `longest` tokens, packed if possible."""
-    return pack(model, compute, longest) or Padded(model)
+def batcher_for(model: Classifier, compute: Compute, max_length: int) -> "Padded | Packed":
+    """The model over batches of texts of at most `max_length` tokens, packed if possible."""
+    return pack(model, compute, max_length) or Padded(model)
 
 
 @torch.inference_mode()
 def run_batches(
-    batched: Any, sequences: Sequences, *, output: Literal["vectors", "logits"], bf16: bool = False
+    batcher: Any, sequences: Sequences, *, output: Literal["vectors", "logits"], bf16: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each batch of this rank (every n-th): the indices of its texts, vectors or logits (rows x size, float32)."""
-    model = batched.model.eval()
+    model = batcher.model.eval()
     device = next(model.parameters()).device
     rank, ranks = distributed.rank(), distributed.world_size()
     with tqdm(total=len(sequences) // ranks, desc=output, unit="text", leave=None, disable=rank > 0 or None) as bar:
-        for batch in islice(batched.batches(sequences), rank, None, ranks):
+        for batch in islice(batcher.batches(sequences), rank, None, ranks):
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16), invariant_attention(device):
-                vectors = batched.embed(batch)
+                vectors = batcher.embed(batch)
                 values = vectors if output == "vectors" else model.classify(vectors)
             yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
             bar.update(len(batch.rows))
@@ -71,9 +71,9 @@ def invariant_attention(device: torch.device) -> AbstractContextManager[object]:
     return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
-def run_over(batched: "Padded | Packed", sequences: Sequences, *, output: Literal["vectors", "logits"]) -> np.ndarray:
+def run_over(batcher: "Padded | Packed", sequences: Sequences, *, output: Literal["vectors", "logits"]) -> np.ndarray:
     """Vectors or logits of every text, float32, in the order given; for a stage of one process."""
-    return in_order(list(run_batches(batched, sequences, output=output)))
+    return in_order(list(run_batches(batcher, sequences, output=output)))
 
 
 def in_order(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

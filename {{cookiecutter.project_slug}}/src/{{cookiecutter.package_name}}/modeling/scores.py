@@ -47,7 +47,7 @@ def bootstrap_weights(rows: int, samples: int, *, seed: int) -> Iterator[np.ndar
         yield np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64)
 
 
-def leads(
+def paired_bootstrap(
     task: Task, score: str, targets: np.ndarray, first: np.ndarray, second: np.ndarray, samples: int
 ) -> np.ndarray:
     """By how much the first model's score is higher, in bootstrap samples that draw the same rows for both (samples).

@@ -26,7 +26,7 @@ _KEY = np.dtype("S16")  # compared as 16 bytes, padded with zeros
 Embedded = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
-class Chosen:
+class Subset:
     """A selection of the sequences, without a copy."""
 
     def __init__(self, sequences: Sequences, rows: np.ndarray) -> None:
@@ -61,7 +61,7 @@ def embed_new(sequences: Sequences, kept: Path, embed: Callable[[Sequences], Emb
             _write(partial, rows, _read(kept, np.searchsorted(old, unique[rows])))
     distributed.barrier()
     new = np.flatnonzero(~known)
-    for rows, vectors in embed(Chosen(sequences, first[new])) if len(new) else ():
+    for rows, vectors in embed(Subset(sequences, first[new])) if len(new) else ():
         _write(partial, new[rows], vectors)
     distributed.barrier()
     if distributed.on_rank_0():

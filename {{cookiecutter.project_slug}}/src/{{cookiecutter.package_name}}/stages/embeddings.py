@@ -17,7 +17,7 @@ from ..common.tasks import targets_of
 from ..config import Params
 from ..kernels import accelerate
 from ..modeling.classifier import load_base
-from ..modeling.forward import batched, run_batches
+from ..modeling.forward import batcher_for, run_batches
 from ..modeling.probe import Labelled, choose_probe, save_probe
 from ..modeling.vectors import Embedded, copy_rows, embed_new, near_duplicates
 from ..text.token_store import token_ids
@@ -48,19 +48,20 @@ def run(params: Params) -> None:
 def kept_vectors(params: Params) -> Path:
     """The cache directory for the vectors of this model, these parameters and this code."""
     settings = params.model_dump(include={"task", "compute", "text"}) | {"hardware": hardware(params.compute)}
-    name = distributed.broadcast(fingerprint(Path(__file__), paths.BASE_FILES, settings))  # machines may differ
+    key = distributed.broadcast(fingerprint(Path(__file__), paths.BASE_FILES, settings))  # machines may differ
     with distributed.rank_0_first():
-        return cache_directory(paths.VECTORS, name)
+        return cache_directory(paths.VECTORS, key)
 
 
 def embed(params: Params, device: torch.device, sequences: Sequences) -> Embedded:
     """The vectors of this rank's part of the texts, batch by batch."""
     model = load_base(paths.BASE_MODEL, 1, params.text, params.task).to(device)
-    over = batched(model, params.compute, params.text.max_length)
+    # Before the cast: in bfloat16, packed texts would not have nearly the states that they have alone.
+    batcher = batcher_for(model, params.compute, params.text.max_length)
     if params.compute.precision == "bf16":
         model.to(torch.bfloat16)
     accelerate(model, params.compute, training=False)
-    return run_batches(over, sequences, output="vectors")
+    return run_batches(batcher, sequences, output="vectors")
 
 
 def learn(params: Params) -> None:

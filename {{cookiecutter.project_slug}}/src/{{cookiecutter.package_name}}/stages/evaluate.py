@@ -28,7 +28,7 @@ from ..evaluation.robustness import robustness
 from ..inference.classifier import MODELS, OnnxClassifier, shipped
 from ..kernels import accelerate
 from ..modeling.fine_tuned import load_fine_tuned
-from ..modeling.forward import batched, run_over
+from ..modeling.forward import batcher_for, run_over
 from ..modeling.probe import load_probe
 from ..modeling.scores import DECIMALS
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
@@ -106,8 +106,8 @@ def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:
     model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, params.task)
     accelerate(model, params.compute, training=False)
     tokenizer = load_tokenizer(paths.FINE_TUNED / "tokenizer.json", params.text.max_length)
-    over = batched(model, params.compute, params.text.max_length)
-    return run_over(over, encode(tokenizer, texts, params.text.prefix), output="logits").astype(np.float64)
+    batcher = batcher_for(model, params.compute, params.text.max_length)
+    return run_over(batcher, encode(tokenizer, texts, params.text.prefix), output="logits").astype(np.float64)
 
 
 def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> Values:

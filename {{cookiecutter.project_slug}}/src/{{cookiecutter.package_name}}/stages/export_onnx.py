@@ -20,7 +20,7 @@ from ..export.quantization import quantize
 from ..export.thresholds import thresholds
 from ..inference.classifier import MODELS, TOKENIZER, cleaned, open_session, run_in_order, run_sorted
 from ..modeling.fine_tuned import load_fine_tuned
-from ..modeling.forward import batched, run_over
+from ..modeling.forward import batcher_for, run_over
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
 CALIBRATION_ROWS = 256
@@ -36,7 +36,7 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
     sequences = encode(tokenizer, texts, params.text.prefix)
     model = load_fine_tuned(paths.FINE_TUNED, params.text.pooling, params.task)
-    expected = run_over(batched(model, params.compute, params.text.max_length), sequences, output="logits")
+    expected = run_over(batcher_for(model, params.compute, params.text.max_length), sequences, output="logits")
     with new_directory(paths.ONNX) as new:
         fp32, int8 = (new / file for file in MODELS.values())
         fp32.parent.mkdir()

@@ -17,13 +17,13 @@ from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..common.tasks import Unit
 from ..config import Params
-from ..kernels import accelerate, trim
+from ..kernels import accelerate, trim_vocabulary
 from ..modeling.classifier import Classifier, load_base
 from ..modeling.fine_tuned import save_fine_tuned
 from ..modeling.probe import load_probe
 from ..text.token_store import token_ids
 from ..training import checkpoints
-from ..training.batches import Rows
+from ..training.batches import SplitDataset
 from ..training.loop import CURVE, train
 from ..training.memory import merge_adapters, save_memory
 from ..training.temperature import temperature
@@ -34,19 +34,19 @@ def run(params: Params) -> None:
     use_deterministic_kernels(params.compute)
     device = distributed.join(params.compute)
     ids = token_ids(params.text)
-    rows = Rows("train", ids["train"], params.task, weighted=params.fine_tune.row_weights)
-    validation = Rows("validation", ids["validation"], params.task, rows.unit)
-    decides = settings(params) | {"hardware": hardware(params.compute)}
+    train_set = SplitDataset("train", ids["train"], params.task, weighted=params.fine_tune.row_weights)
+    validation_set = SplitDataset("validation", ids["validation"], params.task, train_set.unit)
+    key_parts = settings(params) | {"hardware": hardware(params.compute)}
     if params.fine_tune.lora:
-        decides["peft"] = version("peft")
-    name = distributed.broadcast(fingerprint(Path(__file__), inputs(), decides))  # machines may differ
+        key_parts["peft"] = version("peft")
+    key = distributed.broadcast(fingerprint(Path(__file__), inputs(), key_parts))  # machines may differ
     with distributed.rank_0_first():
-        directory = cache_directory(paths.CHECKPOINTS, name)
-    model = initial_model(params, rows.unit)
-    whole = trim(model, params.compute, rows.sequences, validation.sequences)
+        directory = cache_directory(paths.CHECKPOINTS, key)
+    model = initial_model(params, train_set.unit)
+    restore_vocabulary = trim_vocabulary(model, params.compute, train_set.sequences, validation_set.sequences)
     finished = distributed.broadcast(all((directory / name).exists() for name in (checkpoints.FINAL, CURVE)))
     if not finished:
-        train(model, device, rows, validation, params, directory)
+        train(model.to(device), train_set, validation_set, params, directory)
     if not distributed.on_rank_0():
         return
     if finished:
@@ -55,15 +55,15 @@ def run(params: Params) -> None:
         checkpoints.finish(directory)
     best = load_file(directory / checkpoints.FINAL)
     logits = best.pop(checkpoints.LOGITS).numpy()
-    scaling = temperature(params.task, logits, validation.targets(np.arange(len(validation))))
+    scaling = temperature(params.task, logits, validation_set.targets(np.arange(len(validation_set))))
     del model  # one at a time in memory
     with new_directory(paths.FINE_TUNED) as new:
-        model = initial_model(params, rows.unit)
-        model.load_state_dict(whole(best), strict=False)
+        model = initial_model(params, train_set.unit)
+        model.load_state_dict(restore_vocabulary(best), strict=False)
         if params.fine_tune.lora:
             merge_adapters(model.encoder)
         head = [weights.detach().numpy() / scaling for weights in (model.head.weight, model.head.bias)]
-        set_head(model, *rows.unit.unfold(*head))
+        set_head(model, *train_set.unit.unfold(*head))
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
         tokenizer, labels = paths.BASE_MODEL / "tokenizer.json", read_json(paths.LABELS)
         save_fine_tuned(model, tokenizer, labels, params.task, params.text, new)

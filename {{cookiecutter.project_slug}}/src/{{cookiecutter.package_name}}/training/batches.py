@@ -16,7 +16,7 @@ from ..text.tokenization import pad
 BATCHES_SORTED_TOGETHER = 50
 
 
-class Rows:
+class SplitDataset:
     """The rows of one split; token ids are read from the disk batch by batch.
 
     unit: the unit of the targets; None computes it from these rows. weighted: how much the rows weigh, if not alike.
@@ -63,13 +63,13 @@ def weights_of(split: str, weighted: RowWeights) -> np.ndarray:
     return (weights / weights.mean()).astype(np.float32)
 
 
-def order_of(lengths: np.ndarray, batch_size: int, seed: int, number: int) -> np.ndarray:
+def order_of(lengths: np.ndarray, batch_size: int, seed: int, pass_index: int) -> np.ndarray:
     """The row indices in a shuffled order of batches. Rows of similar length share a batch, so little is padded.
 
-    number: the pass over the rows, from 0. The order depends only on it and the seed, so it is the same on every rank
-    and after a kill.
+    pass_index: counts the passes over the rows, from 0. The order depends only on it and the seed, so it is the same on
+    every rank and after a kill.
     """
-    generator = np.random.default_rng([seed, number])
+    generator = np.random.default_rng([seed, pass_index])
     shuffled = generator.permutation(len(lengths))
     together = batch_size * BATCHES_SORTED_TOGETHER
     parts = [shuffled[start : start + together] for start in range(0, len(shuffled), together)]

@@ -34,11 +34,11 @@ def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch
     All checkpoints take at most `SHARE_OF_TIME`. The timing changes no byte.
     """
     start = time.monotonic()
-    whole = {"progress": vars(progress), "model": trained(model), "optimizer": optimizer.state_dict()}
+    state = {"progress": vars(progress), "model": trained(model), "optimizer": optimizer.state_dict()}
     beside = directory / "step.partial"
     try:
         with beside.open("wb") as file:
-            torch.save(whole, file)
+            torch.save(state, file)
         beside.replace(directory / f"step-{progress.step}.pt")
     finally:
         beside.unlink(missing_ok=True)
@@ -54,13 +54,13 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
         for old in found:
             old.unlink(missing_ok=True)
         return Progress()
-    whole: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
-    model.load_state_dict(whole["model"], strict=False)
-    optimizer.load_state_dict(whole["optimizer"])
-    return Progress(**whole["progress"])
+    state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])
 
 
-def keep(directory: Path, model: nn.Module, logits: Tensor) -> None:
+def save_best(directory: Path, model: nn.Module, logits: Tensor) -> None:
     """Save the weights, and their logits of the validation rows, as the best so far."""
     beside = directory / "best.partial"
     weights = {name: weights.clone() for name, weights in trained(model).items()}
@@ -68,7 +68,7 @@ def keep(directory: Path, model: nn.Module, logits: Tensor) -> None:
     beside.replace(directory / BEST)
 
 
-def kept_logits(directory: Path) -> np.ndarray:
+def best_logits(directory: Path) -> np.ndarray:
     """The logits of the validation rows under the best weights so far (rows x outputs)."""
     with safe_open(directory / BEST, "np") as file:
         return file.get_tensor(LOGITS)

@@ -26,10 +26,10 @@ from ..common.tasks import values_of
 from ..config import SCORES, FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
-from ..modeling.forward import batched, in_order, run_batches
-from ..modeling.scores import DECIMALS, leads, scores
+from ..modeling.forward import batcher_for, in_order, run_batches
+from ..modeling.scores import DECIMALS, paired_bootstrap, scores
 from . import checkpoints
-from .batches import Rows, order_of
+from .batches import SplitDataset, order_of
 from .checkpoints import Progress
 from .loss import Loss, training_loss
 
@@ -38,98 +38,95 @@ MOST_PASSES = 60  # over the rows, for `min_steps`: a few dozen rows are memoriz
 CURVE = "curve.csv"
 SAMPLES = 200
 
-# What `Rows.batch` gives for this rank's rows, and the weight of their mean loss, so that all rows count equally.
+# What `SplitDataset.batch` gives for this rank's rows, and the weight of their mean loss: all rows count equally.
 RankBatch = tuple[tuple[Tensor, ...], float]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in a pass over the rows (`once`), in an epoch (one or more passes) and in total; and windows in an epoch.
+    """An epoch is one or more passes over the rows. Points of the curve are equally many steps apart, or one more."""
 
-    Each window ends with a point of the curve. All windows of an epoch have the same number of steps, or one more.
-    """
-
-    once: int
-    epoch: int
-    steps: int
-    windows: int
+    steps_per_pass: int
+    steps_per_epoch: int
+    total_steps: int
+    points_per_epoch: int
 
     @classmethod
-    def of(cls, settings: FineTune, rows: int) -> "Plan":
+    def of(cls, settings: FineTune, row_count: int) -> "Plan":
         """The plan for this many rows."""
-        once = math.ceil(rows / settings.batch_size)
-        passes = math.ceil(min(settings.min_steps / once, MOST_PASSES) / settings.epochs)
-        epoch = once * max(1, passes)
-        return cls(once, epoch, settings.epochs * epoch, min(epoch, math.ceil(POINTS_PER_RUN / settings.epochs)))
+        steps_per_pass = math.ceil(row_count / settings.batch_size)
+        passes = math.ceil(min(settings.min_steps / steps_per_pass, MOST_PASSES) / settings.epochs)
+        steps_per_epoch = steps_per_pass * max(1, passes)
+        points = min(steps_per_epoch, math.ceil(POINTS_PER_RUN / settings.epochs))
+        return cls(steps_per_pass, steps_per_epoch, settings.epochs * steps_per_epoch, points)
 
-    def stops_at(self, step: int) -> bool:
-        """Whether a window ends after this many steps."""
-        return step * self.windows // self.epoch > (step - 1) * self.windows // self.epoch
+    def logs_after(self, step: int) -> bool:
+        """Whether the curve gets a point after this many steps."""
+        return step * self.points_per_epoch % self.steps_per_epoch < self.points_per_epoch
 
 
 def train(
-    model: Classifier, device: torch.device, rows: Rows, validation: Rows, params: Params, directory: Path
+    model: Classifier, train_set: SplitDataset, validation_set: SplitDataset, params: Params, directory: Path
 ) -> None:
-    """Train on the device. If the directory holds a checkpoint, continue from the last one.
+    """Train on the model's device. If the directory holds a checkpoint, continue from the last one.
 
     Afterwards the directory holds the weights of the kept epoch (`checkpoints.BEST`) and the training curve (`CURVE`).
     The model before the first step may be kept too: the pretrained encoder with the probe's weights as its head.
     """
     distributed.require_divisible(params.fine_tune.batch_size)
-    plan = Plan.of(params.fine_tune, len(rows))
-    model.to(device)
+    plan = Plan.of(params.fine_tune, len(train_set))
     # Every rank trains a copy; the backward pass averages the gradients over all ranks. Because no bucket is rebuilt,
     # gradients are summed in the same order, even after a kill.
     parallel = DistributedDataParallel(model, find_unused_parameters=True) if distributed.world_size() > 1 else model
     optimizer = adamw(model, params.fine_tune)
-    progress = begin(model, optimizer, validation, params, directory)
-    batches = batches_from(progress.step, plan, rows, params)
-    loss = training_loss(rows, params, device)
+    progress = begin(model, optimizer, validation_set, params, directory)
+    batches = batches_from(progress.step, plan, train_set, params)
+    loss = training_loss(train_set, params, next(model.parameters()).device)
     losses: list[Tensor] = []
     due = 0.0
-    with tqdm(total=plan.steps, initial=progress.step, desc="steps", disable=None) as bar:
-        for step in range(progress.step, plan.steps):
+    with tqdm(total=plan.total_steps, initial=progress.step, desc="steps", disable=None) as bar:
+        for step in range(progress.step, plan.total_steps):
             seed_step(params.seed, step)
             for group in optimizer.param_groups:
                 group["lr"] = params.fine_tune.learning_rate * schedule(step, plan, params.fine_tune)
             losses.append(train_step(parallel, optimizer, next(batches), loss, params))
             bar.update()
-            if plan.stops_at(step + 1):
+            if plan.logs_after(step + 1):
                 progress.step = step + 1
                 progress.curve.append({"step": step + 1, "training_loss": mean_of(losses)})
                 losses.clear()
-                ends_epoch = progress.step % plan.epoch == 0
+                ends_epoch = progress.step % plan.steps_per_epoch == 0
                 if ends_epoch:
-                    end_epoch(model, validation, params, directory, progress, is_last=step + 1 == plan.steps)
+                    end_epoch(model, validation_set, params, directory, progress, last=step + 1 == plan.total_steps)
                 if is_over(progress, plan, params):
                     break
-                if distributed.broadcast(ends_epoch or time.monotonic() >= due) and distributed.on_rank_0():
+                if distributed.on_rank_0() and (ends_epoch or time.monotonic() >= due):
                     due = checkpoints.save(directory, progress, model, optimizer)
 
 
 def begin(
-    model: Classifier, optimizer: torch.optim.Optimizer, validation: Rows, params: Params, directory: Path
+    model: Classifier, optimizer: torch.optim.Optimizer, validation_set: SplitDataset, params: Params, directory: Path
 ) -> Progress:
     """Continue from the last checkpoint; or, before the first step, measure the model. Returns the progress."""
     progress = checkpoints.load_last(directory, model, optimizer)
     if not progress.step:
         progress.curve.append({"step": 0, "training_loss": None})
-        end_epoch(model, validation, params, directory, progress, is_last=False)
+        end_epoch(model, validation_set, params, directory, progress, last=False)
     elif distributed.on_rank_0():
         print(f"going on from step {progress.step}", file=sys.stderr)
     return progress
 
 
-def batches_from(step: int, plan: Plan, rows: Rows, params: Params) -> Iterator[RankBatch]:
+def batches_from(step: int, plan: Plan, train_set: SplitDataset, params: Params) -> Iterator[RankBatch]:
     """This rank's rows in the batch of this step and of each later one. A rank without rows gets one of weight 0."""
     size, ranks = params.fine_tune.batch_size, distributed.world_size()
-    for number in range(step // plan.once, plan.steps // plan.once):
-        order = order_of(rows.sequences.lengths(), size, params.seed, number)
-        done = max(0, step - number * plan.once)
+    for pass_index in range(step // plan.steps_per_pass, plan.total_steps // plan.steps_per_pass):
+        order = order_of(train_set.sequences.lengths(), size, params.seed, pass_index)
+        done = max(0, step - pass_index * plan.steps_per_pass)
         for start in range(done * size, len(order), size):
             batch = order[start : start + size]
             own = batch[distributed.rank() :: ranks]
-            yield rows.batch(own if len(own) else batch[:1]), len(own) * ranks / len(batch)
+            yield train_set.batch(own if len(own) else batch[:1]), len(own) * ranks / len(batch)
 
 
 def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
@@ -143,8 +140,8 @@ def adamw(model: nn.Module, settings: FineTune) -> torch.optim.Optimizer:
 
 def schedule(step: int, plan: Plan, settings: FineTune) -> float:
     """The learning rate of a step as a fraction of the highest: linear warm-up, then linear decay to 0."""
-    warmup = math.ceil(settings.warmup_fraction * plan.steps)
-    return step / warmup if step < warmup else (plan.steps - step) / (plan.steps - warmup)
+    warmup = math.ceil(settings.warmup_fraction * plan.total_steps)
+    return step / warmup if step < warmup else (plan.total_steps - step) / (plan.total_steps - warmup)
 
 
 def seed_step(seed: int, step: int) -> None:
@@ -158,8 +155,8 @@ def train_step(
     """Take one step, in `fine_tune.accumulation` parts, whose gradients add up. Returns this rank's weighted loss."""
     values, weight = batch
     device = next(model.parameters()).device
-    rows = len(values[0])
-    count = min(params.fine_tune.accumulation, rows)
+    row_count = len(values[0])
+    count = min(params.fine_tune.accumulation, row_count)
     model.train()
     optimizer.zero_grad()
     losses = []
@@ -169,7 +166,7 @@ def train_step(
         with model.no_sync() if isinstance(model, DistributedDataParallel) and number < count else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=params.compute.precision == "bf16"):
                 logits = model(ids, mask)
-            loss = loss_of(logits.float(), *wanted) * (weight * (len(ids) / rows))
+            loss = loss_of(logits.float(), *wanted) * (weight * (len(ids) / row_count))
             loss.backward()
         losses.append(loss.detach())
     nn.utils.clip_grad_norm_(model.parameters(), params.fine_tune.max_grad_norm)
@@ -191,7 +188,7 @@ def mean_of(losses: list[Tensor]) -> float:
 
 
 def end_epoch(
-    model: Classifier, validation: Rows, params: Params, directory: Path, progress: Progress, *, is_last: bool
+    model: Classifier, validation_set: SplitDataset, params: Params, directory: Path, progress: Progress, *, last: bool
 ) -> None:
     """Measure on the validation rows, keep the weights if they are the best, and write the curve.
 
@@ -199,11 +196,11 @@ def end_epoch(
     chance. So it is kept too if it may be worse only by chance (the one-standard-error rule of Breiman et al. 1984,
     Classification and Regression Trees, 3.4.3), but never if it is worse than the model before the first step.
     """
-    logits = logits_of(model, validation, params)
+    logits = logits_of(model, validation_set, params)
     if logits is None:
         return
-    targets, rows = validation.targets(np.arange(len(validation))), torch.from_numpy(logits)
-    loss = LOSSES[params.task](rows, torch.from_numpy(targets)).item()
+    targets, logits_tensor = validation_set.targets(np.arange(len(validation_set))), torch.from_numpy(logits)
+    loss = LOSSES[params.task](logits_tensor, torch.from_numpy(targets)).item()
     found = scores(params.task, targets, values_of(params.task, logits))
     shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the score that chooses is the last column
     progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
@@ -211,9 +208,9 @@ def end_epoch(
     if (
         progress.best is None
         or now > progress.best
-        or (is_last and now >= start and may_be_chance(params, targets, checkpoints.kept_logits(directory), logits))
+        or (last and now >= start and may_be_chance(params, targets, checkpoints.best_logits(directory), logits))
     ):
-        checkpoints.keep(directory, model, rows)
+        checkpoints.save_best(directory, model, logits_tensor)
         progress.best = now
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
     write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
@@ -229,7 +226,7 @@ def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: n
     task, score = params.task, params.score
     before, after = (values_of(task, logits) for logits in (best, last))
     lead = scores(task, targets, before)[score] - scores(task, targets, after)[score]
-    return lead <= float(leads(task, score, targets, before, after, SAMPLES).std())
+    return lead <= float(paired_bootstrap(task, score, targets, before, after, SAMPLES).std())
 
 
 def is_over(progress: Progress, plan: Plan, params: Params) -> bool:
@@ -240,12 +237,12 @@ def is_over(progress: Progress, plan: Plan, params: Params) -> bool:
     column, patience = f"validation_{params.score}", params.fine_tune.patience
     found = [row[column] for row in progress.curve[1:] if column in row]  # only rank 0 has them
     waited = len(found) - 1 - found.index(max(found)) if found else 0
-    return distributed.broadcast(progress.step == plan.steps or (patience is not None and waited >= patience))
+    return distributed.broadcast(progress.step == plan.total_steps or (patience is not None and waited >= patience))
 
 
-def logits_of(model: Classifier, rows: Rows, params: Params) -> np.ndarray | None:
+def logits_of(model: Classifier, dataset: SplitDataset, params: Params) -> np.ndarray | None:
     """The logits of all rows in order, on rank 0; None on the others. Each rank computes its part of the batches."""
-    over = batched(model, params.compute, params.text.max_length)
-    own = list(run_batches(over, rows.sequences, output="logits", bf16=params.compute.precision == "bf16"))
+    batcher = batcher_for(model, params.compute, params.text.max_length)
+    own = list(run_batches(batcher, dataset.sequences, output="logits", bf16=params.compute.precision == "bf16"))
     found = distributed.gather(own)
     return None if found is None else in_order(found)

@@ -11,15 +11,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from ..config import Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES
-from .batches import Rows
+from .batches import SplitDataset
 
 Loss = Callable[..., Tensor]  # of logits, targets and, if they have any, the weights of the rows
 
 
-def training_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
+def training_loss(train_set: SplitDataset, params: Params, device: torch.device) -> Loss:
     """The mean loss of a batch, with the weights and the smoothing of `fine_tune`. Raises UserError."""
-    loss = unweighted_loss(rows, params, device)
-    return loss if rows.weights is None else partial(weighted_mean, loss)
+    loss = unweighted_loss(train_set, params, device)
+    return loss if train_set.weights is None else partial(weighted_mean, loss)
 
 
 def weighted_mean(loss: Loss, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -28,47 +28,47 @@ def weighted_mean(loss: Loss, logits: Tensor, targets: Tensor, weights: Tensor) 
     return (losses.reshape(len(weights), -1).mean(dim=1) * weights).mean()
 
 
-def unweighted_loss(rows: Rows, params: Params, device: torch.device) -> Loss:
+def unweighted_loss(train_set: SplitDataset, params: Params, device: torch.device) -> Loss:
     """The loss of a batch whose rows weigh alike. Raises UserError for unknown labels."""
-    wanted, smoothing = params.fine_tune.class_weights, params.fine_tune.label_smoothing
-    if wanted is None:
+    setting, smoothing = params.fine_tune.class_weights, params.fine_tune.label_smoothing
+    if setting is None:
         loss = LOSSES[params.task]
         return partial(loss, label_smoothing=smoothing) if loss is cross_entropy else loss
-    if isinstance(wanted, dict) and (unknown := wanted.keys() - set(rows.labels)):
+    if isinstance(setting, dict) and (unknown := setting.keys() - set(train_set.labels)):
         raise UserError(
             "fine_tune.class_weights names labels that the data do not have",
-            expected=", ".join(rows.labels[:20]),
+            expected=", ".join(train_set.labels[:20]),
             found=", ".join(sorted(unknown)),
             fix="correct fine_tune.class_weights in params.yaml",
         )
-    targets = rows.targets(np.arange(len(rows)))
+    targets = train_set.targets(np.arange(len(train_set)))
     if params.task == "multi_label":
-        weights = of_present_labels(wanted, targets, rows.labels)
+        weights = positive_weights(setting, targets, train_set.labels)
         return partial(binary_cross_entropy_with_logits, pos_weight=torch.from_numpy(weights).to(device))
-    weights = torch.from_numpy(of_classes(wanted, targets, rows.labels)).to(device)
+    weights = torch.from_numpy(class_weights(setting, targets, train_set.labels)).to(device)
     return partial(weighted_cross_entropy, weights, label_smoothing=smoothing)
 
 
-def of_classes(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
+def class_weights(setting: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
     """The weight of each label (float32), scaled so that the training rows weigh 1 on average.
 
     balanced: every label has the same total weight, as in scikit-learn's `compute_class_weight`.
     """
     counts = np.bincount(targets, minlength=len(labels))
-    weights = given(wanted, labels) if isinstance(wanted, dict) else 1 / counts
+    weights = named_weights(setting, labels) if isinstance(setting, dict) else 1 / counts
     return (weights * len(targets) / (weights @ counts)).astype(np.float32)
 
 
-def of_present_labels(wanted: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
+def positive_weights(setting: str | dict[str, float], targets: np.ndarray, labels: list[str]) -> np.ndarray:
     """How much a label's presence weighs relative to its absence (float32); balanced: both weigh the same in total."""
     present = targets.sum(axis=0).clip(1)
-    weights = given(wanted, labels) if isinstance(wanted, dict) else (len(targets) - present) / present
+    weights = named_weights(setting, labels) if isinstance(setting, dict) else (len(targets) - present) / present
     return weights.astype(np.float32)
 
 
-def given(wanted: dict[str, float], labels: list[str]) -> np.ndarray:
+def named_weights(setting: dict[str, float], labels: list[str]) -> np.ndarray:
     """The weights in the parameters; 1 for labels that they do not name."""
-    return np.array([wanted.get(label, 1.0) for label in labels])
+    return np.array([setting.get(label, 1.0) for label in labels])
 
 
 def weighted_cross_entropy(
