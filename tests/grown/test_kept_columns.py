@@ -103,7 +103,7 @@ def test_a_row_counts_as_often_as_it_weighs(task: str) -> None:
     alike = SimpleNamespace(labels=["a", "b", "c"], weights=None)
     weighted = SimpleNamespace(labels=["a", "b", "c"], weights=np.ones(4))
     plain, by_rows = (
-        loss.training_loss(cast("batches.SplitDataset", rows), params, torch.device("cpu")) for rows in (alike, weighted)
+        loss.training_loss(cast("batches.SplitDataset", one), params, torch.device("cpu")) for one in (alike, weighted)
     )
     repeated = [0, 0, 0, 1, 2, 3]
     found = by_rows(logits, targets, torch.tensor([3.0, 1.0, 1.0, 1.0]))

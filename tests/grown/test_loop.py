@@ -175,9 +175,9 @@ def steps_of(
         return usual(model, optimizer, *more)
 
     monkeypatch.setattr(loop, "train_step", train_step)
-    train_set, validation_set = (batches.SplitDataset(split, store[split], "single_label") for split in ("train", "validation"))
+    sets = (batches.SplitDataset(split, store[split], "single_label") for split in ("train", "validation"))
     directory.mkdir()
-    loop.train(model_of(paths.BASE_MODEL), train_set, validation_set, params, directory)
+    loop.train(model_of(paths.BASE_MODEL), *sets, params, directory)
     return steps
 
 
@@ -243,8 +243,8 @@ def test_few_rows_are_passed_over_several_times_in_an_epoch(rows: int, epochs: i
     taken = SimpleNamespace(sequences=SimpleNamespace(lengths=lambda: lengths), batch=list)
     given = list(loop.batches_from(0, made, cast(batches.SplitDataset, taken), params))
     assert len(given) == made.total_steps
-    batched = [own for own, _ in given]
-    passes = [list(chain(*batched[n : n + made.steps_per_pass])) for n in range(0, made.total_steps, made.steps_per_pass)]
+    parts = [own for own, _ in given]
+    passes = [list(chain(*parts[n : n + made.steps_per_pass])) for n in range(0, made.total_steps, made.steps_per_pass)]
     assert all(sorted(one) == list(range(rows)) for one in passes)
     assert made.total_steps == made.steps_per_pass or passes[0] != passes[1]
     later = list(loop.batches_from(made.total_steps - 3, made, cast(batches.SplitDataset, taken), params))

@@ -15,9 +15,9 @@ from test_training import params_of
 
 
 def test_a_weight_of_an_unknown_label_is_refused() -> None:
-    rows = SimpleNamespace(labels=["bad", "good"], weights=None)
+    rows = cast("batches.SplitDataset", SimpleNamespace(labels=["bad", "good"], weights=None))
     with pytest.raises(UserError, match=r"expected: bad, good\n +found: +great"):
-        loss.training_loss(cast("batches.SplitDataset", rows), params_of(class_weights={"great": 2.0}), torch.device("cpu"))
+        loss.training_loss(rows, params_of(class_weights={"great": 2.0}), torch.device("cpu"))
 
 
 def test_balanced_labels_weigh_alike_in_sum_and_a_row_1_on_average() -> None:
