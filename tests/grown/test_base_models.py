@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from review_sentiment.config import Params, Text
+from review_sentiment.config import Params, TextSettings
 from review_sentiment.errors import UserError
 from review_sentiment.modeling.classifier import load_base
 from review_sentiment.modeling.encoder import load_encoder
@@ -92,7 +92,7 @@ def test_a_model_that_cannot_be_used_is_refused(
     model = shutil.copytree(base_model, tmp_path / "model")
     change(model)
     with pytest.raises(UserError, match="does not hold a transformer encoder") as refused:
-        load_base(model, 2, Text(max_length=32, pooling="mean", prefix=""), "single_label")
+        load_base(model, 2, TextSettings(max_length=32, pooling="mean", prefix=""), "single_label")
     assert found in str(refused.value)
 
 

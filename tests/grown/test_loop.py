@@ -15,7 +15,7 @@ import torch
 from review_sentiment import paths
 from review_sentiment.common import distributed, fingerprint
 from review_sentiment.common.io import write_json
-from review_sentiment.common.tasks import LABELS, unit_of
+from review_sentiment.common.tasks import UNSCALED, target_scale_of
 from review_sentiment.config import Params, Task
 from review_sentiment.text import token_store, tokenization
 from review_sentiment.training import batches, checkpoints, loop
@@ -67,7 +67,7 @@ def test_a_batch_holds_the_targets_of_its_rows(
 ) -> None:
     table = paths.split_table("validation")
     pl.read_parquet(table).with_columns(pl.Series("label", labels, dtype=kind)).write_parquet(table)
-    rows = batches.SplitDataset("validation", store["validation"], task, LABELS)
+    rows = batches.SplitDataset("validation", store["validation"], task, UNSCALED)
     ids, mask, targets = rows.batch(np.array([2, 0]))
     assert targets.tolist() == [expected[2], expected[0]]
     assert str(targets.dtype) == ("torch.int64" if kind == pl.UInt32 else "torch.float32")
@@ -88,13 +88,13 @@ def test_numbers_are_trained_in_a_unit_of_their_own(store: Ids) -> None:
     targets = rows.targets(np.arange(3))
     assert targets * rows.unit.scale + rows.unit.mean == pytest.approx(numbers, rel=1e-7)
     weight, bias = np.array([[3.0, -0.7]], dtype=np.float32), np.array([0.25], dtype=np.float32)
-    of_numbers = rows.unit.unfold(weight, bias)
+    of_numbers = rows.unit.head_in_raw_units(weight, bias)
     vector = np.array([0.5, 2.0])
     assert of_numbers[0] @ vector + of_numbers[1] == pytest.approx((weight @ vector + bias) * rows.unit.scale + mean)
-    again = rows.unit.fold(*of_numbers)
+    again = rows.unit.head_in_training_units(*of_numbers)
     assert again[0].tolist() == weight.tolist()  # a power of two rounds nothing
     assert again[1] == pytest.approx(bias)
-    assert unit_of([1, 2, 3], "single_label") == LABELS
+    assert target_scale_of([1, 2, 3], "single_label") == UNSCALED
 
 
 def test_the_order_of_the_rows_follows_from_seed_and_pass() -> None:

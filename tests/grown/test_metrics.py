@@ -14,7 +14,7 @@ from test_evaluation import LABELS, PREDICTED
 
 def test_probabilities_of_large_logits_are_finite() -> None:
     logits = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
-    one, many = (tasks.values_of(task, logits) for task in ("single_label", "multi_label"))
+    one, many = (tasks.predictions_of(task, logits) for task in ("single_label", "multi_label"))
     assert one.sum(axis=1) == pytest.approx([1, 1])
     assert many == pytest.approx(np.array([[1, 0.5], [0, 0.5]]))
 

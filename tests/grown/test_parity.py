@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from review_sentiment.common.tasks import LABELS, Unit
+from review_sentiment.common.tasks import UNSCALED, TargetScale
 from review_sentiment.config import Params
 from review_sentiment.errors import UserError
 from review_sentiment.export import parity
@@ -72,13 +72,13 @@ def test_int8_is_refused_only_beyond_chance(
 
 def test_the_limit_grows_with_large_logits() -> None:
     logits = np.array([[-8.0, 9.5], [3.0, -2.0]], dtype=np.float32)
-    assert parity.limit_of(LABELS, logits, 1e-4) == 1e-4
-    assert parity.limit_of(LABELS, logits * -30, 1e-4) == pytest.approx((9.5 + 3) / 2 * 3 * 1e-4)
+    assert parity.limit_of(UNSCALED, logits, 1e-4) == 1e-4
+    assert parity.limit_of(UNSCALED, logits * -30, 1e-4) == pytest.approx((9.5 + 3) / 2 * 3 * 1e-4)
 
 
 def test_the_limit_of_numbers_is_in_their_unit() -> None:
     expected = np.array([[1_000_000.0], [700_000.0]], dtype=np.float32)
-    assert parity.limit_of(Unit(900_000.0, 262_144.0), expected, 1e-4) == pytest.approx(26.2144 + 4 * 0.0625)
+    assert parity.limit_of(TargetScale(900_000.0, 262_144.0), expected, 1e-4) == pytest.approx(26.2144 + 4 * 0.0625)
 
 
 def test_magnitudes() -> None:

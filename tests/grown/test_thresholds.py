@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from review_sentiment.common.manifest import verified_manifest, write_manifest
-from review_sentiment.common.tasks import values_of
+from review_sentiment.common.tasks import predictions_of
 from review_sentiment.config import Task
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import metrics
@@ -20,7 +20,7 @@ from small_project import report, run_stage, run_stages
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
 def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
     draw = np.random.default_rng(4)
-    values = values_of(task, draw.normal(size=(500, 3)).round(1))  # rounded: many rows are equally probable
+    values = predictions_of(task, draw.normal(size=(500, 3)).round(1))  # rounded: many rows are equally probable
     wanted = draw.random((500, 3)) < values
     single = (values + draw.random((500, 3)) / 2).argmax(axis=1)
     targets = wanted.astype(np.float32) if task == "multi_label" else single
@@ -45,7 +45,7 @@ def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
 
 def test_below_its_threshold_no_label_is_predicted() -> None:
     limits, values = np.array([0.5, 0.9, np.inf]), np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.0, 0.05, 0.95]])
-    one, several = (outputs.Answers(task, ["a", "b", "c"], ",", limits) for task in ("single_label", "multi_label"))
+    one, several = (outputs.PredictionFormat(task, [*"abc"], ",", limits) for task in ("single_label", "multi_label"))
     assert [one.prediction(row)["label"] for row in values] == ["a", None, None]
     assert [several.prediction(row)["labels"] for row in values] == [["a"], [], []]
     found = metrics.at_thresholds("single_label", np.array([0, 1, 2]), values, limits)
@@ -78,8 +78,8 @@ def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_p
     assert list(measured) == ["onnx_fp32", "probe", "test_rows", "thresholds", "torch"]
     assert 0 < measured["thresholds"]["coverage"] <= 1
     assert measured["onnx_fp32"] == report(trained, "metrics.json")["onnx_fp32"]
-    assert OnnxClassifier(project / "models/onnx", threads=1).model == "fp32"
-    assert OnnxClassifier(trained / "models/onnx", threads=1).model == "int8"
+    assert OnnxClassifier(project / "models/onnx", threads=1).precision == "fp32"
+    assert OnnxClassifier(trained / "models/onnx", threads=1).precision == "int8"
     with pytest.raises(UserError, match="the int8 model is not shipped"):
         OnnxClassifier(project / "models/onnx", "int8")
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from review_sentiment import paths
 from review_sentiment.common import distributed
-from review_sentiment.common.tasks import values_of
-from review_sentiment.config import Lora, Text, load_params
+from review_sentiment.common.tasks import predictions_of
+from review_sentiment.config import Lora, TextSettings, load_params
 from review_sentiment.errors import MEMORY, UserError, cause_of
 from review_sentiment.export import graph
 from review_sentiment.kernels import layers, packing
@@ -204,7 +204,7 @@ TRIALS: dict[str, tuple[int, Callable[[Any], object]]] = {  # the trial after th
 def test_a_trial_without_memory_decides_nothing(
     base_model: Path, trial: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = classifier.load_base(base_model, 3, Text(max_length=32, pooling="mean", prefix=""), "single_label")
+    model = classifier.load_base(base_model, 3, TextSettings(max_length=32, pooling="mean", prefix=""), "single_label")
     calls, work = TRIALS[trial]
     if trial == "one node for attention":
         monkeypatch.setattr(graph, "_traced", without_memory(graph._traced, error))
@@ -232,7 +232,7 @@ def test_the_probe_predicts_what_scikit_learn_predicts(classes: int) -> None:
     probe = fit_probe(points, labels, 1.0, "single_label")
     expected = LogisticRegression(max_iter=2000).fit(points.astype(np.float64), labels).predict_proba(points)
     assert probe.weight.shape == (classes, 16)
-    assert values_of("single_label", probe.logits(points)) == pytest.approx(expected, abs=1e-3)
+    assert predictions_of("single_label", probe.logits(points)) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_probe_learns_a_label_that_all_rows_have() -> None:
@@ -240,7 +240,7 @@ def test_the_probe_learns_a_label_that_all_rows_have() -> None:
     points = rng.normal(size=(300, 16)).astype(np.float32)
     targets = np.stack([points[:, 0] > 0, np.ones(300), points[:, 1] > 0.5], axis=1).astype(np.float32)
     probe = fit_probe(points, targets, 100.0, "multi_label")
-    assert scores("multi_label", targets, values_of("multi_label", probe.logits(points)))["exact_match"] > 0.95
+    assert scores("multi_label", targets, predictions_of("multi_label", probe.logits(points)))["exact_match"] > 0.95
 
 
 def test_the_probe_of_numbers_fits_a_line() -> None:
@@ -294,7 +294,7 @@ def test_texts_that_are_cut_are_counted(
 
 
 def test_the_texts_of_a_pair_have_the_token_types_of_the_tokenizer(base_model: Path) -> None:
-    model = classifier.load_base(base_model, 2, Text(max_length=32, pooling="mean", prefix=""), "pair")
+    model = classifier.load_base(base_model, 2, TextSettings(max_length=32, pooling="mean", prefix=""), "pair")
     tokenizer = tokenization.load_tokenizer(base_model / "tokenizer.json", 32)
     pair = tokenizer.encode("a warm film", "a dull story")
     assert model.token_types(torch.tensor([pair.ids]))["token_type_ids"][0].tolist() == pair.type_ids

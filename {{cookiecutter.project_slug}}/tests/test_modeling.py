@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from {{ cookiecutter.package_name }}.config import Text
+from {{ cookiecutter.package_name }}.config import TextSettings
 from {{ cookiecutter.package_name }}.modeling import classifier, forward, vectors
 from {{ cookiecutter.package_name }}.text import tokenization
 
 
 def model_of(base_model: Path, pooling: classifier.Pooling = "mean") -> classifier.Classifier:
-    return classifier.load_base(base_model, 2, Text(max_length=32, pooling=pooling, prefix=""), "single_label")
+    return classifier.load_base(base_model, 2, TextSettings(max_length=32, pooling=pooling, prefix=""), "single_label")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

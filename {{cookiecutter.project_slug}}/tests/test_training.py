@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from small_project import before_fine_tune, params_with, run_stage, write_params
 
 from {{ cookiecutter.package_name }} import paths
-from {{ cookiecutter.package_name }}.config import Params, Text
+from {{ cookiecutter.package_name }}.config import Params, TextSettings
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.modeling import classifier
 from {{ cookiecutter.package_name }}.modeling.fine_tuned import HEAD
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
 from {{ cookiecutter.package_name }}.training import batches, checkpoints, loop
 
-TEXT = Text(max_length=16, pooling="mean", prefix="")
+TEXT = TextSettings(max_length=16, pooling="mean", prefix="")
 
 
 def params_of(**changes: object) -> Params:

@@ -60,7 +60,7 @@ class Compute(Block):
         return self
 
 
-class Text(Block):
+class TextSettings(Block):
     """How a text becomes one vector."""
 
     max_length: Annotated[int, Field(ge=8, le=8192)]
@@ -231,7 +231,7 @@ class Params(Block):
     seed: Seed
     launcher: Name
     compute: Compute
-    text: Text
+    text: TextSettings
     fetch: Fetch
     prepare: Prepare
     embeddings: Embeddings

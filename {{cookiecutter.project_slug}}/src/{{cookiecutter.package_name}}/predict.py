@@ -26,7 +26,7 @@ from tqdm import tqdm
 from . import paths
 from .errors import UserError, run_command
 from .inference.classifier import BATCH_TOKENS, MODELS, OnnxClassifier, require_text
-from .inference.outputs import Answer
+from .inference.outputs import Prediction
 from .tables import Column, MalformedRow, Record, read_rows
 from .tables.files import FORMATS
 from .tables.writer import Row, Types, write_json_lines, write_rows
@@ -138,18 +138,18 @@ def texts_of(arguments: argparse.Namespace, *, pairs: bool) -> Iterable[Source |
     return read_rows(source, columns if pairs else columns[:1], source_of, whole=not arguments.only)
 
 
-def predicted(classifier: OnnxClassifier, source: Iterable[Source]) -> Iterator[tuple[Answer, Record | None]]:
+def predicted(classifier: OnnxClassifier, source: Iterable[Source]) -> Iterator[tuple[Prediction, Record | None]]:
     """The prediction for each text, with the text's input row."""
     for_texts, for_records = tee(source)
-    answers = classifier.predict(text for text, _ in for_texts)
-    return zip(answers, (record for _, record in for_records), strict=True)
+    predictions = classifier.predict(text for text, _ in for_texts)
+    return zip(predictions, (record for _, record in for_records), strict=True)
 
 
-def row_of(answer: Answer, record: Record | None) -> Row:
+def row_of(prediction: Prediction, record: Record | None) -> Row:
     """A row of the output: line, input columns and prediction; without a record, the text and its prediction."""
     if record is None:
-        return answer
-    own = {name: value for name, value in answer.items() if name not in ("text", "second_text")}
+        return prediction
+    own = {name: value for name, value in prediction.items() if name not in ("text", "second_text")}
     return {"line": record.line, **{column_of(name): value for name, value in record.cells.items()}, **own}
 
 
@@ -170,9 +170,9 @@ def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: 
         return {column_of(name): kind for name, kind in schema.items()}
 
     if arguments.output.suffix.lower() not in (".jsonl", ".ndjson"):
-        rows = map(classifier.answers.flat, rows)
+        rows = map(classifier.format.flat, rows)
     first = {"text": str} if arguments.only else {"line": int}
-    write_rows(rows, arguments.output, first | classifier.answers.columns(), types)
+    write_rows(rows, arguments.output, first | classifier.format.columns(), types)
 
 
 class Report:
@@ -191,13 +191,13 @@ class Report:
             print(f"line {item.line} is left out: {item.reason}", file=sys.stderr)
             file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
 
-    def counted(self, pairs: Iterable[tuple[Answer, Record | None]]) -> Iterator[tuple[Answer, Record | None]]:
+    def counted(self, pairs: Iterable[tuple[Prediction, Record | None]]) -> Iterator[tuple[Prediction, Record | None]]:
         """Count the pairs and pass them on."""
-        for answer, record in pairs:
+        for prediction, record in pairs:
             self.texts += 1
-            self.truncated += answer["truncated"]
-            self.unknown += answer["unknown_tokens"] > MOSTLY
-            yield answer, record
+            self.truncated += prediction["truncated"]
+            self.unknown += prediction["unknown_tokens"] > MOSTLY
+            yield prediction, record
 
     def show(self, kept: Path | None) -> None:
         """Print how many texts were cut or are mostly unknown, and how many lines were left out."""

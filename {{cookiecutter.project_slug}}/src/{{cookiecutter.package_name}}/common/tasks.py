@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ..config import Task
 
 
-def output_size(task: "Task", labels: int) -> int:
+def output_size(task: "Task", label_count: int) -> int:
     """The number of outputs of the head."""
-    return 1 if task == "regression" else labels
+    return 1 if task == "regression" else label_count
 
 
-def targets_of(column: "pl.Series", task: "Task", labels: int) -> np.ndarray:
+def targets_of(column: "pl.Series", task: "Task", label_count: int) -> np.ndarray:
     """The prepared labels in the form that training takes.
 
     single_label and pair: index of the label (rows, int64); multi_label: 1 for each label that a row has
@@ -34,49 +34,49 @@ def targets_of(column: "pl.Series", task: "Task", labels: int) -> np.ndarray:
         return column.to_numpy().astype(np.float32)
     if task != "multi_label":
         return column.to_numpy().astype(np.int64)
-    targets = np.zeros((len(column), labels), dtype=np.float32)
+    targets = np.zeros((len(column), label_count), dtype=np.float32)
     rows = np.repeat(np.arange(len(column)), column.list.len().to_numpy())
     targets[rows, column.list.explode(empty_as_null=False).to_numpy()] = 1
     return targets
 
 
-class Unit(NamedTuple):
-    """The unit in which a model is trained: a target is `(number - mean) / scale`. With 0 and 1 nothing changes."""
+class TargetScale(NamedTuple):
+    """The scale on which a model is trained: a target is `(number - mean) / scale`. With 0 and 1 nothing changes."""
 
     mean: float
     scale: float
 
-    def targets(self, targets: np.ndarray) -> np.ndarray:
-        """The targets in this unit; labels stay as they are."""
-        return targets if self == LABELS else ((targets.astype(np.float64) - self.mean) / self.scale).astype(np.float32)
+    def scale_targets(self, targets: np.ndarray) -> np.ndarray:
+        """The targets on this scale; labels stay as they are."""
+        return targets if self == UNSCALED else ((targets.astype(float) - self.mean) / self.scale).astype(np.float32)
 
-    def unfold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Convert the weight and bias of a linear layer that predicts in this unit, so that it predicts the numbers."""
+    def head_in_raw_units(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fold this scale into the weight and bias of a linear layer, so that it predicts the numbers themselves."""
         return weight * self.scale, bias.astype(np.float64) * self.scale + self.mean
 
-    def fold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The reverse of `unfold`."""
+    def head_in_training_units(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The reverse of `head_in_raw_units`."""
         return weight / self.scale, (bias.astype(np.float64) - self.mean) / self.scale
 
 
-LABELS = Unit(0.0, 1.0)
+UNSCALED = TargetScale(0.0, 1.0)
 
 
-def unit_of(targets: "Iterable[float]", task: "Task") -> Unit:
-    """The unit for these training targets: their mean, and the power of two nearest to their standard deviation.
+def target_scale_of(targets: "Iterable[float]", task: "Task") -> TargetScale:
+    """The scale for these training targets: their mean, and the power of two nearest to their standard deviation.
 
-    Dividing by a power of two rounds nothing, so a head keeps the bits of its weights in either unit. The sums are
+    Dividing by a power of two rounds nothing, so a head keeps the bits of its weights on either scale. The sums are
     exact (`fsum`), so neither the number of threads nor the instruction set changes them.
     """
     if task != "regression":
-        return LABELS
+        return UNSCALED
     numbers = [float(number) for number in targets]
     mean = math.fsum(numbers) / len(numbers)
     deviation = math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / len(numbers))
-    return Unit(mean, 2.0 ** round(math.log2(deviation)))
+    return TargetScale(mean, 2.0 ** round(math.log2(deviation)))
 
 
-def values_of(task: "Task", logits: np.ndarray) -> np.ndarray:
+def predictions_of(task: "Task", logits: np.ndarray) -> np.ndarray:
     """Predictions from logits (rows x outputs), in the same shape: probabilities, or for regression the numbers."""
     if task == "regression":
         return logits
@@ -86,7 +86,7 @@ def values_of(task: "Task", logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def decisions_of(task: "Task", values: np.ndarray) -> np.ndarray:
+def predicted_labels(task: "Task", values: np.ndarray) -> np.ndarray:
     """The predicted labels of the values (rows x outputs); regression has none.
 
     single_label and pair: the index of the most probable (rows x 1); multi_label: whether each has a probability above
@@ -106,10 +106,10 @@ def labels_above_threshold(task: "Task", values: np.ndarray, thresholds: np.ndar
     """
     if task == "multi_label":
         return values > 0.5 if thresholds is None else values >= thresholds
-    chosen = np.arange(values.shape[1]) == decisions_of(task, values)
+    chosen = np.arange(values.shape[1]) == predicted_labels(task, values)
     return chosen if thresholds is None else chosen & (values >= thresholds)
 
 
 def label_disagreement(task: "Task", values: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The rows in which the labels of two models differ (rows, bool)."""
-    return (decisions_of(task, values) != decisions_of(task, others)).any(axis=1)
+    return (predicted_labels(task, values) != predicted_labels(task, others)).any(axis=1)

@@ -1,6 +1,6 @@
 """Metrics that are only reported and choose nothing: intervals, calibration, significance, the rows' predictions.
 
-Values are what `tasks.values_of` returns (rows x outputs), targets what `tasks.targets_of` returns.
+Values are what `tasks.predictions_of` returns (rows x outputs), targets what `tasks.targets_of` returns.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import binom, binomtest, ttest_1samp
 
-from ..common.tasks import decisions_of, labels_above_threshold
+from ..common.tasks import labels_above_threshold, predicted_labels
 from ..config import Params, Task
 from ..modeling.scores import Scorer, bootstrap_weights, rounded, scorer, scores
 from ..text.tokenization import Text, texts_of
@@ -67,7 +67,7 @@ def significance(
         p_value = float(ttest_1samp(better, 0).pvalue) if len(better) > 1 and better.any() else 1.0
         return "t_test", float(better.mean()), p_value
     wanted = targets.astype(np.int64).reshape(len(targets), -1)
-    right, baseline_right = ((decisions_of(task, v) == wanted).all(axis=1) for v in (values, baseline))
+    right, baseline_right = ((predicted_labels(task, v) == wanted).all(axis=1) for v in (values, baseline))
     better, worse = int(np.sum(right & ~baseline_right)), int(np.sum(~right & baseline_right))
     return "mcnemar", (better - worse) / len(targets), float(mcnemar_p(min(better, worse), better + worse))
 
@@ -214,7 +214,7 @@ def predicted(task: Task, values: np.ndarray, names: list[str]) -> list[str] | l
     """The label, the labels or the number that each row of values predicts."""
     if task == "regression":
         return values[:, 0].astype(np.float64).tolist()
-    chosen = decisions_of(task, values)
+    chosen = predicted_labels(task, values)
     if task == "multi_label":
         return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
     return [names[index] for index in chosen[:, 0]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from ..common.tasks import LABELS, Unit, label_disagreement, values_of
+from ..common.tasks import UNSCALED, TargetScale, label_disagreement, predictions_of
 from ..config import Params, Task
 from ..errors import UserError
 from ..inference.classifier import run_in_order
@@ -51,19 +51,19 @@ def differences(
     """
     by_size = [run_in_order(session, sequences, size) for size in BATCH_SIZES]
     distance = np.max([np.abs(logits - expected).max(axis=1) for logits in by_size], axis=0)
-    values = values_of(task, expected)
-    relabelled = np.any([label_disagreement(task, values_of(task, logits), values) for logits in by_size], axis=0)
+    values = predictions_of(task, expected)
+    relabelled = np.any([label_disagreement(task, predictions_of(task, logits), values) for logits in by_size], axis=0)
     return distance, relabelled, by_size[-1]
 
 
-def limit_of(unit: Unit, expected: np.ndarray, limit: float) -> float:
+def limit_of(unit: TargetScale, expected: np.ndarray, limit: float) -> float:
     """By how much logits may differ. The limit grows with the logits, because float32 has few bits left for large ones.
 
     For labels, the limit itself, increased in proportion if the median of the rows' largest logits is above LARGE. For
     numbers, the limit times their unit, plus four units in the last place of the largest one.
     """
     largest = np.abs(expected).max(axis=1)
-    if unit == LABELS:
+    if unit == UNSCALED:
         return limit * max(1.0, float(np.median(largest)) / LARGE)
     return limit * unit.scale + 4 * float(np.spacing(largest.max()))
 
@@ -100,7 +100,7 @@ def report(
     `int8_alone`, which is int8 in batches of one row.
     """
     task, score, limit = params.task, params.score, params.export_onnx.max_int8_drop
-    values = {name: values_of(task, rows) for name, rows in logits.items()}
+    values = {name: predictions_of(task, rows) for name, rows in logits.items()}
     measured = {name: scores(task, targets, rows)[score] for name, rows in values.items() if name != "int8_alone"}
     found: dict[str, object] = {
         "rows": len(targets),

@@ -19,7 +19,7 @@ def thresholds(task: Task, targets: np.ndarray, values: np.ndarray, precision: f
     """For each label, the lowest probability that gives it this precision; None if none does.
 
     The precision of a threshold is that of the rows at or above it, minus what chance may have added.
-    targets, values: of the validation rows, see `tasks.targets_of` and `tasks.values_of`.
+    targets, values: of the validation rows, see `tasks.targets_of` and `tasks.predictions_of`.
     """
     labels = values.shape[1]
     wanted = targets.astype(bool) if task == "multi_label" else np.eye(labels, dtype=bool)[targets]

@@ -12,11 +12,11 @@ from onnxruntime import InferenceSession, RunOptions
 
 from ..common.cores import usable_cores
 from ..common.manifest import verified_manifest
-from ..common.tasks import output_size, values_of
+from ..common.tasks import output_size, predictions_of
 from ..errors import UserError
 from ..text.cleaning import clean
 from ..text.tokenization import Coverage, Text, encode, encode_with_coverage, load_tokenizer, pad, sorted_batches
-from .outputs import Answer, Answers
+from .outputs import Prediction, PredictionFormat
 
 Model = Literal["fp32", "int8"]
 
@@ -29,7 +29,7 @@ WINDOW = 4096  # texts that are sorted by length together; memory does not grow 
 
 
 class OnnxClassifier:
-    """Texts in, answers out."""
+    """Texts in, predictions out."""
 
     def __init__(
         self, directory: Path, model: Model | None = None, threads: int | None = None, batch_tokens: int = BATCH_TOKENS
@@ -47,33 +47,33 @@ class OnnxClassifier:
                     fix=f"name another, or leave --{name} out",
                 )
         manifest = verified_manifest(directory, lambda files: (MODELS[chosen(model, files)], TOKENIZER))
-        self.model = chosen(model, manifest["files"])
+        self.precision = chosen(model, manifest["files"])
         self.task = manifest["task"]
         self.labels: list[str] = manifest["labels"]
-        limits = manifest.get("thresholds")  # of each label, None for one that is never predicted
-        limits = limits.get(self.model) if isinstance(limits, dict) else limits  # older manifests: one list
-        self.thresholds = limits and np.array([math.inf if limit is None else limit for limit in limits])
-        self.answers = Answers(self.task, self.labels, manifest["label_separator"], self.thresholds)
+        thresholds = manifest.get("thresholds")  # of each label, None for one that is never predicted
+        thresholds = thresholds.get(self.precision) if isinstance(thresholds, dict) else thresholds  # older: one list
+        self.thresholds = thresholds and np.array([math.inf if one is None else one for one in thresholds])
+        self.format = PredictionFormat(self.task, self.labels, manifest["label_separator"], self.thresholds)
         self.batch_tokens = batch_tokens
         self.prefix: str = manifest["prefix"]
         self.tokenizer = load_tokenizer(directory / TOKENIZER, manifest["max_length"])
-        self.session = open_session(directory / MODELS[self.model], threads)
+        self.session = open_session(directory / MODELS[self.precision], threads)
 
     def encode(self, texts: Sequence[Text]) -> tuple[list[list[int]], list[Coverage]]:
         """The token ids of each cleaned text, and how much of it the model reads."""
         return encode_with_coverage(self.tokenizer, texts, self.prefix)
 
     def values(self, texts: Sequence[Text]) -> np.ndarray:
-        """The predictions for each text, in the order given: texts x outputs, float32, see `tasks.values_of`."""
+        """The predictions for each text, in the order given: texts x outputs, float32, see `tasks.predictions_of`."""
         return self.values_of_ids(encode(self.tokenizer, [cleaned(text) for text in texts], self.prefix))
 
     def values_of_ids(self, ids: Sequence[Sequence[int]], options: RunOptions | None = None) -> np.ndarray:
         """Like `values`, from the token ids of each text, as `encode` returns them."""
         outputs = output_size(self.task, len(self.labels))
-        return values_of(self.task, run_sorted(self.session, ids, outputs, self.batch_tokens, options))
+        return predictions_of(self.task, run_sorted(self.session, ids, outputs, self.batch_tokens, options))
 
-    def predict(self, texts: Iterable[Text]) -> Iterator[Answer]:
-        """The answer to each text or pair of texts, in order, as they come; `outputs.py` shows what it looks like.
+    def predict(self, texts: Iterable[Text]) -> Iterator[Prediction]:
+        """The prediction for each text or pair of texts, in order, as they come; `outputs.py` shows what it looks like.
 
         Raises ValueError for one text in place of a list, or with the index of the first that `require_text` refuses.
         """
@@ -88,7 +88,7 @@ class OnnxClassifier:
                     raise ValueError(f"text {index}: {error}") from None
             sequences, coverage = self.encode([cleaned(text) for _, text in window])
             for (_, text), row, covered in zip(window, self.values_of_ids(sequences), coverage, strict=True):
-                yield self.answers.of(text, row, covered)
+                yield self.format.of(text, row, covered)
 
 
 def shipped(files: Collection[str]) -> list[Model]:

@@ -1,4 +1,4 @@
-"""What prediction answers, by task: a record for each text, and the same as a row of a table."""
+"""What a prediction looks like, by task: a record for each text, and the same as a row of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 DECIMALS = 6
 
-Answer = dict[str, Any]
+Prediction = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Builds the answers of one model.
+class PredictionFormat:
+    """Builds the predictions of one model.
 
     single_label  {"text": …, "label": …, "probabilities": {label: …}, "truncated": …, "unknown_tokens": …}
     pair          the same, with "second_text"
@@ -36,33 +36,33 @@ class Answers:
     separator: str
     thresholds: np.ndarray | None = None
 
-    def of(self, text: Text, values: np.ndarray, coverage: Coverage) -> Answer:
-        """The answer to a text from its values (outputs), see `tasks.values_of`."""
-        answer: Answer = {"text": text} if isinstance(text, str) else {"text": text[0], "second_text": text[1]}
-        return answer | self.prediction(values) | coverage._asdict()
+    def of(self, text: Text, values: np.ndarray, coverage: Coverage) -> Prediction:
+        """The prediction for a text from its values (outputs), see `tasks.predictions_of`."""
+        texts: Prediction = {"text": text} if isinstance(text, str) else {"text": text[0], "second_text": text[1]}
+        return texts | self.prediction(values) | coverage._asdict()
 
-    def prediction(self, values: np.ndarray) -> Answer:
+    def prediction(self, values: np.ndarray) -> Prediction:
         """The decision and its probabilities alone."""
         rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
             return {"value": rounded[0]}
         chosen = labels_above_threshold(self.task, values[np.newaxis], self.thresholds)[0]
         names = [name for name, given in zip(self.labels, chosen, strict=True) if given]
-        decision: Answer = {"labels": names} if self.task == "multi_label" else {"label": names[0] if names else None}
-        return decision | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
+        label: Prediction = {"labels": names} if self.task == "multi_label" else {"label": names[0] if names else None}
+        return label | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
 
     def columns(self) -> dict[str, type]:
-        """The columns of a table of answers, without the texts, and the types of their values."""
+        """The columns of a table of predictions, without the texts, and the types of their values."""
         coverage = dict(get_type_hints(Coverage))
         if self.task == "regression":
             return {"value": float} | coverage
         label = "labels" if self.task == "multi_label" else "label"
         return {label: str} | {f"probability_{label}": float for label in self.labels} | coverage
 
-    def flat(self, answer: Answer) -> Answer:
-        """The answer as a row of a table."""
+    def flat(self, prediction: Prediction) -> Prediction:
+        """The prediction as a row of a table."""
         row = {}
-        for name, value in answer.items():
+        for name, value in prediction.items():
             if name == "probabilities":
                 row |= {f"probability_{label}": probability for label, probability in value.items()}
             else:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..config import Task, Text
+from ..config import Task, TextSettings
 from ..text.tokenization import load_tokenizer
 from .encoder import load_encoder
 
@@ -70,7 +70,7 @@ class Classifier(nn.Module):
         return self.head(self.dropout(vectors))
 
 
-def load_base(directory: Path, outputs: int, text: Text, task: Task) -> Classifier:
+def load_base(directory: Path, outputs: int, text: TextSettings, task: Task) -> Classifier:
     """The pretrained encoder in float32 with a new head. Raises UserError when the encoder cannot be used."""
     encoder = load_encoder(directory)
     return Classifier(encoder, outputs, text.pooling, task, separator_of(directory, encoder.config, task))

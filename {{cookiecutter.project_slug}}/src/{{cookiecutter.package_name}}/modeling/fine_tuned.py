@@ -18,7 +18,7 @@ from torch import nn
 from ..common.io import write_json
 from ..common.manifest import verified_manifest
 from ..common.tasks import output_size
-from ..config import Task, Text
+from ..config import Task, TextSettings
 from ..text.tokenization import load_tokenizer
 from .classifier import Classifier, Pooling, separator_of
 from .encoder import load_encoder
@@ -45,7 +45,7 @@ PROBLEM_TYPES: dict[Task, str] = {
 
 
 def save_fine_tuned(
-    model: Classifier, tokenizer: Path, labels: Sequence[str], task: Task, text: Text, directory: Path
+    model: Classifier, tokenizer: Path, labels: Sequence[str], task: Task, text: TextSettings, directory: Path
 ) -> None:
     """Write the model, with a copy of its `tokenizer.json`."""
     encoder: Any = model.encoder

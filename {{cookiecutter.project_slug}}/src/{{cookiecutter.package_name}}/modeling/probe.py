@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import unit_of, values_of
+from ..common.tasks import predictions_of, target_scale_of
 from ..config import Task
 from ..paths import PROBE_FILE
 from .classifier import LOSSES
@@ -52,7 +52,7 @@ def _measure(probe: Probe, rows: Labelled, task: Task) -> dict[str, float]:
     vectors, targets = rows
     logits = probe.logits(vectors).astype(np.float32)
     loss = LOSSES[task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
-    return rounded(scores(task, targets, values_of(task, logits)) | {"loss": loss})
+    return rounded(scores(task, targets, predictions_of(task, logits)) | {"loss": loss})
 
 
 def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) -> Probe:
@@ -65,9 +65,9 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) ->
 
     logistic = LogisticRegression(C=c, max_iter=2000)
     if task == "regression":
-        unit = unit_of(targets, task)
-        ridge = Ridge(alpha=1 / c).fit(vectors, unit.targets(targets))
-        weight, bias = unit.unfold(np.array([ridge.coef_]), np.array([ridge.intercept_]))
+        unit = target_scale_of(targets, task)
+        ridge = Ridge(alpha=1 / c).fit(vectors, unit.scale_targets(targets))
+        weight, bias = unit.head_in_raw_units(np.array([ridge.coef_]), np.array([ridge.intercept_]))
     elif task == "multi_label":
         weight, bias = np.zeros((targets.shape[1], vectors.shape[1])), np.zeros(targets.shape[1])
         for label, column in enumerate(targets.T):

@@ -1,6 +1,6 @@
 """The scores that choose the best epoch and decide whether int8 may ship.
 
-Values are what `tasks.values_of` returns (rows x outputs), targets what `tasks.targets_of` returns. Metrics that are
+Values are what `tasks.predictions_of` returns (rows x outputs), targets what `targets_of` returns. Metrics that are
 only reported are in evaluation/metrics.py, so that a change there does not repeat the training.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common.tasks import decisions_of
+from ..common.tasks import predicted_labels
 from ..config import Task
 
 DECIMALS = 6
@@ -25,10 +25,10 @@ def scorer(task: Task, targets: np.ndarray, values: np.ndarray) -> Scorer:
     if task == "multi_label":
         from scipy.sparse import csr_array  # here: most tasks do not need it
 
-        wanted, chosen = targets.astype(bool), decisions_of(task, values).astype(bool)
+        wanted, chosen = targets.astype(bool), predicted_labels(task, values).astype(bool)
         hits, members = csr_array(1.0 * (wanted & chosen)), csr_array(1.0 * wanted + chosen)
         return partial(_label_sets, hits, members, (wanted == chosen).all(axis=1))
-    return partial(_labels, targets, decisions_of(task, values)[:, 0], values.shape[1])
+    return partial(_labels, targets, predicted_labels(task, values)[:, 0], values.shape[1])
 
 
 def scores(task: Task, targets: np.ndarray, values: np.ndarray) -> dict[str, float]:
@@ -64,10 +64,10 @@ def rounded(found: dict[str, float]) -> dict[str, float]:
     return {name: round(value, DECIMALS) for name, value in found.items()}
 
 
-def _labels(targets: np.ndarray, chosen: np.ndarray, labels: int, weights: np.ndarray) -> dict[str, float]:
+def _labels(targets: np.ndarray, chosen: np.ndarray, label_count: int, weights: np.ndarray) -> dict[str, float]:
     right = targets == chosen
-    hits = np.bincount(targets[right], weights[right], labels)
-    members = np.bincount(targets, weights, labels) + np.bincount(chosen, weights, labels)
+    hits = np.bincount(targets[right], weights[right], label_count)
+    members = np.bincount(targets, weights, label_count) + np.bincount(chosen, weights, label_count)
     return {"accuracy": float(hits.sum() / weights.sum()), "macro_f1": _macro_f1(hits, members)}
 
 

@@ -66,11 +66,11 @@ def embed(params: Params, device: torch.device, sequences: Sequences) -> Embedde
 
 def learn(params: Params) -> None:
     """Write the probe with the lowest loss on the validation rows, and the scores of every candidate."""
-    task, labels = params.task, len(read_json(paths.LABELS))
+    task, label_count = params.task, len(read_json(paths.LABELS))
 
     def rows_of(split: str) -> Labelled:
         column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
-        return np.load(paths.split_embeddings(split), mmap_mode="r"), targets_of(column, task, labels)
+        return np.load(paths.split_embeddings(split), mmap_mode="r"), targets_of(column, task, label_count)
 
     probe, report = choose_probe(rows_of("train"), rows_of("validation"), params.embeddings.probe_c, task)
     with new_directory(paths.PROBE) as new:

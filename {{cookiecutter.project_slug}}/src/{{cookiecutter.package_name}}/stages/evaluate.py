@@ -11,7 +11,7 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, size_of, write_bytes, write_json, write_text
 from ..common.manifest import verified_manifest
-from ..common.tasks import label_disagreement, targets_of, values_of
+from ..common.tasks import label_disagreement, predictions_of, targets_of
 from ..config import Params
 from ..evaluation.card import model_card
 from ..evaluation.metrics import (
@@ -45,14 +45,14 @@ def run(params: Params) -> None:
     targets = targets_of(table["label"], params.task, len(names))
     texts = texts_of(table)
     logits = logits_of_torch(texts, params)
-    values = values_of_models(texts, logits, params)
+    values = predictions_of_models(texts, logits, params)
     metrics = measure(params, targets, values, groups_of(table))
     if "calibration_error" in metrics["torch"]:
-        unscaled = values_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
+        unscaled = predictions_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
         found = calibration(params.task, targets, unscaled, params.evaluate.calibration_bins, params.seed)
         metrics["torch"]["calibration_error_unscaled"] = round(found["calibration_error"], DECIMALS)
     model = OnnxClassifier(paths.ONNX, threads=params.compute.threads)
-    given = values[f"onnx_{model.model}"]
+    given = values[f"onnx_{model.precision}"]
     if model.thresholds is not None:
         metrics["thresholds"] = at_thresholds(params.task, targets, given, model.thresholds)
     write_json(paths.METRICS, metrics)
@@ -110,11 +110,11 @@ def logits_of_torch(texts: Sequence[Text], params: Params) -> np.ndarray:
     return run_over(batcher, encode(tokenizer, texts, params.text.prefix), output="logits").astype(np.float64)
 
 
-def values_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> Values:
-    """The predictions (`tasks.values_of`) of every model, the shipped one last; `logits`: those of the torch model."""
+def predictions_of_models(texts: Sequence[Text], logits: np.ndarray, params: Params) -> Values:
+    """The predictions (`tasks.predictions_of`) of each model, the shipped one last; `logits`: of the torch model."""
     task, threads = params.task, params.compute.threads
     of_probe = load_probe(paths.PROBE).logits(np.load(paths.split_embeddings("test")))
-    values = {"probe": values_of(task, of_probe), "torch": values_of(task, logits)}
+    values = {"probe": predictions_of(task, of_probe), "torch": predictions_of(task, logits)}
     for name in shipped(verified_manifest(paths.ONNX)["files"]):
         model = OnnxClassifier(paths.ONNX, name, threads)
         # Not `values`, which cleans: these texts are clean.

@@ -12,7 +12,7 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, write_json
 from ..common.manifest import verified_manifest, write_manifest
-from ..common.tasks import targets_of, unit_of, values_of
+from ..common.tasks import predictions_of, target_scale_of, targets_of
 from ..config import Params
 from ..export import graph
 from ..export.parity import differences, hard_texts, limit_of, report, require_parity
@@ -52,7 +52,7 @@ def run(params: Params) -> None:
         targets = targets_of(validation["label"], params.task, labels)
         parity, logits = check(new, sequences, texts, expected, targets, params)
         precision = params.export_onnx.min_precision
-        values = {name: values_of(params.task, found) for name, found in logits.items()}
+        values = {name: predictions_of(params.task, found) for name, found in logits.items()}
         limits = {name: thresholds(params.task, targets, values[name], precision) for name in values if precision}
         for name, found in limits.items():
             if none := found.count(None):
@@ -72,7 +72,7 @@ def check(
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
     distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
     trained_on = pl.read_parquet(paths.split_table("train"), columns=["label"])["label"]
-    limit = limit_of(unit_of(trained_on, params.task), expected, params.export_onnx.max_logit_difference)
+    limit = limit_of(target_scale_of(trained_on, params.task), expected, params.export_onnx.max_logit_difference)
     require_parity(distance, relabelled, texts, limit)
     real = sequences[: len(targets)]
     logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}

@@ -15,7 +15,7 @@ from ..common.determinism import hardware, use_deterministic_kernels
 from ..common.fingerprint import cache_directory, fingerprint, keep_only
 from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
-from ..common.tasks import Unit
+from ..common.tasks import TargetScale
 from ..config import Params
 from ..kernels import accelerate, trim_vocabulary
 from ..modeling.classifier import Classifier, load_base
@@ -63,7 +63,7 @@ def run(params: Params) -> None:
         if params.fine_tune.lora:
             merge_adapters(model.encoder)
         head = [weights.detach().numpy() / scaling for weights in (model.head.weight, model.head.bias)]
-        set_head(model, *train_set.unit.unfold(*head))
+        set_head(model, *train_set.unit.head_in_raw_units(*head))
         shutil.copyfile(paths.LABELS, new / paths.LABELS.name)
         tokenizer, labels = paths.BASE_MODEL / "tokenizer.json", read_json(paths.LABELS)
         save_fine_tuned(model, tokenizer, labels, params.task, params.text, new)
@@ -85,13 +85,13 @@ def settings(params: Params) -> dict[str, object]:
     return params.model_dump(include=blocks) | {"select_by": params.score, "processes": distributed.world_size()}
 
 
-def initial_model(params: Params, unit: Unit) -> Classifier:
+def initial_model(params: Params, unit: TargetScale) -> Classifier:
     """The pretrained encoder with the probe's weights as its head, which predicts in the unit."""
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
     save_memory(model.encoder, params.fine_tune, params.seed)
     accelerate(model, params.compute, training=True)
-    set_head(model, *unit.fold(probe.weight, probe.bias))
+    set_head(model, *unit.head_in_training_units(probe.weight, probe.bias))
     return model
 
 

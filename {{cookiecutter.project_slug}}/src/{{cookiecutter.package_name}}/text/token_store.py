@@ -12,7 +12,7 @@ from .. import paths
 from ..common import distributed
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
-from ..config import Text as Settings
+from ..config import TextSettings
 from .tokenization import Text, encode_with_coverage, load_tokenizer, texts_of
 
 IDS, BOUNDS, COUNTS = "ids.int32", "bounds.npy", "counts.json"
@@ -41,7 +41,7 @@ class Ragged:
         return np.diff(self.bounds)
 
 
-def token_ids(settings: Settings) -> dict[str, Ragged]:
+def token_ids(settings: TextSettings) -> dict[str, Ragged]:
     """The token ids of each split's rows, and of all in their order as "all". Rank 0 writes what does not exist yet."""
     tokenizer = paths.BASE_MODEL / "tokenizer.json"
     tables = [paths.split_table(split) for split in paths.SPLITS]
@@ -59,7 +59,7 @@ def token_ids(settings: Settings) -> dict[str, Ragged]:
     return found | {"all": Ragged(ids, bounds, sum(one["cut"] for one in counts.values()))}
 
 
-def write_token_ids(tables: list[Path], tokenizer: Path, settings: Settings, directory: Path) -> None:
+def write_token_ids(tables: list[Path], tokenizer: Path, settings: TextSettings, directory: Path) -> None:
     """Tokenize the texts of the tables a few rows at a time, and write their ids."""
     loaded = load_tokenizer(tokenizer, settings.max_length)
     lengths: list[np.ndarray] = []

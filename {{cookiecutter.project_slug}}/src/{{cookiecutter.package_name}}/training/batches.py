@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import paths
 from ..common.io import read_json
-from ..common.tasks import Unit, targets_of, unit_of
+from ..common.tasks import TargetScale, target_scale_of, targets_of
 from ..config import RowWeights, Task
 from ..errors import UserError
 from ..text.token_store import Ragged
@@ -23,13 +23,13 @@ class SplitDataset:
     """
 
     def __init__(
-        self, split: str, sequences: Ragged, task: Task, unit: Unit | None = None, weighted: RowWeights | None = None
+        self, split: str, ids: Ragged, task: Task, unit: TargetScale | None = None, weighted: RowWeights | None = None
     ) -> None:
-        self.sequences = sequences
+        self.sequences = ids
         self.column = pl.read_parquet(paths.split_table(split), columns=["label"])["label"]
         self.task: Task = task
         self.labels: list[str] = read_json(paths.LABELS)
-        self.unit = unit or unit_of(self.column, task)
+        self.unit = unit or target_scale_of(self.column, task)
         self.weights = weights_of(split, weighted) if weighted else None
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class SplitDataset:
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """The targets of these rows in the unit, see `tasks.targets_of`."""
-        return self.unit.targets(targets_of(self.column.gather(rows), self.task, len(self.labels)))
+        return self.unit.scale_targets(targets_of(self.column.gather(rows), self.task, len(self.labels)))
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and mask (rows x length of the longest row), the targets of the rows, and their weights if any."""

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..common import distributed
 from ..common.io import write_text
-from ..common.tasks import values_of
+from ..common.tasks import predictions_of
 from ..config import SCORES, FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
@@ -201,7 +201,7 @@ def end_epoch(
         return
     targets, logits_tensor = validation_set.targets(np.arange(len(validation_set))), torch.from_numpy(logits)
     loss = LOSSES[params.task](logits_tensor, torch.from_numpy(targets)).item()
-    found = scores(params.task, targets, values_of(params.task, logits))
+    found = scores(params.task, targets, predictions_of(params.task, logits))
     shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the score that chooses is the last column
     progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
     now, start = (standing(progress.curve[n], params) for n in (-1, 0))
@@ -224,7 +224,7 @@ def standing(row: dict[str, Any], params: Params) -> tuple[float, float]:
 def may_be_chance(params: Params, targets: np.ndarray, best: np.ndarray, last: np.ndarray) -> bool:
     """Whether the last epoch's score is lower by at most one standard error of the difference (paired bootstrap)."""
     task, score = params.task, params.score
-    before, after = (values_of(task, logits) for logits in (best, last))
+    before, after = (predictions_of(task, logits) for logits in (best, last))
     lead = scores(task, targets, before)[score] - scores(task, targets, after)[score]
     return lead <= float(paired_bootstrap(task, score, targets, before, after, SAMPLES).std())
 
