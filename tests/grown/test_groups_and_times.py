@@ -12,7 +12,7 @@ import pytest
 from review_sentiment.config import Additions
 from review_sentiment.data.rows import time_of
 from review_sentiment.errors import UserError
-from review_sentiment.evaluation.metrics import groups_of, predictions
+from review_sentiment.evaluation.metrics import groups_of, predictions_table
 from review_sentiment.stages import prepare
 from review_sentiment.tables.discovery import additional_table
 from small_project import WRITERS, params_with
@@ -66,7 +66,7 @@ def test_groups_and_times_mean_the_same_in_every_format(
         assert {n // 4 for n in numbers_in(tmp_path, split)} == groups
         assert profile[split]["groups"] == len(groups) > 0
     test = pl.read_parquet(tmp_path / "data/processed/test.parquet")
-    rows = predictions("single_label", test, ["new", "old"], {"torch": np.eye(2)[test["label"]]})
+    rows = predictions_table("single_label", test, ["new", "old"], {"torch": np.eye(2)[test["label"]]})
     patients = test["text"].str.slice(5).cast(pl.Int64) // 4
     assert groups_of(test).tolist() == groups_of(rows).tolist()
     assert len({*zip(patients, groups_of(rows), strict=True)}) == len({*groups_of(rows)}) == len(held_out["test"])

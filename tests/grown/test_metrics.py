@@ -165,7 +165,7 @@ def test_equal_targets_leave_nothing_to_explain_also_where_their_mean_is_rounded
 def test_predictions_without_any_label_can_be_joined_with_others() -> None:
     rows = pl.DataFrame({"text": ["one", "two"], "label": pl.Series([[], []], dtype=pl.List(pl.UInt32))})
     values = {"probe": np.zeros((2, 2)), "torch": np.array([[0.9, 0.1], [0.2, 0.8]])}
-    found = metrics.predictions("multi_label", rows, ["a", "b"], values)
+    found = metrics.predictions_table("multi_label", rows, ["a", "b"], values)
     assert {found.schema[name] for name in ("label", *values)} == {pl.List(pl.String)}
     assert found["torch"].to_list() == [["a"], ["b"]]
 

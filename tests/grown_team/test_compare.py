@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from review_sentiment.errors import UserError
-from review_sentiment.evaluation.metrics import key_of, mcnemar_p, predictions
+from review_sentiment.evaluation.metrics import key_of, mcnemar_p, predictions_table
 from scipy import stats
 from small_project import report
 from tools.evidence.compare import compare, show
@@ -141,14 +141,15 @@ def test_the_predictions_say_what_the_metrics_count(trained: Path) -> None:
 def test_labels_are_given_by_name_and_pairs_by_both_texts() -> None:
     values = {"torch": np.array([[0.9, 0.6], [0.2, 0.1]])}
     sets = pl.DataFrame({"text": ["x", "y"], "label": [[0], []]}, schema_overrides={"label": pl.List(pl.UInt32)})
-    found = predictions("multi_label", sets, ["a", "b"], values)
+    found = predictions_table("multi_label", sets, ["a", "b"], values)
     assert found["label"].to_list() == [["a"], []]
     assert found["torch"].to_list() == [["a", "b"], []]
     pairs = pl.DataFrame({"text": ["x", "y"], "second_text": ["1", "2"], "label": [1, 0]})
-    found = predictions("pair", pairs, ["a", "b"], values)
+    found = predictions_table("pair", pairs, ["a", "b"], values)
     assert found.select("label", "torch").rows() == [("b", "a"), ("a", "a")]
     assert found["key"].to_list() == [key_of(("x", "1")), key_of(("y", "2"))]
-    numbers = predictions("regression", pl.DataFrame({"text": ["x"], "label": [1.5]}), [], {"torch": np.array([[2.5]])})
+    rows = pl.DataFrame({"text": ["x"], "label": [1.5]})
+    numbers = predictions_table("regression", rows, [], {"torch": np.array([[2.5]])})
     assert numbers.select("label", "torch").rows() == [(1.5, 2.5)]
 
 

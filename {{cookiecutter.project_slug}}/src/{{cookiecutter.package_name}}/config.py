@@ -295,7 +295,7 @@ def validated(values: Any, model: type[Model], name: str, fix: str) -> Model:
         wrong = [_in_one_line(problem) for problem in error.errors()]
         raise UserError(
             f"{name} is refused:\n" + "\n".join(wrong),
-            expected="every key that the file was grown with, each of its type and in its range",
+            expected="every key of the generated file, each of its type and in its range",
             found=f"{len(wrong)} wrong",
             fix=fix,
         ) from None

@@ -70,21 +70,21 @@ def _quantiles(table: Path, number: pl.Expr) -> dict[str, Any]:
 def check_learnable(counts: Mapping[str, SplitCounts], params: Params, own: list[str], dropped: Counter[str]) -> None:
     """Refuse data that a model cannot learn from or be measured on; `own`: the held-out splits with their own table."""
     task = params.task
-    rows = {split: found.rows for split, found in counts.items()}
-    labels = sorted(set().union(*(found.per_label for found in counts.values())))
+    rows = {split: split_counts.rows for split, split_counts in counts.items()}
+    labels = sorted(set().union(*(split_counts.per_label for split_counts in counts.values())))
     untrained = [label for label in labels if not counts["train"].per_label[label]]
     if not any(rows.values()):
-        found = f"{dropped['contradicting_labels']} rows of a text that has several labels"
+        repeated = f"{dropped['contradicting_labels']} rows of a text that has several labels"
         fix = "write one row for each text, with the label that most of its rows have"
-        raise _refusal("no row is left", "the same label wherever a text is repeated", found, fix)
+        raise _refusal("no row is left", "the same label wherever a text is repeated", repeated, fix)
     if same := alike(labels):
         problem = "some labels differ only in upper and lower case"
         expected = "one spelling of each label, because two would be learned as two labels"
         raise _refusal(problem, expected, several(same), "write them alike")
     if task != "regression" and len(labels) < (1 if task == "multi_label" else 2):
-        found = f"the label {labels[0]!r} alone" if labels else "no label"
+        learned = f"the label {labels[0]!r} alone" if labels else "no label"
         fix = "add rows of other labels, or set prepare.label_column in params.yaml"
-        raise _refusal("there is nothing to tell apart", "at least two labels", found, fix)
+        raise _refusal("there is nothing to tell apart", "at least two labels", learned, fix)
     if not all(rows.values()):
         fix = "add rows, or change prepare.validation_fraction and prepare.test_fraction in params.yaml"
         for key in ("time_column", "group_column"):

@@ -40,13 +40,13 @@ class RowParser:
         self.without_group = 0
         self.times: Counter[str] = Counter()  # what the time column holds: dates, numbers
         self._labels = LabelReader(params.task, prepare.label_separator, self.repaired)
-        self._keep = prepare.keep
-        self._kept_value = name_in(prepare.keep.value) if prepare.keep else None
-        self._kept = prepare.keep_columns
+        self._filter = prepare.keep
+        self._filter_value = name_in(prepare.keep.value) if prepare.keep else None
+        self._extra_columns = prepare.keep_columns
         self._pair = params.task == "pair"
         self._seed = prepare.split_seed
         self._position = self._of_group if prepare.group_column else self._of_time if prepare.time_column else None
-        columns = {
+        columns = {  # parse() takes their values in this order
             "text_column": (prepare.text_column, str),
             "label_column": (prepare.label_column, str, int, float, *([list] if params.task == "multi_label" else [])),
             "second_text_column": (prepare.second_text_column, str),
@@ -67,7 +67,7 @@ class RowParser:
         more: the values of the other columns; of the additions, only the second text of a pair.
         """
         others = more[self._pair :]
-        if others and self._keep and name_in(others[-1]) != self._kept_value:
+        if others and self._filter and name_in(others[-1]) != self._filter_value:
             return None
         cleaned = _cleaned(text)
         second = _cleaned(more[0]) if self._pair else None
@@ -77,13 +77,13 @@ class RowParser:
             self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
         position = self._position(others[0]) if others and self._position else None
-        kept = dict(zip(self._kept, map(as_text, others[bool(self._position) :]), strict=False))
+        kept = dict(zip(self._extra_columns, map(as_text, others[bool(self._position) :]), strict=False))
         raw = f"{text}{more[0]}" if self._pair else text
         if raw != cleaned and not raw.isprintable():
             self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
             self.repaired["control_characters"] += bool(CONTROL.search(raw))
         self.accepted += 1
-        return cleaned, second, target, position, json.dumps(kept, ensure_ascii=False) if kept else None
+        return Row(cleaned, second, target, position, json.dumps(kept, ensure_ascii=False) if kept else None)
 
     def reader_of(self, table: str) -> tuple[list[Column], Callable[..., Row | None]]:
         """The columns to read from a table, and the function that parses their values."""
@@ -119,7 +119,7 @@ class RowParser:
 
     def no_rows(self, path: Path) -> UserError:
         """The error for a table that gives no rows."""
-        keep = self._keep
+        keep = self._filter
         return UserError(
             f"{path} gives no rows" + (f" with {keep.value!r} in the column {keep.column!r}" if keep else ""),
             expected="rows with a text and a label",

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,8 +26,15 @@ FIXED = pl.col("table").is_in(["validation", "test", ADDITIONS])  # the table de
 TEXTS = ("text", "second_text", "kept")
 SCHEMA = {"text": pl.String, "second_text": pl.String, "label": pl.String, "position": pl.Float64, "kept": pl.String}
 
-# Text, second text, label, position (None: that of the text), the kept columns as JSON.
-Row = tuple[str, str | None, str, float | None, str | None]
+
+class Row(NamedTuple):
+    """A clean row, in the order of SCHEMA."""
+
+    text: str
+    second_text: str | None
+    label: str
+    position: float | None  # None: that of the text
+    kept: str | None  # the kept columns as JSON
 
 
 def keys_of(rows: pl.DataFrame, split_seed: int) -> pl.Series:
@@ -77,7 +85,7 @@ class SortedRows:
         size = 0
         for row in rows:
             taken.append(row)
-            size += BYTES_PER_ROW + len(row[0]) + len(row[1] or "") + len(row[4] or "")
+            size += BYTES_PER_ROW + len(row.text) + len(row.second_text or "") + len(row.kept or "")
             if size >= BYTES_PER_RUN:
                 self._write_run(table, taken)
                 taken, size = [], 0

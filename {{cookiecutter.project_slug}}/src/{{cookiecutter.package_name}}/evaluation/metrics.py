@@ -26,7 +26,7 @@ SHARES = ("accuracy", "exact_match")  # shares of the rows: Wilson's interval ha
 
 
 def groups_of(rows: pl.DataFrame) -> np.ndarray:
-    """The number of each row's group; without groups, each row is one."""
+    """The index of each row's group (rows, int64); without groups, each row is one."""
     grouped = "group" in rows.columns
     return np.unique(rows["group"].to_numpy(), return_inverse=True)[1] if grouped else np.arange(rows.height)
 
@@ -34,8 +34,8 @@ def groups_of(rows: pl.DataFrame) -> np.ndarray:
 def intervals(score: Scorer, groups: np.ndarray, samples: int, seed: int) -> dict[str, tuple[float, float]]:
     """95 % intervals of every score: Wilson's (1927) for shares of rows, else bootstrap percentiles of whole groups.
 
-    Samples lack rare labels: their bias is subtracted (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
-    ch. 10), from the score and from the samples, but the score stays inside.
+    Samples lack rare labels, so their mean is not the score. The bias (mean - score) is subtracted twice: to centre
+    them, and to correct the score (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10). It stays inside.
     """
     count, bounds = int(groups.max()) + 1, {}
     found = [score(weights[groups]) for weights in bootstrap_weights(count, samples, seed=seed)]
@@ -131,15 +131,15 @@ def calibration(task: Task, targets: np.ndarray, values: np.ndarray, bins: int, 
     return {"calibration_error": error, "calibration_error_by_chance": float(chance)}
 
 
-def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, names: list[str]) -> list[dict[str, object]]:
+def per_class_table(task: Task, targets: np.ndarray, values: np.ndarray, labels: list[str]) -> list[dict[str, object]]:
     """For every label: precision, recall, F1 and the number of rows that have it."""
-    wanted = targets.astype(bool) if task == "multi_label" else np.arange(len(names)) == targets[:, None]
+    wanted = targets.astype(bool) if task == "multi_label" else np.arange(len(labels)) == targets[:, None]
     given = labels_above_threshold(task, values, None)
     hits, predicted, rows = (np.sum(pairs, axis=0) for pairs in (wanted & given, given, wanted))
     scores = (hits / np.maximum(predicted, 1), hits / np.maximum(rows, 1), 2 * hits / np.maximum(predicted + rows, 1))
     return [
-        {"label": name, **rounded({"precision": float(p), "recall": float(r), "f1": float(f)}), "rows": int(n)}
-        for name, p, r, f, n in zip(names, *scores, rows, strict=True)
+        {"label": label, **rounded({"precision": float(p), "recall": float(r), "f1": float(f)}), "rows": int(n)}
+        for label, p, r, f, n in zip(labels, *scores, rows, strict=True)
     ]
 
 
@@ -187,20 +187,20 @@ def scores_by_column(
     return found
 
 
-def predictions(task: Task, rows: pl.DataFrame, names: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:
+def predictions_table(task: Task, rows: pl.DataFrame, labels: list[str], values: dict[str, np.ndarray]) -> pl.DataFrame:
     """A row for each test row: `key`, `label`, `group`, kept columns, and each model's prediction; labels by name.
 
     The texts are left out: a key identifies the same row in two commits without showing its text.
     """
-    labels, types = rows["label"].to_list(), None
+    actual, types = rows["label"].to_list(), None
     if task == "multi_label":
         types = dict.fromkeys(["label", *values], pl.List(pl.String))  # polars cannot infer it where all are empty
-        labels = [[names[index] for index in indices] for indices in labels]
+        actual = [[labels[index] for index in indices] for indices in actual]
     elif task != "regression":
-        labels = [names[index] for index in labels]
-    by_model = {model: predicted(task, found, names) for model, found in values.items()}
+        actual = [labels[index] for index in actual]
+    by_model = {model: predicted(task, found, labels) for model, found in values.items()}
     kept = {name: rows[name] for name in rows.columns if name in ("group", "kept")}
-    columns = {"key": [key_of(text) for text in texts_of(rows)], "label": labels, **kept, **by_model}
+    columns = {"key": [key_of(text) for text in texts_of(rows)], "label": actual, **kept, **by_model}
     return pl.DataFrame(columns, schema_overrides=types)
 
 
@@ -210,11 +210,11 @@ def key_of(text: Text) -> str:
     return hashlib.blake2b(joined.encode(), digest_size=KEY_BYTES).hexdigest()
 
 
-def predicted(task: Task, values: np.ndarray, names: list[str]) -> list[str] | list[list[str]] | list[float]:
+def predicted(task: Task, values: np.ndarray, labels: list[str]) -> list[str] | list[list[str]] | list[float]:
     """The label, the labels or the number that each row of values predicts."""
     if task == "regression":
         return values[:, 0].astype(np.float64).tolist()
     chosen = predicted_labels(task, values)
     if task == "multi_label":
-        return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
-    return [names[index] for index in chosen[:, 0]]
+        return [[labels[index] for index in np.flatnonzero(row)] for row in chosen]
+    return [labels[index] for index in chosen[:, 0]]

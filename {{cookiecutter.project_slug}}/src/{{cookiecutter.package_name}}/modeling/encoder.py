@@ -1,4 +1,4 @@
-"""The encoder: any transformers model that gives a state for every token. This module finds out what it lacks."""
+"""The encoder: any transformers model that gives a state for every token. Refuses one that cannot be used."""
 
 import copy
 import inspect

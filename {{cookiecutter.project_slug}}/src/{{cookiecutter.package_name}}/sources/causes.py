@@ -1,7 +1,7 @@
 """Why a store did not give or take a file, and how to fix that: one table from cause to fix.
 
-It serves S3, web servers, the Hugging Face hub and DVC's remotes. Braces in a fix hold the name of a setting, which is
-filled in as you type it for the program at hand.
+It serves S3, web servers, the Hugging Face hub and, if any, DVC's remotes. Braces in a fix hold the name of a setting,
+which is filled in as you type it for the program at hand.
 """
 
 import errno

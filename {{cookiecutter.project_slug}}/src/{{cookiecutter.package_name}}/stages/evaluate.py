@@ -20,7 +20,7 @@ from ..evaluation.metrics import (
     calibration_table,
     groups_of,
     per_class_table,
-    predictions,
+    predictions_table,
     scores_by_column,
     summary,
 )
@@ -40,9 +40,9 @@ Tables = dict[str, list[dict[str, Any]]]
 def run(params: Params) -> None:
     """Write the metrics of every model, the tables that DVC plots, and the model card."""
     use_deterministic_kernels(params.compute)
-    names = read_json(paths.LABELS)
+    labels = read_json(paths.LABELS)
     table = pl.read_parquet(paths.split_table("test"))
-    targets = targets_of(table["label"], params.task, len(names))
+    targets = targets_of(table["label"], params.task, len(labels))
     texts = texts_of(table)
     logits = logits_of_torch(texts, params)
     values = predictions_of_models(texts, logits, params)
@@ -57,14 +57,14 @@ def run(params: Params) -> None:
         metrics["thresholds"] = at_thresholds(params.task, targets, given, model.thresholds)
     write_json(paths.METRICS, metrics)
     rows = io.BytesIO()
-    predictions(params.task, table, names, values).write_parquet(rows)
+    predictions_table(params.task, table, labels, values).write_parquet(rows)
     write_bytes(paths.PREDICTIONS, rows.getvalue())
     perturbed = robustness(params, model, texts, targets, given)
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
-        for name, content in tables(params, table, targets, values, names).items():
+        for name, content in tables(params, table, targets, values, labels).items():
             write_text(new / f"{name}.csv", pl.DataFrame(content).write_csv())
-    write_text(paths.MODEL_CARD, model_card(params, reports(names, metrics, perturbed)))
+    write_text(paths.MODEL_CARD, model_card(params, reports(labels, metrics, perturbed)))
 
 
 def measure(params: Params, targets: np.ndarray, values: Values, groups: np.ndarray) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def measure(params: Params, targets: np.ndarray, values: Values, groups: np.ndar
     return metrics
 
 
-def tables(params: Params, rows: pl.DataFrame, targets: np.ndarray, values: Values, names: list[str]) -> Tables:
+def tables(params: Params, rows: pl.DataFrame, targets: np.ndarray, values: Values, labels: list[str]) -> Tables:
     """The tables to plot, by name: calibration, scores by the kept columns, and what else the task allows."""
     task, bins = params.task, params.evaluate.calibration_bins
 
@@ -90,14 +90,14 @@ def tables(params: Params, rows: pl.DataFrame, targets: np.ndarray, values: Valu
     if by_column := scores_by_column(task, rows, targets, values, params.score):
         made["by_column"] = by_column
     if task != "regression":
-        made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, names))
+        made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, labels))
     *_, last = values.values()
     if task == "regression":
         pairs = zip(targets.tolist(), last[:, 0].tolist(), strict=True)
         made["predictions"] = [{"actual": actual, "predicted": round(given, DECIMALS)} for actual, given in pairs]
     elif task != "multi_label":
         pairs = zip(targets, last.argmax(axis=1), strict=True)
-        made["confusion_matrix"] = [{"actual": names[actual], "predicted": names[given]} for actual, given in pairs]
+        made["confusion_matrix"] = [{"actual": labels[actual], "predicted": labels[given]} for actual, given in pairs]
     return made
 
 
@@ -122,13 +122,13 @@ def predictions_of_models(texts: Sequence[Text], logits: np.ndarray, params: Par
     return values
 
 
-def reports(names: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> dict[str, Any]:
+def reports(labels: list[str], metrics: dict[str, Any], perturbed: dict[str, Any]) -> dict[str, Any]:
     """What the model card shows, from this and earlier stages; `sizes`: the bytes of each model's file."""
     trained = verified_manifest(paths.FINE_TUNED)
     files = {"probe": paths.PROBE_FILE, "torch": paths.FINE_TUNED / "model.safetensors"}
     files |= {f"onnx_{name}": paths.ONNX / file for name, file in MODELS.items() if f"onnx_{name}" in metrics}
     return {
-        "labels": names,
+        "labels": labels,
         "metrics": metrics,
         "robustness": perturbed,
         "profile": read_json(paths.DATA_PROFILE),

@@ -31,7 +31,7 @@ def run(params: Params) -> None:
     """Write `models/onnx` and the parity report, or fail without writing either."""
     use_deterministic_kernels(params.compute)
     validation = pl.read_parquet(paths.split_table("validation"))
-    labels = len(read_json(paths.LABELS))
+    label_count = len(read_json(paths.LABELS))
     texts: list[Text] = [*texts_of(validation), *map(cleaned, hard_texts(params.task))]
     tokenizer = load_tokenizer(paths.FINE_TUNED / TOKENIZER, params.text.max_length)
     sequences = encode(tokenizer, texts, params.text.prefix)
@@ -49,16 +49,16 @@ def run(params: Params) -> None:
             quantize(fp32, calibration, int8, params.compute.threads)
         for name in (TOKENIZER, "tokenizer_config.json", "config.json"):
             shutil.copyfile(paths.FINE_TUNED / name, new / name)
-        targets = targets_of(validation["label"], params.task, labels)
+        targets = targets_of(validation["label"], params.task, label_count)
         parity, logits = check(new, sequences, texts, expected, targets, params)
         precision = params.export_onnx.min_precision
-        values = {name: predictions_of(params.task, found) for name, found in logits.items()}
-        limits = {name: thresholds(params.task, targets, values[name], precision) for name in values if precision}
-        for name, found in limits.items():
-            if none := found.count(None):
-                print(f"{name}: {none} of {labels} labels have no threshold and are never predicted", file=sys.stderr)
-        found = {"operators": operators, "parity": parity, "thresholds": limits or None}
-        write_manifest(new, facts(params) | found)
+        values = {name: predictions_of(params.task, model_logits) for name, model_logits in logits.items()}
+        by_model = {name: thresholds(params.task, targets, values[name], precision) for name in values if precision}
+        for name, model_thresholds in by_model.items():
+            if n := model_thresholds.count(None):
+                print(f"{name}: {n} of {label_count} labels have no threshold and are never predicted", file=sys.stderr)
+        extra_facts = {"operators": operators, "parity": parity, "thresholds": by_model or None}
+        write_manifest(new, facts(params) | extra_facts)
     write_json(paths.PARITY, parity)
 
 

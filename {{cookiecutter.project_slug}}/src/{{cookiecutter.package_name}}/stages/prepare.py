@@ -38,9 +38,9 @@ def run(params: Params) -> None:
     with new_directory(paths.PROCESSED) as new:
         (scratch := new / "scratch").mkdir()
         rows = SortedRows(scratch, params.prepare.split_seed)
-        kept = params.prepare.malformed_rows == "quarantine"
+        quarantine = new / paths.QUARANTINE.name if params.prepare.malformed_rows == "quarantine" else Path(os.devnull)
         parser = RowParser(params)
-        profile = read_all(tables, params, parser, rows, new / paths.QUARANTINE.name if kept else Path(os.devnull))
+        profile = read_all(tables, params, parser, rows, quarantine)
         counts, dropped, about = assign_splits(rows, params, parser, set(tables), scratch)
         check_learnable(counts, params, own, dropped)
         labels = sorted_names(set().union(*(found.per_label for found in counts.values())))
@@ -75,14 +75,14 @@ def read_all(
         # Tables that have labels are read first.
         for table in (name for name in ("all", *paths.SPLITS, ADDITIONS) if name in tables):
             files = tables[table]
-            before, labelled = parser.accepted + malformed.counts.total(), parser.labelled.copy()
+            before, seen = parser.accepted + malformed.counts.total(), parser.labelled.copy()
             try:
                 rows.add(table, (row for path in files for row in well_formed(path, table, parser, malformed)))
             except MissingColumnError as error:
                 if table in HELD_OUT and error.column.name == params.prepare.label_column:
                     raise unlabelled(table, files, params, f"no column {error.column.name!r}") from None
                 raise
-            if table in HELD_OUT and {*(parser.labelled - labelled)} == {False}:
+            if table in HELD_OUT and parser.labelled[True] == seen[True] and parser.labelled[False] > seen[False]:
                 raise unlabelled(table, files, params, "no label in any row")
             if parser.accepted + malformed.counts.total() == before and table != ADDITIONS:
                 raise parser.no_rows(files[0])
@@ -111,7 +111,7 @@ def well_formed(path: Path, table: str, parser: RowParser, malformed: MalformedR
 def assign_splits(
     rows: SortedRows, params: Params, parser: RowParser, preset: set[str], scratch: Path
 ) -> tuple[dict[str, SplitCounts], Counter[str], dict[str, Any]]:
-    """Decide about every row, range by range. Returns the counts: by split, of dropped rows, and of groups or times."""
+    """Write the kept rows of each range to scratch/SPLIT-NUMBER.ipc; return counts by split, drops, groups or times."""
     grouped = params.prepare.group_column is not None
     counts = {split: SplitCounts(params.task, grouped=grouped) for split in paths.SPLITS}
     dropped: Counter[str] = Counter(in_another_split=0, contradicting_labels=0, duplicates=0)
