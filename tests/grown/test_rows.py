@@ -61,7 +61,7 @@ def test_rows_come_back_from_runs_as_they_went_in(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(splits, "CHARACTERS_PER_RANGE", 20)
     texts = [str(number % 70) for number in range(100)]
     rows = splits.SortedRows(tmp_path, split_seed=7)
-    rows.add("all", (splits.Row(text, None, "a", None, None) for text in texts))
+    rows.add("all", ((text, None, "a", None, None) for text in texts))
     frames = list(rows.ranges())
     assert len(list(tmp_path.glob("run-*"))) == 10
     assert len(frames) > 3

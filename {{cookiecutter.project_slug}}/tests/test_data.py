@@ -30,7 +30,7 @@ def rows_of(pairs: list[tuple[str, str]], tables: list[str] | None = None) -> pl
     with tempfile.TemporaryDirectory() as directory:
         rows = splits.SortedRows(Path(directory), split_seed=7)
         for (text, label), table in zip(pairs, tables or ["all"] * len(pairs), strict=True):
-            rows.add(table, [splits.Row(text, None, label, None, None)])
+            rows.add(table, [(text, None, label, None, None)])
         return pl.concat(rows.ranges())
 
 

@@ -83,7 +83,7 @@ class RowParser:
             self.repaired["mangled_characters"] += bool(MANGLED.search(raw))
             self.repaired["control_characters"] += bool(CONTROL.search(raw))
         self.accepted += 1
-        return Row(cleaned, second, target, position, json.dumps(kept, ensure_ascii=False) if kept else None)
+        return cleaned, second, target, position, json.dumps(kept, ensure_ascii=False) if kept else None
 
     def reader_of(self, table: str) -> tuple[list[Column], Callable[..., Row | None]]:
         """The columns to read from a table, and the function that parses their values."""

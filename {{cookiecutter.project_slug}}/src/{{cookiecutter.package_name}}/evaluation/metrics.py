@@ -35,7 +35,7 @@ def intervals(score: Scorer, groups: np.ndarray, samples: int, seed: int) -> dic
     """95 % intervals of every score: Wilson's (1927) for shares of rows, else bootstrap percentiles of whole groups.
 
     Samples lack rare labels, so their mean is not the score. The bias (mean - score) is subtracted twice: to centre
-    them, and to correct the score (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10). It stays inside.
+    them, and correct the score (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 10). It stays inside.
     """
     count, bounds = int(groups.max()) + 1, {}
     found = [score(weights[groups]) for weights in bootstrap_weights(count, samples, seed=seed)]
