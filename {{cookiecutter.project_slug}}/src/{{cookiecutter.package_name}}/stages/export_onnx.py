@@ -57,8 +57,7 @@ def run(params: Params) -> None:
         for name, model_thresholds in by_model.items():
             if n := model_thresholds.count(None):
                 print(f"{name}: {n} of {label_count} labels have no threshold and are never predicted", file=sys.stderr)
-        extra_facts = {"operators": operators, "parity": parity, "thresholds": by_model or None}
-        write_manifest(new, facts(params) | extra_facts)
+        write_manifest(new, facts(params) | {"operators": operators, "parity": parity, "thresholds": by_model or None})
     write_json(paths.PARITY, parity)
 
 
