@@ -21,7 +21,8 @@ HEAD = """# Measured beside what one would use instead
 
 Written by `make bench`; do not edit. Each item runs this project's code and its peer interleaved in one run; a ratio is
 taken within each pair. Median, in brackets the smallest and the largest; n pairs. Items without a clock, such as
-simulations, have no pairs. Each record names the commit that it measured or came with; run an item again once its code has changed.
+simulations, have no pairs. Each record names the commit that it measured or came with; run an item again once its code
+has changed.
 
 | item | peer | measured | bar | median [smallest, largest] | n | bar met |
 |---|---|---|---|---|---|---|
