@@ -113,11 +113,13 @@ def test_data_that_git_brought_are_not_taken_for_an_edit(project: Project) -> No
     before, table = project.run("git", "rev-parse", "HEAD").strip(), project.path / "data/raw/table.csv"
     with table.open("a", encoding="utf-8") as file:
         file.write("a film that nobody has seen,good\n")
-    for command in (["make", "repro"], ["make", "exp", "SET=seed=7"]):
-        refused = project.try_to(*command)
+    for command in ("repro", "exp SET=seed=7", "seeds SEEDS=7", "folds K=2"):
+        refused = project.try_to("make", *command.split())
         assert "error: data differ from data/raw.dvc\n  fix: make pull" in refused.stderr
         assert "Running stage" not in refused.stdout
     project.run("dvc", "add", "data/raw")
+    dead = "stages:\n  fetch@data:\n    cmd: any\n    params: {params.yaml: {fetch.data.into: data/raw}}\n"
+    (project.path / "dvc.lock").write_text(project.text("dvc.lock").replace("stages:\n", dead), encoding="utf-8")
     project.commit("More rows, and run nothing")
     assert "prepare has not run since data/raw changed" in project.try_to("make", "compare", "A=HEAD^", "B=HEAD").stderr
     assert project.run("make", "--silent", "exp").splitlines()[1].split() == ["workspace", "-"]

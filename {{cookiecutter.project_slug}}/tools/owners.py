@@ -86,8 +86,9 @@ def mistakes_of_outs(in_dvc: dict[str, Output], tracked: dict[str, int], by_lfs:
         elif out.use_cache and path in tracked:
             expected = "an out of DVC in no commit; Git has its hash"
             yield mistake(path, "has two owners, DVC and Git", expected, f"`git rm -r --cached {path}`")
+    fix = f"`dvc add {RAW}`" + ", after copying here what the link names" * RAW.is_symlink()
     if files_of(RAW)[1:] and not any(Path(path).is_relative_to(RAW) for path in (*in_dvc, *tracked)):
-        yield mistake(RAW, "has no owner: it is in no commit and on no remote", "an out of DVC", f"`dvc add {RAW}`")
+        yield mistake(RAW, "has no owner: it is in no commit and on no remote", "an out of DVC", fix)
 
 
 def mistakes_of_git(tracked: dict[str, int], by_lfs: set[str]) -> Iterator[str]:

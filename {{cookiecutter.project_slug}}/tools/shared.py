@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}.errors import UserError, run_command
 
 run = run_command
 PRIVATE = Path(".tools")  # where tools keep files in this checkout; Git and DVC ignore it
-ABSENT = {"deleted", "not in cache"}  # what DVC calls files that are not here
+ABSENT = {"deleted", "not in cache", "update available"}  # what DVC calls files that are not here, or newer elsewhere
 
 
 def git(

@@ -198,7 +198,7 @@ class MalformedRows:
         """What to do about most of the rows; `accepted`: see `refuse`."""
         reasons = [row.reason for _, row, _ in self._first]
         [(kind, count)] = self.counts.most_common(1)
-        if kind.startswith("expected labels separated"):
+        if kind.startswith("expected labels separated") and count > accepted:
             formats = 'JSON Lines or Parquet (to_json(orient="records", lines=True), to_parquet)'
             return f"Python printed these lists: write the table as {formats}, or its lists with json.dumps"
         if accepted:
