@@ -14,7 +14,7 @@ DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
     "lean": {"files": 121, "lines": 11_970, "src": 8360, "tests": 1190},
-    "team": {"files": 188, "lines": 20_430},
+    "team": {"files": 188, "lines": 20_440},
     "production": {"files": 298, "lines": 34_140},
 }
 MOST_TARGETS = 20
