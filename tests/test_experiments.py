@@ -201,7 +201,8 @@ def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
     project = small.copy(tmp_path)
     before = state(project)
     vectors = {path: path.stat().st_mtime_ns for path in (project.path / ".vectors").rglob("*.float32")}
-    shown = project.run("make", "--silent", "folds", "K=2")
+    folds = "make", "--silent", "folds", "K=2"
+    shown = project.try_to(*folds).stdout
     assert state(project) == before
     assert {path: path.stat().st_mtime_ns for path in (project.path / ".vectors").rglob("*.float32")} == vectors != {}
 
@@ -224,7 +225,7 @@ def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
     assert record["fewest_rows_of_a_label"]["rows"] == counts["len"].min()
 
     shutil.rmtree(project.path / ".vectors")
-    assert project.run("make", "--silent", "folds", "K=2") == shown
+    assert project.try_to(*folds).stdout == shown
     assert not (project.path / ".vectors").exists()  # what has run to its end is not run again
     refused = project.try_to("make", "folds", "K=1")
     assert "usage: make folds K=5" in refused.stderr
