@@ -40,7 +40,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Pat
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
-    """The project after all seven stages, run in one process (`.reads`: what they read of the parameters); read only."""
+    """The project after all seven stages, run in one process (`.reads`: the parameters that they read); read only."""
     project = shutil.copytree(untrained, tmp_path_factory.mktemp("trained") / "project")
     run_stages(project, *STAGES)
     return project
