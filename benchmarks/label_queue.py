@@ -4,7 +4,9 @@
 
 MODEL: further projects that were run, of any scope. Traffic is drawn, with replacement, from the validation and test
 rows of each; the labels of a sample of it then give an interval, again and again. Beside it as many texts, each with
-the same chance, and the share of right ones. The labels needed for one width are as the variances.
+the same chance, and the share of right ones. The labels needed for one width are as the variances. If the model's
+probability c of being right is true, no weighing by it needs less than the square of the mean of sqrt(c (1 - c)), by
+the variance of being right (Neyman 1934); a finite traffic makes it a little less.
 """
 
 import sys
@@ -73,11 +75,13 @@ def simulated(queue: Any, chances: np.ndarray, right: np.ndarray, labels: int) -
         covered += ours.low <= correct.mean() <= ours.high
     mean_ours, mean_alike = np.mean(variances, axis=0)
     name, error = f"{labels} labels", np.std(errors) / np.sqrt(SIMULATIONS)
+    least = np.sqrt(chances * (1 - chances)).mean() ** 2 / right.var()
     return (
         f"{name}: accuracy {right.mean():.3f} on {len(right):,} rows, the mean estimate off by "
         f"{np.mean(errors):+.5f} (standard error {error:.5f})",
         [
             Measure(f"{name}: labels for the same interval", [float(mean_ours / mean_alike)], at_most=0.7),
+            Measure(f"{name}: the least by the model's probabilities", [float(least)]),
             Measure(f"{name}: intervals of 95 % that hold the accuracy", [covered / SIMULATIONS], unit=""),
         ],
     )
