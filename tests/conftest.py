@@ -114,6 +114,6 @@ def make_small(folder: Path) -> Project:
     make["write_table"](project.path / "data/raw/table.csv", rows)
     project.run("dvc", "add", "data/raw")
     project.commit("Begin")
-    project.run("make", "repro")
+    project.run_pipeline()
     project.commit("Run the pipeline")
     return project

@@ -107,6 +107,17 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
     assert demo.run("dvc", "status", "--quiet") == ""
 
 
+def test_every_stage_is_restored_without_its_lock(demo: Project) -> None:
+    """As after a merge whose conflict in dvc.lock was resolved by removing it."""
+    before = demo.text("dvc.lock")
+    (demo.path / "dvc.lock").unlink()
+    shown = demo.run("dvc", "repro")
+    assert shown.count("is cached - skipping run") == len(STAGES)
+    assert "Running stage" not in shown
+    assert demo.text("dvc.lock") == before
+    assert demo.run("git", "status", "--porcelain") == ""
+
+
 @pytest.mark.parametrize(
     ("change", "stages"),
     [

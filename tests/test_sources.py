@@ -1,4 +1,4 @@
-"""The whole pipeline through `dvc repro` on the tables and models that users bring."""
+"""The whole pipeline on the tables and models that users bring."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def test_three_labels_in_german_with_odd_column_names(tmp_path: Path) -> None:
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__text_column="Nachricht", prepare__label_column="Herkunft (Teil)")
     project.set_params(export_onnx__max_int8_drop=0.1, fine_tune__epochs=1, fine_tune__min_steps=20)
-    project.run("make", "repro")
+    project.run_pipeline()
     assert json.loads(project.text("data/processed/labels.json")) == ["Anmeldung", "Kern", "Verwaltung"]
     profile = json.loads(project.text("reports/data_profile.json"))
     assert profile["read"] == len(rows)
@@ -68,6 +68,25 @@ def test_preset_splits_in_parquet(tmp_path: Path) -> None:
     assert json.loads(project.text("data/processed/labels.json")) == ["0", "1"]
 
 
+def test_own_tables_need_no_edit_of_the_pipeline(tmp_path: Path) -> None:
+    """A project that was grown for the sample takes tables of its user's after an edit of params.yaml alone."""
+    project = grow(tmp_path)
+    project.commit("Begin")
+    head, rest = project.text("params.yaml").split("  data:", 1)
+    params = head + rest[rest.index("  model:") :]
+    filters = "    column: source\n    value: rotten_tomatoes\n"
+    (project.path / "params.yaml").write_text(params.replace(filters, ""), encoding="utf-8")
+    project.set_params(prepare__keep="null", prepare__label_names="null", prepare__text_column="sentence")
+    lines = [f"sentence {number} of the table,{'yes' if number % 2 else 'no'}" for number in range(200)]
+    (project.path / "data/raw").mkdir(parents=True)
+    (project.path / "data/raw/mine.csv").write_text("\n".join(["sentence,label", *lines, ""]), encoding="utf-8")
+    project.run("dvc", "add", "data/raw")
+    project.run("dvc", "repro", "prepare")
+    assert project.text("data/processed/labels.json").split() == ["[", '"no",', '"yes"', "]"]
+    assert project.run("git", "diff", "--name-only").split() == ["params.yaml"]
+    assert "fetch@data" not in project.run("dvc", "stage", "list", "--name-only")
+
+
 def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     project = grow(tmp_path, data_source="files")
     draw = random.Random(0)
@@ -84,7 +103,7 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__label_column="category", text__max_length=16, fine_tune__epochs=1)
     project.set_params(fine_tune__min_steps=1)
-    project.run("make", "repro")
+    project.run_pipeline()
     assert json.loads(project.text("data/processed/labels.json")) == sorted(themes)
     metrics = metrics_of(project)
     assert metrics["test_rows"] == 400

@@ -1,4 +1,4 @@
-"""The tasks beside one label for each text, from the table to the answer, through `dvc repro` with a small model."""
+"""The tasks beside one label for each text, from the table to the answer, with a small model."""
 
 import csv
 import json
@@ -67,7 +67,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     grown.set_params("gate.yaml", **SMALL_GATE | {"max_int8_loss": 0.2, "max_calibration_error": 0.9})
     small["write_params"](grown.path / "params.yaml", folder / "model", task=task, **limits, **CASES[task][0])
     grown.run("dvc", "add", "data/raw")
-    grown.run("make", "repro")
+    grown.run_pipeline()
     grown.commit("Run the pipeline")
     return grown
 
@@ -122,7 +122,7 @@ def test_the_gate_and_the_comparison_follow_the_task(project: Project) -> None:
     checks = {"multi_label": 12, "regression": 10, "pair": 13}[task_of(project)]
     assert len(re.findall(r"^\|.*\| (passed|not checked) \|$", table, re.MULTILINE)) == checks
     project.set_params("gate.yaml", min_score=1.5)
-    failed = project.try_to("make", "gate", "BASE=HEAD")
+    failed = project.try_to("make", "gate")
     project.run("git", "restore", "gate.yaml")
     assert failed.returncode != 0
     assert re.search(rf"^{CASES[task_of(project)][1]} .* FAILED$", failed.stdout, re.MULTILINE)

@@ -16,6 +16,7 @@ WHO = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, v
        {"NAME": "Test", "EMAIL": "test@example.com"}.items()}  # fmt: skip
 # Root may write anywhere; without its capabilities it is a user like any other.
 NOBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
 PASSED_ON = ("PIP_", "TORCH_INDEX", "SSL_", "LANG", "LC_")  # beginnings of variables
 
 
@@ -67,6 +68,12 @@ class Project:
         """Commit everything."""
         self.run("git", "add", ".")
         self.run("git", "commit", "--quiet", "--message", message)
+
+    def run_pipeline(self) -> None:
+        """What `make repro` makes of a new project, in one process: loading torch takes longer than a small stage."""
+        self.run("python", "tests/record_reads.py", *STAGES)
+        shutil.rmtree(self.path / ".reads")
+        self.run("dvc", "commit", "--force", "--quiet")
 
     def copy(self, folder: Path) -> "Project":
         """The same project in another place, with the same commits and the same cache of DVC."""

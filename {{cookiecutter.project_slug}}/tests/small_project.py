@@ -220,9 +220,9 @@ def run_stage(
     return run_python(project, "-m", PACKAGE, stage, prefix=prefix, **environment)
 
 
-def run_stages(project: Path, *stages: str, **environment: str) -> None:
+def run_stages(project: Path, *stages: str, prefix: tuple[str, ...] = (), **environment: str) -> None:
     """Run stages that must end well, all in one process."""
-    done = run_python(project, ROOT / "tests/record_reads.py", *stages, prefix=(), **environment)
+    done = run_python(project, ROOT / "tests/record_reads.py", *stages, prefix=prefix, **environment)
     assert done.returncode == 0, done.stderr
 
 
