@@ -131,6 +131,9 @@ def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) 
     assert bytes_of(clone) == bytes_of(project)
     assert len(bytes_of(clone)) == 1102
     assert "1103 of 1103 objects are sound" in clone.run("make", "audit")
+    before = sum(server.process.cpu_times()[:2])
+    time.sleep(2)
+    assert sum(server.process.cpu_times()[:2]) - before < 0.2  # seconds: with too little memory it would collect garbage
 
 
 @pytest.mark.usefixtures("unharmed")

@@ -135,7 +135,7 @@ def from_hub(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Project:
     assert "is not pinned" in refused.stderr
     assert f"write {COMMIT} in its place" in refused.stderr
     project.run("make", "pin")
-    project.run("make", "repro")
+    project.run_pipeline()
     project.commit("Run the pipeline")
     return project
 
