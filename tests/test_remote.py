@@ -133,7 +133,8 @@ def test_what_was_pushed_comes_back_to_the_byte(server: Server, tmp_path: Path) 
     assert "1103 of 1103 objects are sound" in clone.run("make", "audit")
     before = sum(server.process.cpu_times()[:2])
     time.sleep(2)
-    assert sum(server.process.cpu_times()[:2]) - before < 0.2  # seconds: with too little memory it would collect garbage
+    worked = sum(server.process.cpu_times()[:2]) - before
+    assert worked < 0.2  # seconds: it rests; with too little memory it collects garbage all the time
 
 
 @pytest.mark.usefixtures("unharmed")
