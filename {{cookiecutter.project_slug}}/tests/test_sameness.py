@@ -11,17 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_project import (
-    PACKAGE,
-    ROOT,
-    STAGES,
-    before_fine_tune,
-    bytes_of,
-    checkpoints_of,
-    run_stage,
-    run_stages,
-    write_params,
-)
+import small_project
+from small_project import PACKAGE, ROOT, STAGES, before_fine_tune, bytes_of, checkpoints_of, run_stage, write_params
 
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.training.loop import CURVE
@@ -76,7 +67,7 @@ def test_another_user_elsewhere_on_one_core_gets_the_same_bytes(trained: Path, u
     shutil.copytree(untrained, project)
     stranger = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Kathmandu", "HOME": str(tmp_path), "USER": "somebody"}
     one_core = ("taskset", "-c", "0") if shutil.which("taskset") else ()
-    run_stages(project, *STAGES, prefix=one_core, **stranger)
+    small_project.run_stages(project, *STAGES, prefix=one_core, **stranger)
     ours, theirs = bytes_of(trained), bytes_of(project)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
