@@ -94,19 +94,19 @@ def test_77_labels_need_no_edit_but_of_the_parameters(tmp_path: Path) -> None:
     verbs = "open close change cancel find lose pay send move check".split()
     rows = [
         {"text": f"how do I {draw.choice(verbs)} my {theme} {draw.choice(verbs)} {number}?", "category": theme}
-        for number in range(1_000)
+        for number in range(2_000)
         for theme in [themes[number % 77]]
     ]
     draw.shuffle(rows)
-    write_csv(project.path / "data/raw/train.csv", rows[200:])
-    write_csv(project.path / "data/raw/test.csv", rows[:200])
+    write_csv(project.path / "data/raw/train.csv", rows[400:])
+    write_csv(project.path / "data/raw/test.csv", rows[:400])
     project.run("dvc", "add", "data/raw")
     project.set_params(prepare__label_column="category", text__max_length=16, fine_tune__epochs=1)
     project.set_params(fine_tune__min_steps=1)
     project.run_pipeline()
     assert json.loads(project.text("data/processed/labels.json")) == sorted(themes)
     metrics = metrics_of(project)
-    assert metrics["test_rows"] == 200
+    assert metrics["test_rows"] == 400
     assert metrics["torch"]["accuracy"] > 0.5
     assert len(pl.read_csv(project.path / "reports/evaluation/per_class.csv")) == 4 * 77
 

@@ -1,4 +1,4 @@
-"""Write what this project computes of some test rows as JSON: token ids, vectors, logits of torch and of ONNX."""
+"""Write what this project computes of its test rows as JSON: token ids, vectors, logits of torch and of ONNX."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from review_sentiment.text.tokenization import encode, pad
 
 HARD = ["", "x", "a [SEP] b [PAD] c", "[CLS]", "a warm and funny film " * 60]
 
-texts = [*pl.read_parquet(paths.split_table("test"))["text"].gather_every(3).to_list(), *HARD]
+texts = [*pl.read_parquet(paths.split_table("test"))["text"].to_list(), *HARD]
 model = Padded(load_fine_tuned(paths.FINE_TUNED, "mean", "single_label"))
 shipped = {name: OnnxClassifier(paths.ONNX, name, threads=2) for name in MODELS}
 ids = encode(shipped["fp32"].tokenizer, texts, "")
