@@ -100,13 +100,8 @@ def predicted_labels(task: "Task", values: np.ndarray) -> np.ndarray:
 
 
 def labels_above_threshold(task: "Task", values: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
-    """Which labels are predicted (rows x labels, bool): the decisions at least as probable as their thresholds.
-
-    In multi_label the thresholds (labels) replace the 0.5 that a label's probability must otherwise exceed.
-    """
-    if task == "multi_label":
-        return values > 0.5 if thresholds is None else values >= thresholds
-    chosen = np.arange(values.shape[1]) == predicted_labels(task, values)
+    """Which labels are predicted (rows x labels, bool): the decisions at least as probable as their thresholds."""
+    chosen = values > 0.5 if task == "multi_label" else np.arange(values.shape[1]) == predicted_labels(task, values)
     return chosen if thresholds is None else chosen & (values >= thresholds)
 
 

@@ -42,15 +42,17 @@ class LabelReader:
         if self.task != "multi_label":
             return self._name(value)
         parts = self._parts(value) if isinstance(value, str) else value
+        if isinstance(parts, dict) and parts.keys() == {"choices"}:  # as Label Studio writes several
+            parts = parts["choices"]
         names = {self._name(part) or "" for part in (parts if isinstance(parts, list) else [parts])} - {""}
         if ambiguous := [name for name in names if self.separator in name]:
             expected = f"expected labels without prepare.label_separator {self.separator!r}"
             raise ValueError(f"{expected}, found {min(ambiguous)[:40]!r}")
         return JOINT.join(sorted(names))
 
-    def _parts(self, text: str) -> list[Any]:
-        """The labels in a cell of text: a JSON list, or separated."""
-        if text.strip()[:1] + text.strip()[-1:] != "[]":
+    def _parts(self, text: str) -> Any:
+        """The labels in a cell of text: a JSON list, alone or in an object, or separated."""
+        if text.strip()[:1] + text.strip()[-1:] not in ("[]", "{}"):
             return text.split(self.separator)
         try:
             return json.loads(text)

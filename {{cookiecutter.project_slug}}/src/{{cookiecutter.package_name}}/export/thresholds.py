@@ -16,14 +16,14 @@ Z = 0.6745  # with it, the bound lies below the true share in three of four case
 
 
 def thresholds(task: Task, targets: np.ndarray, values: np.ndarray, precision: float) -> list[float | None]:
-    """For each label, the lowest probability that gives it this precision; None if none does.
+    """For each label, the lowest probability that gives it this precision; 0 if all do, None if none does.
 
-    The precision of a threshold is that of the rows at or above it, minus what chance may have added.
+    The precision of a threshold is that of the decisions at or above it, minus what chance may have added.
     targets, values: of the validation rows, see `tasks.targets_of` and `tasks.predictions_of`.
     """
     labels = values.shape[1]
     wanted = targets.astype(bool) if task == "multi_label" else np.eye(labels, dtype=bool)[targets]
-    candidates = labels_above_threshold(task, values, np.zeros(labels))
+    candidates = labels_above_threshold(task, values, None)
     return [lowest(values[rows, n], wanted[rows, n], precision) for n, rows in enumerate(candidates.T)]
 
 
@@ -37,4 +37,6 @@ def lowest(probabilities: np.ndarray, right: np.ndarray, precision: float) -> fl
     bounds = (shares + Z**2 / rows / 2 - width) / (1 + Z**2 / rows)
     ends = np.append(ordered[1:] < ordered[:-1], True)[: len(order)]  # equal probabilities pass together
     enough = np.flatnonzero(ends & (bounds >= precision))
+    if len(enough) and enough[-1] == len(order) - 1:  # nothing speaks for a threshold
+        return 0.0
     return math.floor(ordered[enough[-1]] * 10**DECIMALS) / 10**DECIMALS if len(enough) else None
