@@ -1174,6 +1174,24 @@ TASKS = {
         {"train.per_label.all": 43},
         task="multi_label",
     ),
+    "labels as Label Studio writes several in CSV": accepted(
+        {"a.csv": csv_of([(text, f'"{{""choices"": [""{label}"", ""all""]}}"') for text, label in ROWS]) + b"more,all\n"},
+        61,
+        {"train.per_label.all": 43},
+        task="multi_label",
+    ),
+    "labels as Label Studio writes several in JSON-MIN": accepted(
+        {"a.jsonl": jsonl_of([(text, {"choices": [label, "all"]} if n % 2 else label) for n, (text, label) in enumerate(ROWS)])},
+        60,
+        {"read": 60},
+        task="multi_label",
+    ),
+    "objects that hold more than labels": refused(
+        {"a.jsonl": JSON + b'{"text": "x", "label": {"choices": [], "by": 1}}\n'},
+        "expected a label",
+        "an object",
+        task="multi_label",
+    ),
     "lists of labels as Python prints them": refused(
         {"a.csv": csv_of([(text, f"\"['{label}', 'all']\"") for text, label in ROWS])},
         "60 rows cannot be read, not one can",

@@ -189,9 +189,11 @@ def test_all_tests_of_lean_pass(baked: tuple[Project, dict[str, str]], marked: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("baked", ["files-s3"], indirect=True)
-def test_the_slow_tests_of_the_larger_sizes_pass(baked: tuple[Project, dict[str, str]]) -> None:
-    """They train the small model once."""
-    run_tests(baked[0], "slow", *LARGER)
+def test_the_slow_tests_of_the_larger_sizes_pass(baked: tuple[Project, dict[str, str]], tmp_path: Path) -> None:
+    """They train the small model once; those of tests/grown_production are among them."""
+    project, grown = baked[0].copy(tmp_path), TEMPLATE / "tests/grown_production"
+    shutil.copytree(grown, project.path / "tests", dirs_exist_ok=True)
+    run_tests(project, "slow", *LARGER, *(f"tests/{path.name}" for path in sorted(grown.glob("*.py"))))
 
 
 # The other bakes differ from these in parameters and texts, which two files of tests hold against the code.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from review_sentiment.common.manifest import verified_manifest, write_manifest
-from review_sentiment.common.tasks import predictions_of
+from review_sentiment.common.tasks import labels_above_threshold, predictions_of
 from review_sentiment.config import Task
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import metrics
@@ -25,7 +25,7 @@ def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
     single = (values + draw.random((500, 3)) / 2).argmax(axis=1)
     targets = wanted.astype(np.float32) if task == "multi_label" else single
     right = wanted if task == "multi_label" else np.eye(3, dtype=bool)[targets]
-    candidates = values > 0 if task == "multi_label" else np.arange(3) == values.argmax(axis=1)[:, None]
+    candidates = values > 0.5 if task == "multi_label" else np.arange(3) == values.argmax(axis=1)[:, None]
 
     def precision(label: int, threshold: float) -> float:
         rows = right[candidates[:, label] & (values[:, label] >= threshold), label]
@@ -39,8 +39,20 @@ def test_a_threshold_is_the_lowest_that_gives_the_precision(task: Task) -> None:
         lower = [value for value in values[candidates[:, label], label] if value < found]
         assert not any(precision(label, value) >= 0.75 for value in lower)
     assert lowest(np.array([0.9, 0.8]), np.array([False, True]), 0.75) is None
-    assert lowest(np.linspace(0.9, 0.8, 9), np.ones(9, dtype=bool), 0.95) == 0.8
+    assert lowest(np.linspace(0.9, 0.8, 10), np.arange(10) < 9, 0.95) == 0.811111
+    assert lowest(np.linspace(0.9, 0.8, 9), np.ones(9, dtype=bool), 0.95) == 0  # no row speaks for a threshold
     assert lowest(np.linspace(0.9, 0.8, 8), np.ones(8, dtype=bool), 0.95) is None
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_a_threshold_only_withholds_and_gives_no_label(task: Task) -> None:
+    draw = np.random.default_rng(5)
+    values = predictions_of(task, draw.normal(scale=3, size=(200, 4)))
+    decided = labels_above_threshold(task, values, None)
+    for limits in (np.zeros(4), np.full(4, 0.0004), draw.random(4), np.full(4, np.inf)):
+        given = labels_above_threshold(task, values, limits)
+        assert not (given & ~decided).any()
+        assert (given == (decided & (values >= limits))).all()
 
 
 def test_below_its_threshold_no_label_is_predicted() -> None:
