@@ -1175,15 +1175,15 @@ TASKS = {
         task="multi_label",
     ),
     "labels as Label Studio writes several in CSV": accepted(
-        {"a.csv": csv_of([(text, f'"{{""choices"": [""{label}"", ""all""]}}"') for text, label in ROWS]) + b"more,all\n"},
-        61,
+        {"a.csv": csv_of([(text, f'"{{""choices"": [""{label}"", ""all""]}}"') for text, label in ROWS])},
+        60,
         {"train.per_label.all": 43},
         task="multi_label",
     ),
     "labels as Label Studio writes several in JSON-MIN": accepted(
-        {"a.jsonl": jsonl_of([(text, {"choices": [label, "all"]} if n % 2 else label) for n, (text, label) in enumerate(ROWS)])},
-        60,
-        {"read": 60},
+        {"a.jsonl": jsonl_of([*((text, label) for text, label in ROWS), ("more", {"choices": ["good", "bad"]})])},
+        61,
+        {"read": 61},
         task="multi_label",
     ),
     "objects that hold more than labels": refused(
