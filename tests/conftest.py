@@ -12,7 +12,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-collect_ignore = ["grown", "grown_team", "grown_production", "opened"]  # they run in a grown project: test_bakes.py, test_interop.py
+# They run in a grown project: test_bakes.py, test_search.py, test_interop.py.
+collect_ignore = ["grown", "grown_team", "grown_production", "opened"]
 
 # The modules that use one project; of the others each is a group of its own, of bakes each test is. xdist's own marks
 # of groups are lost with pytest 9.2.
