@@ -159,11 +159,11 @@ WITHOUT_ROW = {
     "a cause by its name, whose fix is a command or whom to ask": """addresses of this form are not read here
         the certificate of the service is out of date, or the clock of this machine is wrong
         the file of the certificates cannot be read
-        the role of AWS's configuration may not be assumed
         AWS's configuration cannot be used
         only half of the keys
         the session token does not belong to the keys
-        the KMS key that encrypts the objects cannot be used
+        the transfer broke off
+        the service sends from one address to another without end
         this is no region
         the object lies in an archive
         no such file

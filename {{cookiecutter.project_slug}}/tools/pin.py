@@ -1,16 +1,17 @@
 """Pin what `fetch` takes (`make pin`): write the hub's commits and the files' sha256 into params.yaml.
 
-For a base model it also lists the files anew if a listed file has no digest or does not exist, and takes the pooling
-and the text prefix from the model's own sentence-transformers files. Review the difference before you commit it: from
-then on these files are trusted.
+For a base model it also lists the files anew if a listed file has no digest or does not exist (where the store lists
+files, as most web servers do not), and takes the pooling and the text prefix from the model's own sentence-transformers
+files. Review the difference before you commit it: from then on these files are trusted.
 """
 
 import re
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
@@ -34,7 +35,6 @@ BESIDE_VOCABULARY = r"(tokenizer_config|special_tokens_map|added_tokens)\.json"
 POOLING, PROMPTS = "1_Pooling/config.json", "config_sentence_transformers.json"
 MODULES, OUR_MODULES = "modules.json", ("Transformer", "Pooling", "Normalize")
 OUR_POOLING = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
-Read = TypeVar("Read")
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
                 source["sha256"][name] = with_copy_of(f"{source['uri']}/{name}", sha256_of)
                 print(f"{source['uri']}/{name}\n  {source['sha256'][name]}")
             if source["sha256"] != before and source["into"] == "models/base":
-                take_over(params["text"], source["uri"], there or [])
+                take_over(params["text"], source["uri"], there)
 
 
 def files_of_model(uri: str, there: list[str]) -> list[str]:
@@ -81,9 +81,12 @@ def instead_of(old: CommentedMap, names: list[str]) -> CommentedMap:
     return new
 
 
-def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
-    """Set `text.pooling` and `text.prefix` to those of the model, if its files name them."""
-    read = {name: with_copy_of(f"{uri}/{name}", read_json) for name in (PROMPTS, POOLING, MODULES) if name in there}
+def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
+    """Set `text.pooling` and `text.prefix` to those of the model, if its files name them. there: None if unknown."""
+    read = {}
+    for name in [one for one in (PROMPTS, POOLING, MODULES) if there is None or one in there]:
+        with suppress(*(UserError, ValueError) if there is None else ()):  # no such file, or a page that says so
+            read[name] = with_copy_of(f"{uri}/{name}", read_json)
     found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
     if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
         found["prefix"] = prefix
@@ -102,12 +105,8 @@ def take_over(text: CommentedMap, uri: str, there: list[str]) -> None:
 
 def pooling_of(config: dict[str, Any], has_prefix: bool) -> str:
     """How a sentence-transformers model pools, as `text.pooling` names it. Raises UserError for any other pooling."""
-    start = "pooling_mode_"
-    modes = [
-        key.removeprefix(start).removesuffix("_token").removesuffix("_tokens")
-        for key in config
-        if config[key] is True and key.startswith(start)
-    ]
+    chosen = (re.fullmatch("pooling_mode_(.+?)(_tokens?)?", key) for key in config if config[key] is True)
+    modes = [match[1] for match in chosen if match]
     if named := config.get("pooling_mode"):
         modes = [named] if isinstance(named, str) else named
     if has_prefix and not config.get("include_prompt", True):
@@ -122,7 +121,7 @@ def pooling_of(config: dict[str, Any], has_prefix: bool) -> str:
     return OUR_POOLING[modes[0]]
 
 
-def with_copy_of(address: str, read: Callable[[Path], Read]) -> Read:
+def with_copy_of(address: str, read: Callable[[Path], Any]) -> Any:
     """What the function `read` returns for a copy of the file at the address."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "file"

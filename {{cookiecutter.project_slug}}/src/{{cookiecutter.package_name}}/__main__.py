@@ -31,6 +31,8 @@ from .errors import UserError, run_command
 from .paths import BASE_MODEL, CHECKPOINTS, METRICS, PARAMS, RAW
 
 WITHOUT_COMPUTE = ("fetch", "prepare")
+FETCHED = """  but:      data/raw is fetched, so an edit there is undone: correct it at its address, then make pin;
+            or own it: remove fetch.data from params.yaml, then dvc add data/raw"""
 LOCK = Path(".dvc/tmp/stage.lock")
 
 
@@ -59,7 +61,12 @@ def run(stage: str, *only: str) -> None:
         # embeddings: so that `dvc repro --force` trains again. The others: DVC has the outs of fine_tune by now.
         if on_rank_0 and stage in ("embeddings", "export_onnx", "evaluate"):
             forget_training()
-        module.run(params, *only)
+        try:
+            module.run(params, *only)
+        except UserError as error:
+            if stage == "prepare" and params.fetch.data:
+                error.add_note(FETCHED)
+            raise
         require_unedited(before, params, stage)
 
 

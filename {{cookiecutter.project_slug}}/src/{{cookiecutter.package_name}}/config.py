@@ -5,6 +5,7 @@ There are no defaults here: every value is in the file. To check the file:
     python -m {{ cookiecutter.package_name }}.config
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -74,6 +75,13 @@ class Source(Block):
     uri: Name
     into: Literal["data/raw", "models/base"]
     sha256: Annotated[dict[FileName, Sha256 | None], Field(min_length=1)]
+
+    @field_validator("uri")
+    @classmethod
+    def _holds_no_secret(cls, uri: str) -> str:
+        if re.search(r"^(https?|s3)://[^/]*@|[?&][\w-]*(sig|signature|token)=", uri, re.IGNORECASE):
+            raise ValueError("Git keeps this file: put a login into ~/.netrc: machine HOST login NAME password WORD")
+        return uri
 
 
 class Fetch(Block):

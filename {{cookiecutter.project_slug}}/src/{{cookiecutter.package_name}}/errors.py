@@ -73,7 +73,7 @@ def run_command(work: Callable[[], int | None], *also: type[Exception], stopped:
         sys.stdout.flush()
         return code
     except (UserError, *also) as mistake:
-        message = str(mistake)
+        message = "\n".join([str(mistake), *getattr(mistake, "__notes__", ())])
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return 130

@@ -159,7 +159,7 @@ def unlabelled(table: str, files: list[Path], params: Params, found: str) -> Use
         f"{files[0]} has no labels, so nothing can be measured on it",
         expected=f"labels in the column {params.prepare.label_column!r}, as in the table of the training rows",
         found=found,
-        fix=f"take it out: mv {' '.join(quote(str(path)) for path in files)} . (and of fetch.data, if DVC fetches it);"
+        fix=f"take it out: mv {' '.join(quote(str(path)) for path in files)} .;"
         f" {table} rows are then split off the others. Label it with the trained model:"
         f" python -m {__name__.split('.')[0]}.predict {quote(files[0].name)} {columns}",
     )

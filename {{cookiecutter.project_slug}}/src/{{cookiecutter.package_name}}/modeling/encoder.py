@@ -68,13 +68,13 @@ def auto_class(config: Any) -> Any:
     return AutoModelForTextEncoding if defaults.is_encoder_decoder else AutoModel
 
 
-def no_encoder(directory: Path, found: str) -> UserError:
+def no_encoder(directory: Path, found: str, fix: str = "") -> UserError:
     """The refusal of a base model that is no encoder."""
     return UserError(
         f"{directory} does not hold a transformer encoder",
         expected="config.json and model.safetensors of an encoder of texts that transformers knows",
         found=found,
-        fix="choose another model under fetch.model in params.yaml",
+        fix=f"{fix}choose another model under fetch.model in params.yaml",
     )
 
 

@@ -3,7 +3,7 @@
 pkg://python_package/path        a file inside an installed Python package; its code is not run
 hf://owner/name@revision/path      a file of a model on the Hugging Face hub, see hub.py
 hf://datasets/owner/name@revision/path      a file of a data set there
-s3://bucket/key, https://host/path, or a path on this machine
+s3://bucket/key, https://host/path (as a proxy of the environment and ~/.netrc say), or a path on this machine
 """
 
 import importlib.util
@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from aiohttp import ClientTimeout
 
 from ..errors import OF_THIS_DISK, UserError
 from .causes import cause_of, in_one_line, quieten_botocore, words_of
 
-_HTTP = {
+HTTP = {
     "certificate": "SSL_CERT_FILE=FILE in the environment",
     "endpoint": "correct `uri` in params.yaml",
-    "rights": "ask whoever runs the server to let you read it, or take the file by hand",
-    "file": "correct `uri` or the name below sha256 in params.yaml",
+    "rights": "write a login into ~/.netrc: machine HOST login NAME password WORD; or take the file by hand",
+    "file": "correct `uri` or the name below sha256 in params.yaml; where a store lists no files, list them there",
 }
-_S3 = _HTTP | {
+_S3 = HTTP | {
     "certificate": "AWS_CA_BUNDLE=FILE in the environment",
     "endpoint": "AWS_ENDPOINT_URL=ADDRESS in the environment (unset it for AWS)",
     "region": "AWS_DEFAULT_REGION=REGION in the environment",
@@ -52,7 +53,7 @@ def download(address: str, target: Path) -> None:
     except Exception as error:  # each store has its own errors
         if isinstance(error, UserError) or getattr(error, "errno", None) in OF_THIS_DISK:
             raise
-        settings = _S3 if address.startswith("s3://") else _HTTP
+        settings = _S3 if address.startswith("s3://") else HTTP
         problem, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
         raise UserError(
             f"cannot fetch {address}{problem and f': {problem}'}",
@@ -81,9 +82,9 @@ def files_below(address: str) -> list[str] | None:
 def _store_of(address: str) -> tuple[Any, str]:
     """The store that reads the address, and the path in it."""
     quieten_botocore()
-    # HTTP uses the proxy that the environment names, too.
-    options = {"client_kwargs": {"trust_env": True}} if address.startswith(("http://", "https://")) else {}
-    return fsspec.url_to_fs(address, **options)
+    # A large file may take hours, so only a minute without a byte is too long.
+    http = {"client_kwargs": {"trust_env": True, "timeout": ClientTimeout(sock_connect=60, sock_read=60)}}
+    return fsspec.url_to_fs(address, **(http if address.startswith(("http://", "https://")) else {}))
 
 
 def _in_package(address: str) -> Path:

@@ -11,15 +11,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tokenizers import Tokenizer
 
 from ..common.io import read_json
 from ..errors import UserError
 from ..paths import BASE_FILES
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from torch import Tensor
 
 CONFIG, WEIGHTS, TOKENIZER = (path.name for path in BASE_FILES)
 REPLACED = "so good… ﬁne ½ 好，看！ a\u200bb ｆｕｌｌ"  # characters that sentencepiece replaces before it splits
@@ -65,7 +63,7 @@ def write_weights(directory: Path) -> None:
     save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
 
 
-def _tensors_in(path: Path) -> Iterator[tuple[str, "Tensor"]]:
+def _tensors_in(path: Path) -> Iterator[tuple[str, Any]]:
     """The tensors of one file. They stay on the disk until they are used, unless it is a pickle in the old format."""
     import torch
     from safetensors.torch import load_file
@@ -105,7 +103,7 @@ def write_tokenizer(directory: Path) -> None:
     tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
 
 
-def _split_as_sentencepiece(tokenizer: "Tokenizer", vocabulary: Path) -> None:
+def _split_as_sentencepiece(tokenizer: Tokenizer, vocabulary: Path) -> None:
     """Add the vocabulary's replacements of characters if transformers has left them out, as it does for DeBERTa-v3."""
     from sentencepiece import SentencePieceProcessor
     from tokenizers.normalizers import Precompiled, Sequence
@@ -120,7 +118,7 @@ def _split_as_sentencepiece(tokenizer: "Tokenizer", vocabulary: Path) -> None:
         raise _refusal("tokenizer", f"{vocabulary.name}, which transformers does not convert to the same tokenizer")
 
 
-def _keep_case(tokenizer: "Tokenizer", settings: Path) -> None:
+def _keep_case(tokenizer: Tokenizer, settings: Path) -> None:
     """Keep upper case where the vocabulary has it and no file says otherwise: by default transformers lower-cases."""
     named = settings.exists() and "do_lower_case" in read_json(settings)
     words = [word for word in tokenizer.get_vocab() if not word.startswith("[")]

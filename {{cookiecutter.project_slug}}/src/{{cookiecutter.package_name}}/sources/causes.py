@@ -22,6 +22,8 @@ class Cause(NamedTuple):
 
 # The first match counts: what S3 calls AccessDenied may be about a KMS key.
 CAUSES = (
+    Cause("the transfer broke off", "type the same again", "ClientPayloadError|IncompleteRead|ResponseStreamingError"),
+    Cause("the service sends from one address to another without end", "{endpoint}", "TooManyRedirects"),
     Cause(
         "addresses of this form are not read here",
         "take one that begins with hf://, s3://, https:// or pkg://, or a path",
@@ -78,29 +80,17 @@ CAUSES = (
         "custom-process|JSONDecodeError",
     ),
     Cause(
-        "the role of AWS's configuration may not be assumed",
-        "correct role_arn in ~/.aws/config, or ask the owner of the role for sts:AssumeRole",
-        "AssumeRole",
-    ),
-    Cause(
         "AWS's configuration cannot be used",
-        "correct what is named above in ~/.aws/config or ~/.aws/credentials; `aws sts get-caller-identity` tries it",
+        "correct what is named above in ~/.aws (a role needs sts:AssumeRole); `aws sts get-caller-identity` tries it",
         "ConfigParseError|ConfigNotFound|InvalidConfigError|InfiniteLoopConfigError|CredentialRetrievalError"
-        "|UnknownCredentialError|MetadataRetrievalError",
+        "|UnknownCredentialError|MetadataRetrievalError|AssumeRole",
     ),
     Cause("no such AWS profile", "name one of ~/.aws/config: {profile}", "ProfileNotFound"),
     Cause("only half of the keys", "give both: {keys}", "PartialCredentialsError"),
-    Cause(
-        "no keys for the service", "{keys}; after `aws configure sso`, {profile}", "NoCredentialsError|NoAuthTokenError"
-    ),
+    Cause("no keys for the service", "{keys}; after `aws configure sso`, {profile}", "NoCredentials|NoAuthToken"),
     Cause(
         "the KMS key that encrypts the objects cannot be used",
-        "enable it, or ask its owner which one is used instead",
-        r"KMS\.(Disabled|NotFound|KMSInvalidState|InvalidState)",
-    ),
-    Cause(
-        "the keys may not use the KMS key that encrypts the objects",
-        "ask for kms:Decrypt and kms:GenerateDataKey on that key",
+        "ask for kms:Decrypt and kms:GenerateDataKey on it, or its owner to enable it",
         r"kms:|KMS\.",
     ),
     Cause(
@@ -122,16 +112,12 @@ CAUSES = (
     ),
     Cause(
         "the service is overloaded, or asks for fewer requests",
-        "wait a minute, then type the same again; what came or was sent is kept",
+        "wait a minute, then type the same again; what was sent is kept",
         "SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|Too Many Requests|BandwidthLimitExceeded"
         r"|\b(429|502|503|504)\b",
     ),
     Cause("no such bucket", "{bucket}, or make the bucket", "NoSuchBucket|InvalidBucketName|Invalid bucket name"),
-    Cause(
-        "the bucket is in another region",
-        "{region}",
-        "PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint",
-    ),
+    Cause("the bucket is in another region", "{region}", "PermanentRedirect|HeaderMalformed|LocationConstraint"),
     Cause("this is no region", "write it as eu-central-1: {region}", "InvalidRegionError|NoRegionError"),
     Cause(
         "the object lies in an archive",
@@ -143,9 +129,7 @@ CAUSES = (
         "export AWS_REQUEST_CHECKSUM_CALCULATION=when_required AWS_RESPONSE_CHECKSUM_VALIDATION=when_required",
         "MissingContentLength|x-amz-content-sha256|XAmzContentSHA256Mismatch|FlexibleChecksumError",
     ),
-    Cause(
-        "the keys may not do this", "{rights}", r"AccessDenied|AllAccessDisabled|\b403\b|Forbidden|\b401\b|Unauthorized"
-    ),
+    Cause("the keys may not do this", "{rights}", r"AccessDenied|AllAccessDisabled|\b40[13]\b|Forbidden|Unauthorized"),
     Cause("no such file", "{file}", r"NoSuchKey|NoSuchVersion|FileNotFoundError|\b404\b|IsADirectoryError"),
     Cause(
         "the service takes no more data",

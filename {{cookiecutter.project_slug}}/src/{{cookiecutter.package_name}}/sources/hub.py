@@ -11,18 +11,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import HfApi, constants, hf_hub_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import HfApi, constants, errors, hf_hub_download
 
 from ..errors import OF_THIS_DISK, UserError
+from .addresses import HTTP
 from .causes import cause_of, in_one_line, words_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -34,24 +26,20 @@ _LOGIN = "log in: hf auth login, or HF_TOKEN in the environment"
 _OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
 # What was found and how to fix it, by the first type of error that matches, else by the status.
 _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
-    (GatedRepoError, "a gated repository, whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
-    (RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
-    (HFValidationError, "a name that no repository can have", "correct it"),
-    (RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @ in params.yaml"),
-    (RemoteEntryNotFoundError, "no such file in it", "correct the name below sha256; for a model, make pin does"),
-    (OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
+    (errors.GatedRepoError, "one whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
+    (errors.RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
+    (errors.HFValidationError, "a name that no repository can have", "correct it"),
+    (errors.RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @ in params.yaml"),
+    (errors.RemoteEntryNotFoundError, "no such file in it", "correct it below sha256; for a model, make pin does"),
+    (errors.OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
 )
 _BY_STATUS = {
     401: ("a token that the hub does not know", f"correct it, or {_LOGIN}"),
     403: ("a token that may not do this", f"give it access to the repository, or take another: {_LOGIN}"),
 }
 _NETWORK = "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror), then type the same again"
-_SETTINGS = {
-    "certificate": "SSL_CERT_FILE=FILE in the environment",
-    "endpoint": "HTTPS_PROXY=ADDRESS names a proxy, HF_ENDPOINT=ADDRESS a mirror (unset it for huggingface.co)",
-    "rights": _LOGIN,
-    "file": "correct `uri` or the name below sha256 in params.yaml",
-}
+_MIRROR = "HTTPS_PROXY=ADDRESS names a proxy, HF_ENDPOINT=ADDRESS a mirror (unset it for huggingface.co)"
+_SETTINGS = HTTP | {"endpoint": _MIRROR, "rights": _LOGIN}
 
 
 class Place(NamedTuple):
@@ -119,14 +107,14 @@ def _looked_up(place: Place) -> tuple[Place, Any]:
         return place, HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
     except Exception as error:  # its HTTP library has errors of its own
         more, _, rest = place.path.partition("/")
-        if isinstance(error, RevisionNotFoundError) and more:
+        if isinstance(error, errors.RevisionNotFoundError) and more:
             return _looked_up(place._replace(revision=f"{place.revision}/{more}", path=rest))
         raise refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
 
 
 def refusal(problem: str, error: BaseException, expected: str = "a repository that you may read") -> UserError:
     """The error for an answer of the hub, or for a failure on the way to it."""
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
     by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
     by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from .. import paths
 from ..common.determinism import use_deterministic_kernels
@@ -23,7 +24,7 @@ from ..kernels import pack
 from ..modeling.classifier import Classifier, separator_of
 from ..modeling.encoder import load_encoder, longest_text, no_encoder, small_copy, token_ids
 from ..modeling.forward import Padded, run_over
-from ..text.tokenization import LENGTH_STEP
+from ..text.tokenization import LENGTH_STEP, load_tokenizer
 
 LENGTHS = (3, 8, 21, 1024)
 OUTPUTS = 3
@@ -42,6 +43,7 @@ def run(params: Params) -> None:
         width = small(input_ids=token_ids(small, params.text.max_length)[None]).last_hidden_state.shape[-1]
     if width != encoder.config.hidden_size:
         raise no_encoder(paths.BASE_MODEL, f"{type(encoder).__name__}, whose states have {width} numbers each")
+    require_vectors(encoder, load_tokenizer(paths.BASE_FILES[2], params.text.max_length))
     separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
     torch.manual_seed(0)
     model = Classifier(small, OUTPUTS, params.text.pooling, params.task, separator).eval()
@@ -53,6 +55,17 @@ def run(params: Params) -> None:
     }
     write_json(paths.ENCODER, found)
     print("encoder: " + ", ".join(f"{name} {str(value).lower()}" for name, value in found.items()))
+
+
+def require_vectors(encoder: Any, tokenizer: Tokenizer) -> None:
+    """Raise UserError when a text may have tokens for which the encoder has no vector."""
+    rows = encoder.get_input_embeddings().num_embeddings
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    never = special - {*tokenizer.encode("").ids}  # what is not added to every text is in none: typed, it is split
+    without = [token for token, number in tokenizer.get_vocab().items() if number >= rows and number not in never]
+    if without:
+        found = f"{rows} vectors, and none for the tokens {', '.join(sorted(without)[:5])}"
+        raise no_encoder(paths.BASE_MODEL, found, "resize_token_embeddings(len(tokenizer)) where it was made, or ")
 
 
 def require_length(encoder: Any, wanted: int) -> None:

@@ -17,10 +17,8 @@ from ..sources.base_model import to_one_form
 
 def run(params: Params, *only: str) -> None:
     """Write `data/raw` (if `fetch.data` is set) and `models/base`, or only the ones named: `data`, `model`."""
-    sources = {"data": params.fetch.data, "model": params.fetch.model}
-    for name in only or sources:
-        source = sources[name]
-        if source is not None:
+    for name in only or ("data", "model"):
+        if source := getattr(params.fetch, name):
             fetch_source(source, Path(source.into), key=f"fetch.{name}")
 
 

@@ -129,7 +129,7 @@ def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Pa
     tables = [path for files in by_split.values() for path in files]
     if len(tables) == 1:  # of rows to hold out
         table = directory / ("table" + tables[0].name.removeprefix(plain_name(tables[0]).stem))
-        fix = f"put train.* beside it; or, if it is all there is to split: mv {_quoted([*tables, table])}"
+        fix = f"put train.* beside it; or, if it is all there is to split: {shlex.join(map(str, ('mv', *tables, table)))}"
     elif tables:
         out = _moved_out(by_split["all"] if "train" in by_split else tables[1:], tables, directory)
         fix = f"name them so (test rows: test.*), or take out what is none of them: {out} (then: dvc add {directory})"
@@ -157,9 +157,5 @@ def _moved_out(some: list[Path], tables: list[Path], directory: Path) -> str:
     parts = dict.fromkeys(next(part for part in (*reversed(path.parents), path) if part not in kept) for path in some)
     top = [part for part in parts if part.parent == directory]
     names = {part: "__".join(part.relative_to(directory).parts) for part in parts if part not in top}
-    moves = [f"mv {_quoted([part])} {shlex.quote(f'./{name}')}" for part, name in names.items()]
-    return " && ".join(([f"mv {_quoted(top)} ."] if top else []) + moves)
-
-
-def _quoted(files: Iterable[Path]) -> str:
-    return " ".join(shlex.quote(str(path)) for path in files)
+    moves = [["mv", str(part), f"./{name}"] for part, name in names.items()]
+    return " && ".join(map(shlex.join, ([["mv", *map(str, top), "."]] if top else []) + moves))

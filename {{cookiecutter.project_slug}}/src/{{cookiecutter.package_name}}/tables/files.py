@@ -139,8 +139,7 @@ def _check_start(path: Path, start: bytes) -> None:
         )
     if format_of(plain_name(path)) == ".parquet":
         return
-    if other := next((known for mark, known in _OTHERS.items() if start.startswith(mark)), None):
-        name, suffix = other
+    for name, suffix in (known for mark, known in _OTHERS.items() if start.startswith(mark)):
         suffix = ".zip" if suffix == ".xlsx" and b"xl/" not in start[:4096] else suffix
         plain = plain_name(path)
         renamed = plain.with_name(plain.name + suffix) if suffix in COMPRESSED else plain.with_suffix(suffix)

@@ -52,12 +52,14 @@ class MissingColumnError(UserError):
     def __init__(self, column: Column, names: Sequence[str], source: Path | str) -> None:
         near = _nearest(column.name, names)
         others = [name for name in names if name != near]
-        line = "; if all names are missing, add a first line" * (plain_name(Path(source)).suffix.lower() in DELIMITERS)
+        has_header = plain_name(Path(source)).suffix.lower() in DELIMITERS
+        if_nested = '; for values in objects see docs/data.md, "Tables of another form"' * ("." in column.name)
+        more = "; if all names are missing, add a first line" if has_header else if_nested
         super().__init__(
             f"{source} has no column {column.name!r}",
             expected=f"the column that {column.named_by} names",
             found=f"the columns {listed([near, *others] if near else others)}",
-            fix=f"set {column.named_by} to " + (repr(_compared(near)) if near else f"one of these, or add it{line}"),
+            fix=f"set {column.named_by} to " + (repr(_compared(near)) if near else f"one of these, or add it{more}"),
         )
         self.column = column
 
