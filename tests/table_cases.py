@@ -334,6 +334,13 @@ DELIMITED = {
 JSON_LINES = {
     "no JSON": refused({"a.jsonl": JSON + b"{\n"}, "a.jsonl, line 61: expected JSON, found "),
     "no JSON kept apart": quarantined({"a.jsonl": JSON + b"{\n"}, 60, "expected JSON"),
+    "a column inside an object": refused(
+        {"a.jsonl": JSON.replace(b'"text": ', b'"text": {"body": ').replace(b", ", b"}, ")},
+        "found:    the columns label",
+        'docs/data.md, "Tables of another form"',
+        edit={"a.jsonl": JSON, "text_column": "text"},
+        text_column="text.body",
+    ),
     "no object": refused({"a.jsonl": JSON + b"5\n"}, "line 61: expected an object, found 5"),
     "one array": accepted({"a.jsonl": ARRAY}, 60, {"read": 60}),
     "an object as text": refused(

@@ -4,7 +4,9 @@ import json
 import re
 import runpy
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from hub import COMMIT, TOKEN, hub_of
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from server import certificate_in, refusal, serving
+from server import Answer, certificate_in, refusal, serving
 from workshop import Project, grow
 
 pytestmark = pytest.mark.slow
@@ -282,6 +284,90 @@ def test_a_bucket_that_refuses_is_explained_by_its_cause(project: Project, tmp_p
     with serving(refusal(404, "NoSuchKey", "none"), *certificate) as address:
         assert "AWS_CA_BUNDLE=FILE" in fetch(project, AWS_ENDPOINT_URL=address, **KEYS)
         assert "no such file" in fetch(project, AWS_ENDPOINT_URL=address, AWS_CA_BUNDLE=str(certificate[0]), **KEYS)
+
+
+def files_of(folder: Path, authorization: str | None = None, seconds: float = 0) -> Callable[..., Answer]:
+    """What a web server answers that lists no files, and takes its time."""
+
+    def answer(request: BaseHTTPRequestHandler, _: bytes) -> Answer:
+        if request.headers.get("Authorization") != authorization:
+            return 401, {}, b""
+        file = folder / request.path.lstrip("/")
+        time.sleep(seconds)
+        return (200, {}, file.read_bytes()) if file.is_file() else (404, {}, b"")
+
+    return answer
+
+
+def test_a_web_server_gets_its_login_and_gives_the_pooling_without_a_list(
+    project: Project, shelf: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(shelf / "acme/whole", tmp_path / "model")
+    write_pooling(model, MEAN_OFF | {"pooling_mode_cls_token": True})
+    with serving(files_of(model, "Basic YWRhOnB3")) as address:
+        start_from(project, address)
+        assert "write a login into ~/.netrc: machine HOST" in project.try_to("make", "pin").stderr
+        (tmp_path / "home").mkdir(exist_ok=True)
+        (tmp_path / "home/.netrc").write_text("machine 127.0.0.1 login ada password pw\n", encoding="utf-8")
+        said = project.run("make", "pin")
+    assert "text.pooling is now 'cls'" in said
+    assert "the model's files name no text.prefix" in said
+
+
+WITHIN = """
+import pathlib, sys
+from aiohttp import ClientTimeout, client
+client.DEFAULT_TIMEOUT = ClientTimeout(total=0.5)
+from review_sentiment.sources.addresses import download
+download(sys.argv[1], pathlib.Path("copy"))
+"""
+
+
+def test_a_file_may_take_longer_than_a_web_page(project: Project, shelf: Path) -> None:
+    with serving(files_of(shelf / "acme/whole", seconds=1)) as address:
+        project.run("python", "-c", WITHIN, f"{address}/config.json")
+    assert (project.path / "copy").read_bytes() == (shelf / "acme/whole/config.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "problem"),
+    [
+        (200, {"Content-Length": "503", "Connection": "close"}, "the transfer broke off"),
+        (302, {"Location": "/again"}, "the service sends from one address to another without end"),
+    ],
+)
+def test_a_web_server_that_fails_is_explained(
+    project: Project, status: int, headers: dict[str, str], problem: str
+) -> None:
+    with serving(lambda *_: (status, headers, b"{")) as address:
+        start_from(project, address)
+        assert f"config.json: {problem}\n" in fetch(project)
+
+
+def test_an_edit_of_fetched_tables_is_neither_advised_nor_lost(tmp_path: Path) -> None:
+    source, project = tmp_path / "source", grow(tmp_path, data_source="hub")
+    source.mkdir()
+    (source / "train.csv").write_text("text,label\n" + "caf\xe9,good\n" * 9, encoding="latin-1")
+    params = project.path / "params.yaml"
+    text = params.read_text(encoding="utf-8").replace("hf://datasets/owner/name@main", str(source))
+    params.write_text(text, encoding="utf-8")
+    project.run("make", "added")
+    project.run("make", "pin")
+    project.run("dvc", "repro", "fetch@data")
+    refused = project.try_to("python", "-m", "review_sentiment", "prepare").stderr
+    assert "iconv" in refused
+    assert "data/raw is fetched, so an edit there is undone" in refused
+    project.run("make", "added")
+    table = project.path / "data/raw/train.csv"
+    table.chmod(0o644)
+    table.write_text("text,label\ncafé,good\n", encoding="utf-8")
+    refused = project.try_to("make", "repro").stderr
+    assert "error: data differ from fetch@data\n" in refused
+    assert "remove fetch.data" in refused
+    params.write_text(re.sub("  data:.*?  model:", "  model:", text, flags=re.DOTALL), encoding="utf-8")
+    project.run("dvc", "add", "data/raw")
+    project.run("make", "added")
+    assert "café" in table.read_text(encoding="utf-8")
 
 
 def test_the_hub_is_asked_through_a_proxy(project: Project, hub: str) -> None:

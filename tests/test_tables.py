@@ -228,6 +228,8 @@ def test_the_documented_code_makes_tables_of_another_form(grown: SimpleNamespace
     assert [sum(split["per_label"].get(name, 0) for split in splits) for name in ("toxic", "insult")] == [60, 30]
     titles = pl.DataFrame({"Title": ["a", None], "Text": ["b", "c"]})
     assert titles.with_columns(text=made["text"])["text"].to_list() == ["a\nb", "c"]
+    nested = pl.read_ndjson(b'{"message": {"body": "a"}}\n')
+    assert nested.with_columns(text=made["body"])["text"].to_list() == ["a"]
 
 
 def test_labels_with_another_separator_are_asked_about(

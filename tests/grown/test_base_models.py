@@ -16,6 +16,7 @@ from review_sentiment.stages import check_model
 from review_sentiment.text.tokenization import load_tokenizer
 from safetensors.torch import load_file, save_file
 from small_project import params_with, values_with
+from tokenizers import AddedToken, Tokenizer
 from transformers import (
     BartConfig,
     BartModel,
@@ -115,9 +116,25 @@ def test_states_of_another_width_are_refused(tmp_path: Path, monkeypatch: pytest
         check(tmp_path / "models/base", monkeypatch)
 
 
-def test_the_length_that_a_refusal_names_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_of_texts_have_vectors(base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control token that the tokenizer itself does not add needs none: no text has it."""
+    model = shutil.copytree(base_model, tmp_path / "models/base")
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.add_tokens([AddedToken("<pad>", special=True)])
+    tokenizer.save(str(model / "tokenizer.json"))
+    check(model, monkeypatch)
+    tokenizer.add_tokens(["covid"])
+    tokenizer.save(str(model / "tokenizer.json"))
+    with pytest.raises(UserError, match=r"vectors, and none for the tokens covid\n.*resize_token_embeddings"):
+        check(model, monkeypatch)
+
+
+def test_the_length_that_a_refusal_names_is_accepted(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Positions are counted from 2 on, and a batch is padded to a multiple of 8."""
     RobertaModel(SMALL_ROBERTA).save_pretrained(tmp_path / "models/base")
+    shutil.copy(base_model / "tokenizer.json", tmp_path / "models/base")
     with pytest.raises(UserError, match="at most 56 tokens"):
         check(tmp_path / "models/base", monkeypatch, 62)
     check(tmp_path / "models/base", monkeypatch, 56)

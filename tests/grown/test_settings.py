@@ -30,6 +30,27 @@ def test_a_file_to_fetch_may_have_any_other_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "secret"),
+    [
+        ("https://ada:pw@host/a", True),
+        ("http://token@host", True),
+        ("s3://key:secret@bucket/a", True),
+        ("https://host/a?X-Amz-Signature=00", True),
+        ("https://host/a?sv=1&sig=00", True),
+        ("hf://gpt2@main", False),
+        ("https://host/a@b/c?path=d", False),
+    ],
+)
+def test_an_address_holds_no_secret(uri: str, secret: bool) -> None:
+    values = values_with(fetch__model=with_files("a") | {"uri": uri})
+    if not secret:
+        Params.model_validate(values)
+        return
+    with pytest.raises(ValidationError, match=r"into ~/\.netrc: machine HOST"):
+        Params.model_validate(values)
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"fetch__data": None}, "leave the block out"),

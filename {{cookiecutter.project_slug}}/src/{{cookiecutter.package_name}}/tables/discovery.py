@@ -129,7 +129,7 @@ def _not_clear(directory: Path, by_split: dict[str, list[Path]], others: list[Pa
     tables = [path for files in by_split.values() for path in files]
     if len(tables) == 1:  # of rows to hold out
         table = directory / ("table" + tables[0].name.removeprefix(plain_name(tables[0]).stem))
-        fix = f"put train.* beside it; or, if it is all there is to split: {shlex.join(map(str, ('mv', *tables, table)))}"
+        fix = f"put train.* beside it; or, if there is no more to split: {shlex.join(map(str, ('mv', *tables, table)))}"
     elif tables:
         out = _moved_out(by_split["all"] if "train" in by_split else tables[1:], tables, directory)
         fix = f"name them so (test rows: test.*), or take out what is none of them: {out} (then: dvc add {directory})"
