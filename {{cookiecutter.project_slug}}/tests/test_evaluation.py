@@ -16,7 +16,7 @@ def test_scores_of_labels_are_those_of_scikit_learn() -> None:
     assert found["accuracy"] == pytest.approx(independent.accuracy_score(LABELS, PREDICTED))
     assert found["macro_f1"] == pytest.approx(independent.f1_score(LABELS, PREDICTED, average="macro"))
     right = np.eye(4)[LABELS]  # of the fourth label there is no row
-    assert scores.scores("single_label", LABELS, right) == {"accuracy": 1, "macro_f1": 1}
+    assert scores.scores("single_label", LABELS, right).items() >= {"accuracy": 1, "macro_f1": 1}.items()
 
 
 def test_scores_of_label_sets_are_those_of_scikit_learn() -> None:

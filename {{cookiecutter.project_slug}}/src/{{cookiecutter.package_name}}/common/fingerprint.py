@@ -21,31 +21,32 @@ WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "con
 
 def import_closure(module: Path) -> set[Path]:
     """The files of the module and of all modules of this package that it imports, directly or through others."""
-    found: set[Path] = set()
-    waiting = [module]
-    while waiting:
-        path = waiting.pop()
-        if path not in found | WITHOUT_EFFECT:
-            found.add(path)
-            waiting += imported_by(path)
+    found, new = set[Path](), {module}
+    while new:
+        found |= new
+        new = {path for one in new for path in imported_by(one)} - found - WITHOUT_EFFECT
     return found
 
 
 def imported_by(module: Path) -> list[Path]:
-    """The files of this package that the module's relative imports name."""
-    found: list[Path] = []
+    """The files of this package that the module's imports name, and the packages that they are in."""
+    sources: list[Path] = []
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            source = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            found += [source.with_suffix(".py"), source / "__init__.py", source.parent / "__init__.py"]
-            found += [source / f"{alias.name}.py" for alias in node.names]
-    return [path for path in found if path.exists()]
+        if isinstance(node, ast.Import):
+            sources += [PACKAGE.parent.joinpath(*alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = module.parents[node.level - 1] if node.level else PACKAGE.parent
+            sources += [start.joinpath(*(node.module or "").split("."), alias.name) for alias in node.names]
+    modules = {path for source in sources for path in (source, *source.parents) if path.is_relative_to(PACKAGE)}
+    return [path for one in modules for path in (one.with_suffix(".py"), one / "__init__.py") if path.exists()]
 
 
 def fingerprint(module: Path, inputs: Iterable[Path], parameters: dict[str, object]) -> str:
-    """A name for the bytes of the inputs and of the module's import closure, the parameters and the libraries."""
+    """A name for the bytes of inputs, import closure and data files beside it, for the parameters and the libraries."""
+    code = import_closure(module)
+    beside = {path for one in code for path in one.parent.rglob("[!.]*") if path.suffix not in (".md", ".py", ".pyc")}
     files = {path.as_posix(): sha256_of(path) for path in inputs}
-    files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in import_closure(module)}
+    files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in code | beside if path.is_file()}
     versions = {name: version(name) for name in LIBRARIES}
     return hashlib.sha256(json.dumps([files, parameters, versions], sort_keys=True).encode()).hexdigest()[:16]
 

@@ -110,13 +110,7 @@ def _texts() -> tuple[Tensor, Tensor]:
 
 
 def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    scaling: float,
-    mask: Tensor | None = None,
-    dropout: float = 0.0,
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float, mask: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
     """Attention of texts x heads x length x size; `mask` is added to the scores.
 

@@ -24,6 +24,7 @@ LOSSES: dict[Task, Callable[..., Tensor]] = {
 class Classifier(nn.Module):
     """Maps token ids of texts to logits, whose meaning `tasks.py` explains.
 
+    `head` stays the last layer, and linear: it starts from the probe, and temperature scaling divides its weights.
     separator: the token id that ends the first text of a pair, for an encoder with token types.
     """
 

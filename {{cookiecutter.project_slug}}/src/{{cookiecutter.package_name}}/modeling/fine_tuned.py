@@ -13,7 +13,6 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import nn
 
 from ..common.io import write_json
 from ..common.manifest import verified_manifest
@@ -30,10 +29,7 @@ HUB_CODE = {
     "auto_map": {"AutoModelForSequenceClassification": "hub_classifier.HubClassifier"},
     # With this, a pipeline without trust_remote_code fails; otherwise it would take an untrained head.
     "custom_pipelines": {
-        "text-classification": {
-            "impl": "hub_classifier.HubPipeline",
-            "pt": ["AutoModelForSequenceClassification"],
-        }
+        "text-classification": {"impl": "hub_classifier.HubPipeline", "pt": ["AutoModelForSequenceClassification"]}
     },
 }
 PROBLEM_TYPES: dict[Task, str] = {
@@ -55,7 +51,7 @@ def save_fine_tuned(
     encoder.config.update(label_config(task, labels) | HUB_CODE)
     encoder.save_pretrained(directory)
     shutil.copyfile(Path(__file__).with_name("hub_classifier.py"), directory / "hub_classifier.py")
-    write_head(model.head, directory)
+    write_head(model, directory)
     pooling = {"word_embedding_dimension": encoder.config.hidden_size, "pooling_mode": POOLING_MODES[text.pooling]}
     write_json(directory / "1_Pooling/config.json", pooling)
     modules = [
@@ -68,18 +64,21 @@ def save_fine_tuned(
     write_json(directory / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": "query"})
 
 
-def write_head(head: nn.Linear, directory: Path) -> None:
-    """Write the head as a linear layer without an activation."""
+def write_head(model: Classifier, directory: Path) -> None:
+    """Write the head as a linear layer without an activation. Other libraries refuse it if it has further weights."""
     (directory / HEAD).parent.mkdir()
-    weights = {f"linear.{name}": values.detach().clone() for name, values in head.named_parameters()}
+    own = {name: values for name, values in model.named_parameters() if not name.startswith("encoder.")}
+    weights = {name_in_file(name): values.detach().clone() for name, values in own.items()}
     save_file(weights, directory / HEAD, metadata={"format": "pt"})
-    config = {
-        "in_features": head.in_features,
-        "out_features": head.out_features,
-        "bias": True,
-        "activation_function": "torch.nn.modules.linear.Identity",
-    }
-    write_json((directory / HEAD).with_name("config.json"), config)
+    shape = {"in_features": model.head.in_features, "out_features": model.head.out_features, "bias": True}
+    activation = {"activation_function": "torch.nn.modules.linear.Identity"}
+    write_json((directory / HEAD).with_name("config.json"), shape | activation)
+
+
+def name_in_file(name: str) -> str:
+    """The name of a weight there, and the way back: sentence-transformers' name of `head` is `linear`."""
+    first, dot, rest = name.partition(".")
+    return {"head": "linear", "linear": "head"}.get(first, first) + dot + rest
 
 
 def label_config(task: Task, labels: Sequence[str]) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def load_fine_tuned(directory: Path, pooling: Pooling, task: Task) -> Classifier
     """The model that `fine_tune` wrote, ready to predict. Raises UserError when one of its files was changed."""
     verified_manifest(directory, NEEDED)
     encoder = load_encoder(directory)
-    head = {name.removeprefix("linear."): weights for name, weights in load_file(directory / HEAD).items()}
-    model = Classifier(encoder, len(head["bias"]), pooling, task, separator_of(directory, encoder.config, task))
-    model.head.load_state_dict(head)
+    own = {name_in_file(name): weights for name, weights in load_file(directory / HEAD).items()}
+    model = Classifier(encoder, len(own["head.bias"]), pooling, task, separator_of(directory, encoder.config, task))
+    model.load_state_dict(own | {f"encoder.{name}": weights for name, weights in encoder.state_dict().items()})
     return model.eval()

@@ -23,7 +23,9 @@ from ..inference.classifier import open_session
 from ..kernels import pack
 from ..modeling.classifier import Classifier, separator_of
 from ..modeling.encoder import load_encoder, longest_text, no_encoder, small_copy, token_ids
+from ..modeling.fine_tuned import POOLING_MODES
 from ..modeling.forward import Padded, run_over
+from ..modeling.hub_classifier import HubClassifier
 from ..text.tokenization import LENGTH_STEP, load_tokenizer
 
 LENGTHS = (3, 8, 21, 1024)
@@ -39,14 +41,20 @@ def run(params: Params) -> None:
         print("reads its weights; see on the model's page whether that is the same model")
     small = small_copy(encoder)
     require_length(small, params.text.max_length)
-    with torch.inference_mode():  # of the longest text, because after a short one BigBird has another attention
-        width = small(input_ids=token_ids(small, params.text.max_length)[None]).last_hidden_state.shape[-1]
+    ids = token_ids(small, params.text.max_length)[None]  # the longest: after a short one BigBird has another attention
+    with torch.inference_mode():
+        width = small(input_ids=ids).last_hidden_state.shape[-1]
     if width != encoder.config.hidden_size:
         raise no_encoder(paths.BASE_MODEL, f"{type(encoder).__name__}, whose states have {width} numbers each")
     require_vectors(encoder, load_tokenizer(paths.BASE_FILES[2], params.text.max_length))
     separator = separator_of(paths.BASE_MODEL, encoder.config, params.task)
     torch.manual_seed(0)
     model = Classifier(small, OUTPUTS, params.text.pooling, params.task, separator).eval()
+    with torch.inference_mode():
+        hub = HubClassifier(small, model.head, POOLING_MODES[params.text.pooling], "")(ids, **model.token_types(ids))
+        distance = (hub.logits - model(ids, torch.ones_like(ids))).abs().max()
+    if not distance <= params.export_onnx.max_logit_difference:
+        print("the model differs from hub_classifier.py: other libraries will not get it from models/fine_tuned")
     found = {
         "model_type": encoder.config.model_type,
         "attention": encoder.config._attn_implementation,

@@ -77,10 +77,7 @@ def check(
     logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}
     if params.export_onnx.int8:
         int8 = open_session(new / MODELS["int8"], params.compute.threads)
-        logits |= {
-            "int8": run_sorted(int8, real, expected.shape[1]),
-            "int8_alone": run_in_order(int8, real, size=1),
-        }
+        logits |= {"int8": run_sorted(int8, real, expected.shape[1]), "int8_alone": run_in_order(int8, real, size=1)}
     in_units = distance * (params.export_onnx.max_logit_difference / limit)
     found = report(in_units, targets, logits, params)
     return found, {name: logits[name] for name in MODELS if name in logits}

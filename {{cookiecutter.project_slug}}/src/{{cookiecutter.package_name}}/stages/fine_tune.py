@@ -37,8 +37,7 @@ def run(params: Params) -> None:
     train_set = SplitDataset("train", ids["train"], params.task, weighted=params.fine_tune.row_weights)
     validation_set = SplitDataset("validation", ids["validation"], params.task, train_set.unit)
     key_parts = settings(params) | {"hardware": hardware(params.compute)}
-    if params.fine_tune.lora:
-        key_parts["peft"] = version("peft")
+    key_parts |= {"peft": version("peft")} if params.fine_tune.lora else {}
     key = distributed.broadcast(fingerprint(Path(__file__), inputs(), key_parts))  # machines may differ
     with distributed.rank_0_first():
         directory = cache_directory(paths.CHECKPOINTS, key)
@@ -87,6 +86,7 @@ def settings(params: Params) -> dict[str, object]:
 
 def initial_model(params: Params, unit: TargetScale) -> Classifier:
     """The pretrained encoder with the probe's weights as its head, which predicts in the unit."""
+    torch.manual_seed(params.seed)  # of layers that somebody adds to the head, which start from random weights
     probe = load_probe(paths.PROBE)
     model = load_base(paths.BASE_MODEL, len(probe.bias), params.text, params.task)
     save_memory(model.encoder, params.fine_tune, params.seed)

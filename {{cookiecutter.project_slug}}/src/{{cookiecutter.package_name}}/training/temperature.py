@@ -34,11 +34,8 @@ def temperature(task: Task, logits: np.ndarray, targets: np.ndarray) -> float:
         of_rows = LOSSES[task](torch.from_numpy(exact / divisor), wanted, reduction="none")
         return of_rows.reshape(len(exact), -1).mean(dim=1).numpy()
 
-    found = minimize_scalar(
-        lambda logarithm: losses(math.exp(logarithm)).mean(),
-        bounds=(math.log(LOWEST), math.log(HIGHEST)),
-        method="bounded",
-    )
+    bounds = (math.log(LOWEST), math.log(HIGHEST))
+    found = minimize_scalar(lambda logarithm: losses(math.exp(logarithm)).mean(), bounds=bounds, method="bounded")
     best = round(math.exp(found.x), DECIMALS)
     if best < 1.01 * LOWEST:
         return 1.0
