@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,6 +90,30 @@ def test_the_command_says_the_same(edited: Project) -> None:
     changed = json.loads(edited.run("dvc", "status", "--json"))
     assert "fine_tune" in changed
     assert status_of(edited) == changed
+
+
+def test_a_head_with_a_layer_more_is_kept_and_shipped(small: Project, tmp_path: Path) -> None:
+    """Its weights are those of training, the same in every run; libraries that know no such layer refuse the model."""
+    project = small.copy(tmp_path)
+    path = project.path / "src/review_sentiment/modeling/classifier.py"
+    text = path.read_text("utf-8")
+    last, result = "        self.head = nn.Linear(config.hidden_size, outputs)\n", "self.head(self.dropout(vectors))"
+    assert last in text
+    assert result in text
+    text = text.replace(last, f"{last}        self.linear = nn.Linear(config.hidden_size, config.hidden_size)\n")
+    path.write_text(text.replace(result, "self.head(torch.tanh(self.linear(vectors)))"), encoding="utf-8")
+    assert "the model differs from hub_classifier.py" in project.run("make", "repro")
+    curve = project.text("reports/training_curve.csv").splitlines()
+    column = curve[0].split(",").index("validation_accuracy")
+    kept = json.loads(project.text("reports/parity.json"))["accuracy"]["torch"]
+    assert kept in [float(row.split(",")[column] or 0) for row in curve[1:]]
+    locked = project.text("dvc.lock")
+    shutil.rmtree(project.path / ".checkpoints")
+    project.run("dvc", "repro", "--force", "--single-item", "fine_tune")
+    assert project.text("dvc.lock") == locked
+    code = "from transformers import *; AutoModelForSequenceClassification.from_pretrained('models/fine_tuned', {})"
+    refused = project.try_to("python", "-c", code.format("trust_remote_code=True"))
+    assert "Unexpected key(s) in state_dict" in refused.stderr
 
 
 def change_parameter(project: Project, name: str) -> None:

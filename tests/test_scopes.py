@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -169,19 +171,43 @@ def test_the_table_of_sizes_is_what_is_grown(default: dict[str, Project]) -> Non
         assert known == current, "make size-table"
 
 
+def two_projects(tmp_path: Path) -> Iterator[Project]:
+    """Two projects in a repository, each with a file that Git ignores and one that DVC owns, both since the start."""
+    outer = Project(tmp_path / "outer", tmp_path / "home")
+    outer.path.mkdir()
+    outer.run("git", "init", "--quiet", "--initial-branch=main")
+    for slug in ("one", "two"):
+        assert bake(outer.path, env=outer.env, scope="lean", project_slug=slug).returncode == 0
+        project = Project(outer.path / slug, tmp_path / "home")
+        project.commit("Begin")
+        (project.path / "data").mkdir()
+        for name in ("data/more.csv", "notes.txt"):
+            (project.path / name).write_text("private\n", encoding="utf-8")
+        with (project.path / ".gitignore").open("a", encoding="utf-8") as ignored:
+            ignored.write("/notes.txt\n")
+        project.run("dvc", "add", "data/more.csv")
+        project.commit("Add a table and notes")
+        yield project
+
+
 def test_a_project_grows_twice_by_the_documented_lines(tmp_path: Path) -> None:
-    project = grow(tmp_path / "mine", scope="lean")
-    project.commit("Begin")
-    [lines] = re.findall("## Another size.*?```sh\n(.*?)```", project.text("docs/running.md"), re.DOTALL)
-    for scope in ("team", "production"):
+    projects = list(two_projects(tmp_path))
+    around = set((tmp_path / "outer").iterdir())
+    for scope, project in product(("team", "production"), projects):
+        [lines] = re.findall("## Another size.*?```sh\n(.*?)```", project.text("docs/running.md"), re.DOTALL)
         named = lines.replace(str(TEMPLATE), f"{TEMPLATE} scope={scope}")
-        project.run("sh", "-c", named if scope == "team" else f"git switch template\n{named.partition(chr(10))[2]}")
+        again = f"git switch template-{project.path.name}\n{named.partition(chr(10))[2]}"
+        project.run("sh", "-c", named if scope == "team" else again)
         assert f'scope: "{scope}"' in project.text(".cookiecutter.yaml")
         grown = project.run("git", "rev-parse", "HEAD")
         assert "already exists" in project.try_to("sh", "-c", named).stderr
         assert project.run("git", "rev-parse", "HEAD") == grown
         assert project.run("git", "status", "--porcelain") == ""
-    assert (project.path / "service.yaml").exists()
+        assert {"data/more.csv", "notes.txt"}.isdisjoint(project.run("git", "ls-files").splitlines())
+        assert project.text("data/more.csv") == project.text("notes.txt") == "private\n"
+        project.run("make", "owners")
+    assert all((project.path / "service.yaml").exists() for project in projects)
+    assert set((tmp_path / "outer").iterdir()) == around
 
 
 def test_a_lean_project_grows_into_a_larger_one_by_a_merge(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_it_is_as_it_was_typed(project: Project, target: str) -> None:
         ("api-keys", "-m tools.service.api_key"),
         ("api-key NAME=n REVOKE=1", "-m tools.service.api_key n --revoke"),
         ("label-queue SIZE=5 DIFFERING=1", "-m tools.monitoring.label_queue --size 5 --differing"),
+        ("compare AGAINST=v1", "-m tools.evidence.compare v1 workspace"),
         ("env-diff", "-m tools.environments.env_diff"),
         ("verify MODEL=m", "-m tools.supply_chain.signature verify signing.pub m"),
     ],

@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -161,6 +161,30 @@ def test_of_the_kept_directories_no_half_stays_under_a_name(tmp_path: Path, monk
     assert {path.name for path in root.iterdir()} == {".DS_Store", "before", "long before.old", "new"}
     fingerprint.cache_directory(root, "newest")
     assert {path.name for path in root.iterdir()} == {".DS_Store", "new", "newest"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..parts.loss import focal",
+        "from own.parts.loss import focal",
+        "from own.parts import loss",
+        "import own.parts.loss as loss",
+    ],
+)
+def test_what_is_kept_belongs_to_the_code_however_imported_and_to_data_beside_it(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "own"
+    monkeypatch.setattr(fingerprint, "PACKAGE", package)
+    for name, text in {"stages/stage.py": line, "parts/loss.py": "focal = 1", "parts/__pycache__/loss.pyc": ""}.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(f"{text}\n", encoding="utf-8")
+    names = [fingerprint.fingerprint(package / "stages/stage.py", [], {})]
+    for name in ("parts/loss.py", "parts/weights.json", "parts/README.md", "parts/__pycache__/loss.pyc"):
+        (package / name).write_text("focal = 2\n", encoding="utf-8")
+        names.append(fingerprint.fingerprint(package / "stages/stage.py", [], {}))
+    assert [name != before for before, name in pairwise(names)] == [True, True, False, False]
 
 
 def steps_of(
