@@ -172,7 +172,7 @@ def test_the_table_of_sizes_is_what_is_grown(default: dict[str, Project]) -> Non
 
 
 def two_projects(tmp_path: Path) -> Iterator[Project]:
-    """Two projects in a repository, each with a file that Git ignores and one that DVC owns, both since the start."""
+    """Two projects in a repository, each with a file that Git ignores and one that DVC owns since its second commit."""
     outer = Project(tmp_path / "outer", tmp_path / "home")
     outer.path.mkdir()
     outer.run("git", "init", "--quiet", "--initial-branch=main")
