@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from review_sentiment.common import tasks
 from review_sentiment.evaluation import metrics
-from review_sentiment.modeling import scores
+from review_sentiment.inference.outputs import PredictionFormat
+from review_sentiment.modeling import probe, scores
 from scipy import stats
 from sklearn import metrics as independent
 from small_project import params_with
@@ -160,6 +161,24 @@ def test_equal_targets_leave_nothing_to_explain_also_where_their_mean_is_rounded
     drawn = scores.scorer("regression", np.array([0.1, 0.7, 0.1]), values[:3])
     assert drawn(np.array([7.0, 0.0, 3.0]))["r2"] == 0
     assert drawn(np.array([7.0, 1.0, 3.0]))["r2"] != 0
+
+
+@pytest.mark.parametrize("unit", [1e7, 1.0, 4e-6])
+def test_what_is_decided_about_numbers_does_not_depend_on_their_unit(unit: float) -> None:
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(300, 12)).astype(np.float32)
+    targets = (vectors @ rng.normal(size=12) + rng.normal(size=300)).astype(np.float32)
+    rows = (vectors[:200], unit * targets[:200]), (vectors[200:], unit * targets[200:])
+    found, report = probe.choose_probe(*rows, [0.01, 0.1, 1.0, 10.0], "regression")
+    losses = [candidate["loss"] for candidate in report["candidates"]]
+    assert report["c"] == 1.0
+    assert min(losses) == report["validation"]["loss"] > 0
+    assert len({f"{loss:.4g}" for loss in losses}) == 4
+    better = found.logits(vectors[200:])
+    worse = metrics.summary(params_with(task="regression"), unit * targets[200:], better + unit, better, np.arange(100))
+    assert worse["gain_over_probe"] < 0
+    values = PredictionFormat("regression", [], "").prediction(better[0])
+    assert values["value"] == pytest.approx(float(better[0, 0]), rel=1e-5)
 
 
 def test_predictions_without_any_label_can_be_joined_with_others() -> None:

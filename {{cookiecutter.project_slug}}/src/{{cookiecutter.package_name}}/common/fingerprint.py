@@ -44,9 +44,11 @@ def imported_by(module: Path) -> list[Path]:
 def fingerprint(module: Path, inputs: Iterable[Path], parameters: dict[str, object]) -> str:
     """A name for the bytes of inputs, import closure and data files beside it, for the parameters and the libraries."""
     code = import_closure(module)
-    beside = {path for one in code for path in one.parent.rglob("[!.]*") if path.suffix not in (".md", ".py", ".pyc")}
+    for room in {path.parent for path in code} - {PACKAGE}:
+        beside = (path for path in room.rglob("[!.]*[!~]") if path.suffix not in (".md", ".py", ".pyc"))
+        code |= {path for path in beside if path.is_file() and path.parent.name != "__pycache__"}
     files = {path.as_posix(): sha256_of(path) for path in inputs}
-    files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in code | beside if path.is_file()}
+    files |= {path.relative_to(PACKAGE).as_posix(): sha256_of(path) for path in code}
     versions = {name: version(name) for name in LIBRARIES}
     return hashlib.sha256(json.dumps([files, parameters, versions], sort_keys=True).encode()).hexdigest()[:16]
 

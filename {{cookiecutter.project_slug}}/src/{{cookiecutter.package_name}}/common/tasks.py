@@ -99,6 +99,11 @@ def predicted_labels(task: "Task", values: np.ndarray) -> np.ndarray:
     return values.argmax(axis=1, keepdims=True)
 
 
+def as_written(value: float) -> float:
+    """The number with six decimals; below 0.1 with six digits, whatever the unit of a regression."""
+    return round(value, 6) if not abs(value) < 0.1 else float(f"{value:.6g}")
+
+
 def labels_above_threshold(task: "Task", values: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
     """Which labels are predicted (rows x labels, bool): the decisions at least as probable as their thresholds."""
     chosen = values > 0.5 if task == "multi_label" else np.arange(values.shape[1]) == predicted_labels(task, values)

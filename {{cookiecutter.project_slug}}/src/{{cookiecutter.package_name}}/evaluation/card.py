@@ -23,11 +23,12 @@ MODELS = {
     "onnx_fp32": "ONNX fp32",
     "onnx_int8": "ONNX int8",
 }
+MACRO_F1 = ("macro-F1", "f1")
 # The scores on the card: the name of each on the card, and on the hub.
 SCORES: dict[Task, dict[str, tuple[str, str]]] = {
-    "single_label": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
-    "pair": {"accuracy": ("accuracy", "accuracy"), "macro_f1": ("macro-F1", "f1")},
-    "multi_label": {"micro_f1": ("micro-F1", "f1"), "macro_f1": ("macro-F1", "f1")},
+    "single_label": {"accuracy": ("accuracy", "accuracy"), "macro_f1": MACRO_F1},
+    "pair": {"accuracy": ("accuracy", "accuracy"), "macro_f1": MACRO_F1},
+    "multi_label": {"micro_f1": ("micro-F1", "f1"), "macro_f1": MACRO_F1, "exact_match": ("exact match", "accuracy")},
     "regression": {"r2": ("R²", "r_squared"), "rmse": ("RMSE", "rmse"), "mae": ("MAE", "mae")},
 }
 

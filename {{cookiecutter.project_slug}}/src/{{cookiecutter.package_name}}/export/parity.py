@@ -11,7 +11,7 @@ from ..common.tasks import UNSCALED, TargetScale, label_disagreement, prediction
 from ..config import Params, Task
 from ..errors import UserError
 from ..inference.classifier import run_in_order
-from ..modeling.scores import DECIMALS, paired_bootstrap, rounded, scores
+from ..modeling.scores import paired_bootstrap, rounded, scores
 from ..text.tokenization import Text
 
 BATCH_SIZES = (1, 3, 32)
@@ -117,7 +117,7 @@ def report(
     return found | {
         "int8_label_disagreements": int(label_disagreement(task, values["int8"], values["torch"]).sum()),
         "int8_batch_dependent_labels": int(label_disagreement(task, values["int8"], values["int8_alone"]).sum()),
-        f"int8_{score}_drop": round(drop, DECIMALS),
+        f"int8_{score}_drop": round(drop, 6),
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from ..common.tasks import labels_above_threshold
+from ..common.tasks import as_written, labels_above_threshold
 from ..text.tokenization import Coverage, Text
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class PredictionFormat:
 
     def prediction(self, values: np.ndarray) -> Prediction:
         """The decision and its probabilities alone."""
-        rounded = [round(float(value), DECIMALS) for value in values]
         if self.task == "regression":
-            return {"value": rounded[0]}
+            return {"value": as_written(float(values[0]))}
+        rounded = [round(float(value), DECIMALS) for value in values]
         chosen = labels_above_threshold(self.task, values[np.newaxis], self.thresholds)[0]
         names = [name for name, given in zip(self.labels, chosen, strict=True) if given]
         label: Prediction = {"labels": names} if self.task == "multi_label" else {"label": names[0] if names else None}

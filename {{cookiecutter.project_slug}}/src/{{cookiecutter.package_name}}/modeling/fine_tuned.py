@@ -67,7 +67,7 @@ def save_fine_tuned(
 def write_head(model: Classifier, directory: Path) -> None:
     """Write the head as a linear layer without an activation. Other libraries refuse it if it has further weights."""
     (directory / HEAD).parent.mkdir()
-    own = {name: values for name, values in model.named_parameters() if not name.startswith("encoder.")}
+    own = {name: values for name, values in model.state_dict().items() if not name.startswith("encoder.")}
     weights = {name_in_file(name): values.detach().clone() for name, values in own.items()}
     save_file(weights, directory / HEAD, metadata={"format": "pt"})
     shape = {"in_features": model.head.in_features, "out_features": model.head.out_features, "bias": True}

@@ -44,15 +44,15 @@ def choose_probe(
     probes = {c: fit_probe(*train, c, task) for c in sorted(candidates)}
     found = {c: _measure(probe, validation, task) for c, probe in probes.items()}
     chosen = min(found, key=lambda c: found[c]["loss"])  # among equals the first, which regularises most
-    candidates_found = [{"c": c} | measured for c, measured in found.items()]
-    return probes[chosen], {"c": chosen, "validation": found[chosen], "candidates": candidates_found}
+    candidates_found = [{"c": c} | rounded(measured) for c, measured in found.items()]
+    return probes[chosen], {"c": chosen, "validation": rounded(found[chosen]), "candidates": candidates_found}
 
 
 def _measure(probe: Probe, rows: Labelled, task: Task) -> dict[str, float]:
     vectors, targets = rows
     logits = probe.logits(vectors).astype(np.float32)
     loss = LOSSES[task](torch.from_numpy(logits), torch.from_numpy(targets)).item()
-    return rounded(scores(task, targets, predictions_of(task, logits)) | {"loss": loss})
+    return scores(task, targets, predictions_of(task, logits)) | {"loss": loss}
 
 
 def fit_probe(vectors: np.ndarray, targets: np.ndarray, c: float, task: Task) -> Probe:

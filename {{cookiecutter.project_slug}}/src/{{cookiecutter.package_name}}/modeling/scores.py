@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..common.tasks import predicted_labels
+from ..common.tasks import as_written, predicted_labels
 from ..config import Task
-
-DECIMALS = 6
 
 Scorer = Callable[[np.ndarray], dict[str, float]]
 
@@ -61,7 +59,7 @@ def paired_bootstrap(
 
 def rounded(found: dict[str, float]) -> dict[str, float]:
     """Scores, rounded as in the reports."""
-    return {name: round(value, DECIMALS) for name, value in found.items()}
+    return {name: as_written(value) for name, value in found.items()}
 
 
 def _labels(targets: np.ndarray, chosen: np.ndarray, label_count: int, weights: np.ndarray) -> dict[str, float]:

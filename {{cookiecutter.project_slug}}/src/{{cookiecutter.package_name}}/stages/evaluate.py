@@ -11,7 +11,7 @@ from .. import paths
 from ..common.determinism import use_deterministic_kernels
 from ..common.io import new_directory, read_json, size_of, write_bytes, write_json, write_text
 from ..common.manifest import verified_manifest
-from ..common.tasks import label_disagreement, predictions_of, targets_of
+from ..common.tasks import as_written, label_disagreement, predictions_of, targets_of
 from ..config import Params
 from ..evaluation.card import model_card
 from ..evaluation.metrics import (
@@ -30,7 +30,6 @@ from ..kernels import accelerate
 from ..modeling.fine_tuned import load_fine_tuned
 from ..modeling.forward import batcher_for, run_over
 from ..modeling.probe import load_probe
-from ..modeling.scores import DECIMALS
 from ..text.tokenization import Text, encode, load_tokenizer, texts_of
 
 Values = dict[str, np.ndarray]
@@ -50,7 +49,7 @@ def run(params: Params) -> None:
     if "calibration_error" in metrics["torch"]:
         unscaled = predictions_of(params.task, logits * verified_manifest(paths.FINE_TUNED)["temperature"])
         found = calibration(params.task, targets, unscaled, params.evaluate.calibration_bins, params.seed)
-        metrics["torch"]["calibration_error_unscaled"] = round(found["calibration_error"], DECIMALS)
+        metrics["torch"]["calibration_error_unscaled"] = as_written(found["calibration_error"])
     model = OnnxClassifier(paths.ONNX, threads=params.compute.threads)
     given = values[f"onnx_{model.precision}"]
     if model.thresholds is not None:
@@ -93,8 +92,8 @@ def tables(params: Params, rows: pl.DataFrame, targets: np.ndarray, values: Valu
         made["per_class"] = of_all_models(lambda found: per_class_table(task, targets, found, labels))
     *_, last = values.values()
     if task == "regression":
-        pairs = zip(targets.tolist(), last[:, 0].tolist(), strict=True)
-        made["predictions"] = [{"actual": actual, "predicted": round(given, DECIMALS)} for actual, given in pairs]
+        pairs = zip(rows["label"], last[:, 0].tolist(), strict=True)
+        made["predictions"] = [{"actual": actual, "predicted": as_written(given)} for actual, given in pairs]
     elif task != "multi_label":
         pairs = zip(targets, last.argmax(axis=1), strict=True)
         made["confusion_matrix"] = [{"actual": labels[actual], "predicted": labels[given]} for actual, given in pairs]

@@ -28,7 +28,7 @@ from ..tables.rows import MissingColumnError, several
 
 ROWS_PER_GROUP = 50_000
 HELD_OUT = ("validation", "test")
-SEVERAL = "rows of texts with several labels are dropped, from test too: write one row for each text (majority or mean)"
+SEVERAL = "rows of texts with several labels are dropped, from test too: write one row a text (majority, mean, or all)"
 
 
 def run(params: Params) -> None:

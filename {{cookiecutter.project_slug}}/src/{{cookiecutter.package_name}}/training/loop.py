@@ -27,7 +27,7 @@ from ..config import SCORES, FineTune, Params
 from ..errors import UserError
 from ..modeling.classifier import LOSSES, Classifier
 from ..modeling.forward import batcher_for, in_order, run_batches
-from ..modeling.scores import DECIMALS, paired_bootstrap, scores
+from ..modeling.scores import paired_bootstrap, scores
 from . import checkpoints
 from .batches import SplitDataset, order_of
 from .checkpoints import Progress
@@ -213,7 +213,7 @@ def end_epoch(
         checkpoints.save_best(directory, model, logits_tensor)
         progress.best = now
     curve = pl.DataFrame(progress.curve, infer_schema_length=None)
-    write_text(directory / CURVE, curve.write_csv(float_precision=DECIMALS))
+    write_text(directory / CURVE, curve.write_csv(float_precision=6))
 
 
 def standing(row: dict[str, Any], params: Params) -> tuple[float, float]:
