@@ -233,6 +233,14 @@ def test_the_seed_of_a_step_follows_from_seed_step_and_rank(monkeypatch: pytest.
     assert [drawn(*case) for case in reversed(cases)] == first[::-1]
 
 
+def test_what_layers_of_ones_own_count_is_kept_with_the_weights(base_model: Path) -> None:
+    model = model_of(base_model)
+    before = set(checkpoints.trained(model))
+    model.norm = torch.nn.BatchNorm1d(4)
+    added = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    assert set(checkpoints.trained(model)) - before == {f"norm.{name}" for name in added}
+
+
 def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path) -> None:
     model = model_of(base_model)
     optimizer = loop.adamw(model, params_of(weight_decay=0.25, learning_rate=0.5).fine_tune)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from review_sentiment.common.manifest import MANIFEST, verified_manifest, write_manifest
 from review_sentiment.config import SCORES
-from review_sentiment.monitoring.feedback import feedback_in, predictions_in
+from review_sentiment.monitoring.feedback import Entry, feedback_in, predictions_in
 from review_sentiment.monitoring.judgement import judge, labelled_in, quarantined_keys
 from review_sentiment.monitoring.training_rows import failures, target_range
 from review_sentiment.service.exchange import Item
@@ -80,6 +80,7 @@ def test_a_life_of_several_labels(client: Client) -> None:
     for index in (0, 1):
         about = {"response_id": answer["response_id"], "index": index, "verdict": "right"}
         assert client.ask("POST", "/v1/feedback", about)[0] == 200
+        assert client.ask("POST", "/v1/feedback", about | {"label": 52998224725})[0] == 400  # no mask reads numbers
     assert client.ask("PUT", "/admin/kill-switch")[0] == 200
     assert client.predict(BAD)["predictions"][0]["labels"] == ["bad", "good"]
     assert infer(client, BAD)[1]["outputs"][0]["data"] == ["bad;good"]
@@ -88,6 +89,8 @@ def test_a_life_of_several_labels(client: Client) -> None:
     judged = judge(feedback_in(Path(".service/feedback")), predictions, SETTINGS, ";")
     assert [(one.about.text, one.label, one.right) for one in labelled_in(judged, SETTINGS)] == [(BAD, ("bad",), True)]
     assert failures(labelled_in(judged, SETTINGS)) == []
+    wrong = judge([Entry(id=(answer["response_id"], 1), key="expert", label=["bad"])], predictions, SETTINGS, ";")
+    assert [(one.about.text, one.label) for one in failures(labelled_in(wrong, SETTINGS))] == [(GOOD, ("bad",))]
     rows = [one for one in predictions.values() if one.id[0] == answer["response_id"]]
     _, labels = judging.by_teacher("models/onnx", rows)
     assert labels == {(answer["response_id"], 0): ("bad",)}
@@ -101,17 +104,26 @@ def test_a_life_of_several_labels(client: Client) -> None:
 
 @pytest.mark.parametrize("client", [("regression", [], {})], indirect=True)
 def test_a_text_without_an_answer_has_no_number(client: Client) -> None:
-    client.start(guard_in={"banned": ["stale"]})
+    client.start(guard_in={"banned": ["stale"]}, fallback={"stopped": {"label": None}})
     status, answer = infer(client, GOOD)
     assert (status, answer["outputs"][0]["shape"]) == (200, [1])
     status, answer = infer(client, GOOD, BAD)
     assert status == 400
-    assert answer["error"] == "text 1 has no number: refused, banned_word; leave it out, or ask /v1/predict"
+    assert answer["error"] == "text 1 has no number: refused, banned_word; leave it out"
     given = client.predict(GOOD)["response_id"]
     assert client.ask("POST", "/v1/feedback", {"response_id": given, "label": 5.5})[0] == 200
     assert client.ask("POST", "/v1/feedback", {"response_id": given, "label": True})[0] == 400
     [entry] = feedback_in(Path(".service/feedback"))
     assert entry.label == 5.5
+    assert client.ask("PUT", "/admin/kill-switch")[0] == 200
+    status, answer = infer(client, GOOD)
+    assert (status, answer["headers"]["retry-after"]) == (503, "1")
+    assert answer["error"] == "text 0 has no number: fallback, stopped; ask again later"
+
+
+def test_a_label_that_looks_like_a_number_is_the_models() -> None:
+    whole = log_of(1, prediction={"label": "1.0", "probabilities": {"1.0": 0.8, "2.0": 0.2}})
+    assert [judge([said(0, label=name)], whole, SETTINGS, ",")[0].label for name in ("2.0", "3.0")] == ["2.0", None]
 
 
 def test_a_substitute_is_of_one_form() -> None:
@@ -140,6 +152,8 @@ def test_a_number_of_a_stranger_beyond_the_training_rows_does_not_count(
     Path("reports/data_profile.json").write_text('{"train": {"target": {"p0": 0.5, "p100": 9.0}}}', encoding="utf-8")
     numbers = log_of(4, prediction=PREDICTIONS["regression"])
     entries = [said(0, label="1e9"), said(1, label="9"), said(2, "expert", label="1e9"), said(3, label="-4")]
+    [beyond] = judge([said(0, verdict="right")], log_of(1, prediction={"value": 9.5}), SETTINGS, ",", (), (0.5, 9.0))
+    assert beyond.reason == "counts"
     found = judge(entries, numbers, SETTINGS, ",", (), target_range())
     assert [one.reason for one in found] == ["out of range", "counts", "counts", "out of range"]
     assert list(quarantined_keys(found)) == [("ada", "out of range", 2, "1e+09, -4")]

@@ -9,7 +9,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +84,11 @@ def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
     """Set `text.pooling` and `text.prefix` to those of the model, if its files name them. there: None if unknown."""
     read = {}
     for name in [one for one in (PROMPTS, POOLING, MODULES) if there is None or one in there]:
-        with suppress(*(UserError, ValueError) if there is None else ()):  # no such file, or a page that says so
+        try:
             read[name] = with_copy_of(f"{uri}/{name}", read_json)
+        except (UserError, ValueError) as error:  # without a list: no such file, or a page that says so
+            if there is not None or isinstance(error, UserError) and "no such file" not in str(error):
+                raise
     found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
     if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
         found["prefix"] = prefix

@@ -79,8 +79,8 @@ class Source(Block):
     @field_validator("uri")
     @classmethod
     def _holds_no_secret(cls, uri: str) -> str:
-        if re.search(r"^(https?|s3)://[^/]*@|[?&][\w-]*(sig|signature|token)=", uri, re.IGNORECASE):
-            raise ValueError("Git keeps this file: put a login into ~/.netrc: machine HOST login NAME password WORD")
+        if re.search(r"^(?!hf)\w+://[^/?#]*@|[?&]([\w-]*(sig(nature)?|secret|credential)|token)=", uri.lower()):
+            raise ValueError("Git keeps this: S3's keys go into the environment, logins into ~/.netrc: machine HOST …")
         return uri
 
 

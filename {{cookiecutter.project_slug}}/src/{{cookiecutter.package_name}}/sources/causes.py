@@ -82,8 +82,7 @@ CAUSES = (
     Cause(
         "AWS's configuration cannot be used",
         "correct what is named above in ~/.aws (a role needs sts:AssumeRole); `aws sts get-caller-identity` tries it",
-        "ConfigParseError|ConfigNotFound|InvalidConfigError|InfiniteLoopConfigError|CredentialRetrievalError"
-        "|UnknownCredentialError|MetadataRetrievalError|AssumeRole",
+        "(ConfigParse|InvalidConfig|LoopConfig|(Credential|Metadata)Retrieval|UnknownCredential)Error|ConfigNotFound|AssumeRole",
     ),
     Cause("no such AWS profile", "name one of ~/.aws/config: {profile}", "ProfileNotFound"),
     Cause("only half of the keys", "give both: {keys}", "PartialCredentialsError"),
@@ -113,8 +112,7 @@ CAUSES = (
     Cause(
         "the service is overloaded, or asks for fewer requests",
         "wait a minute, then type the same again; what was sent is kept",
-        "SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|Too Many Requests|BandwidthLimitExceeded"
-        r"|\b(429|502|503|504)\b",
+        r"SlowDown|Throttl|RequestLimitExceeded|Too ?Many ?Requests|BandwidthLimitExceeded|\b(429|502|503|504)\b",
     ),
     Cause("no such bucket", "{bucket}, or make the bucket", "NoSuchBucket|InvalidBucketName|Invalid bucket name"),
     Cause("the bucket is in another region", "{region}", "PermanentRedirect|HeaderMalformed|LocationConstraint"),

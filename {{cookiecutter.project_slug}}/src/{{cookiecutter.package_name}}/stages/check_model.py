@@ -51,8 +51,9 @@ def run(params: Params) -> None:
     torch.manual_seed(0)
     model = Classifier(small, OUTPUTS, params.text.pooling, params.task, separator).eval()
     with torch.inference_mode():
-        hub = HubClassifier(small, model.head, POOLING_MODES[params.text.pooling], "")(ids, **model.token_types(ids))
-        distance = (hub.logits - model(ids, torch.ones_like(ids))).abs().max()
+        hub: Any = HubClassifier(small, torch.nn.Linear(width, OUTPUTS), POOLING_MODES[params.text.pooling], "")
+        hub.load_state_dict(model.state_dict(), strict=False)
+        distance = (hub(ids, **model.token_types(ids)).logits - model(ids, torch.ones_like(ids))).abs().max()
     if not distance <= params.export_onnx.max_logit_difference:
         print("the model differs from hub_classifier.py: other libraries will not get it from models/fine_tuned")
     found = {
@@ -67,9 +68,9 @@ def run(params: Params) -> None:
 
 def require_vectors(encoder: Any, tokenizer: Tokenizer) -> None:
     """Raise UserError when a text may have tokens for which the encoder has no vector."""
-    rows = encoder.get_input_embeddings().num_embeddings
+    rows = len(encoder.get_input_embeddings().weight)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    never = special - {*tokenizer.encode("").ids}  # what is not added to every text is in none: typed, it is split
+    never = special - {*tokenizer.encode("\U0002a6a5").ids, *tokenizer.encode("", "").ids}  # typed, they are split
     without = [token for token, number in tokenizer.get_vocab().items() if number >= rows and number not in never]
     if without:
         found = f"{rows} vectors, and none for the tokens {', '.join(sorted(without)[:5])}"

@@ -38,7 +38,8 @@ def read_json(
             record = _record(line)
             if missing:
                 missing = [column for column in missing if not matching(column.name, record)]
-            keys = keys or [key for key, value in record.items() if not isinstance(value, dict)] or list(record)
+            flat = (key for key, value in record.items() if not isinstance(value, dict) or "choices" in value)
+            keys = keys or list(flat) or list(record)
             head = [Record(number, *require_unicode([record]))] if whole else []
             parsed = parse(*head, *require_unicode([_value_of(record, column.name) for column in columns]))
             if parsed is not None:

@@ -82,8 +82,9 @@ def finish(directory: Path) -> None:
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that training changes, by name."""
-    return {name: weights.detach() for name, weights in model.named_parameters() if weights.requires_grad}
+    """The weights that training changes, by name; also what layers of one's own, such as BatchNorm, count."""
+    weights = {name: weights.detach() for name, weights in model.named_parameters() if weights.requires_grad}
+    return weights | {name: values for name, values in model.named_buffers() if not name.startswith("encoder.")}
 
 
 def _by_step(directory: Path) -> list[Path]:
