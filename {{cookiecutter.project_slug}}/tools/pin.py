@@ -86,8 +86,8 @@ def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
     for name in [one for one in (PROMPTS, POOLING, MODULES) if there is None or one in there]:
         try:
             read[name] = with_copy_of(f"{uri}/{name}", read_json)
-        except (UserError, ValueError) as error:  # without a list: no such file, or a page that says so
-            if there is not None or isinstance(error, UserError) and "no such file" not in str(error):
+        except (UserError, ValueError) as error:  # no such file, a page that says so, or S3 that does not show which
+            if there or isinstance(error, UserError) and not re.search("no such file|may not do this", str(error)):
                 raise
     found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
     if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
