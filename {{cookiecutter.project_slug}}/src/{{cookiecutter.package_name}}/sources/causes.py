@@ -81,7 +81,7 @@ CAUSES = (
     ),
     Cause(
         "AWS's configuration cannot be used",
-        "correct what is named above in ~/.aws (a role needs sts:AssumeRole); `aws sts get-caller-identity` tries it",
+        "correct what is named above in ~/.aws/config; a role needs sts:AssumeRole; try `aws sts get-caller-identity`",
         "(ConfigParse|InvalidConfig|LoopConfig|(Credential|Metadata)Retrieval|UnknownCredential)Error|ConfigNotFound|AssumeRole",
     ),
     Cause("no such AWS profile", "name one of ~/.aws/config: {profile}", "ProfileNotFound"),
