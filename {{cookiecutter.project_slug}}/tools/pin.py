@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,8 @@ def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
     """Set `text.pooling` and `text.prefix` to those of the model, if its files name them. there: None if unknown."""
     read = {}
     for name in [one for one in (PROMPTS, POOLING, MODULES) if there is None or one in there]:
-        try:
+        with suppress(*() if there else (UserError, ValueError)):  # no such file, or a page that says so
             read[name] = with_copy_of(f"{uri}/{name}", read_json)
-        except (UserError, ValueError) as error:  # no such file, a page that says so, or S3 that does not show which
-            if there or isinstance(error, UserError) and not re.search("no such file|may not do this", str(error)):
-                raise
     found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
     if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
         found["prefix"] = prefix
