@@ -107,14 +107,16 @@ def test_the_hook_checks_what_is_of_the_project_and_nothing_else(outer: Project)
 
 def test_its_workflows_move_to_the_root_by_the_documented_line(outer: Project) -> None:
     line = re.search(r"`(folder=services.*)`$", project_in(outer).text("docs/running.md"), re.MULTILINE)[1]
-    outer.run("sh", "-c", line.replace("services/ml", "ml"))
-    for name in ("ml-ci.yml", "ml-team.yml"):
+    shutil.copytree(outer.path / "ml/.github", outer.path / "services/ml/.github")
+    outer.run("sh", "-c", line)
+    for name in ("services-ml-ci.yml", "services-ml-team.yml"):  # another folder may hold a project ml too
         workflow = outer.path / ".github/workflows" / name
         outer.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow))
         text = workflow.read_text(encoding="utf-8")
-        assert "    working-directory: ml\n" in text
-        assert text.count('paths: ["ml/**"]') == 2
-        assert text.startswith("name: ml ")  # two projects' runs of one name would end each other
+        assert "    working-directory: services/ml\n" in text
+        assert text.count('paths: ["services/ml/**"]') == 2
+        assert text.startswith("name: services/ml ")  # two projects' runs of one name would end each other
+    shutil.rmtree(outer.path / "services")
     shutil.rmtree(outer.path / ".github")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from ..common.manifest import verified_manifest, write_manifest
 from ..common.tasks import predictions_of, target_scale_of
@@ -41,7 +42,7 @@ def choose_probe(
     accuracy was 0.759 with C = 1, 0.762 with the best validation accuracy, 0.764 with the best validation loss (each
     gain with a standard error of 0.001). Vectors of unit length gained nothing (-0.0003, standard error 0.0008).
     """
-    probes = {c: fit_probe(*train, c, task) for c in sorted(candidates)}
+    probes = {c: fit_probe(*train, c, task) for c in tqdm(sorted(candidates), "probe", leave=None, disable=None)}
     found = {c: _measure(probe, validation, task) for c, probe in probes.items()}
     chosen = min(found, key=lambda c: found[c]["loss"])  # among equals the first, which regularises most
     candidates_found = [{"c": c} | rounded(measured) for c, measured in found.items()]
