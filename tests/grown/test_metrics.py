@@ -177,7 +177,7 @@ def test_what_is_decided_about_numbers_does_not_depend_on_their_unit(unit: float
     better = found.logits(vectors[200:])
     worse = metrics.summary(params_with(task="regression"), unit * targets[200:], better + unit, better, np.arange(100))
     assert worse["gain_over_probe"] < 0
-    values = PredictionFormat("regression", [], "").prediction(better[0])
+    [values] = PredictionFormat("regression", [], "").predictions(better[:1])
     assert values["value"] == pytest.approx(float(better[0, 0]), rel=1e-5)
 
 

@@ -58,8 +58,8 @@ def test_a_threshold_only_withholds_and_gives_no_label(task: Task) -> None:
 def test_below_its_threshold_no_label_is_predicted() -> None:
     limits, values = np.array([0.5, 0.9, np.inf]), np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.0, 0.05, 0.95]])
     one, several = (outputs.PredictionFormat(task, [*"abc"], ",", limits) for task in ("single_label", "multi_label"))
-    assert [one.prediction(row)["label"] for row in values] == ["a", None, None]
-    assert [several.prediction(row)["labels"] for row in values] == [["a"], [], []]
+    assert [found["label"] for found in one.predictions(values)] == ["a", None, None]
+    assert [found["labels"] for found in several.predictions(values)] == [["a"], [], []]
     found = metrics.at_thresholds("single_label", np.array([0, 1, 2]), values, limits)
     assert found == {"coverage": pytest.approx(1 / 3, abs=1e-6), "precision": 1}
     sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype=np.float32)

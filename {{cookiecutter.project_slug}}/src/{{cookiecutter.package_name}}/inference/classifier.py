@@ -87,8 +87,8 @@ class OnnxClassifier:
                 except ValueError as error:
                     raise ValueError(f"text {index}: {error}") from None
             sequences, coverage = self.encode([cleaned(text) for _, text in window])
-            for (_, text), row, covered in zip(window, self.values_of_ids(sequences), coverage, strict=True):
-                yield self.format.of(text, row, covered)
+            predictions = self.format.predictions(self.values_of_ids(sequences))
+            yield from map(self.format.of, [text for _, text in window], predictions, coverage)
 
 
 def shipped(files: Collection[str]) -> list[Model]:
@@ -156,7 +156,8 @@ def run_sorted(
     """Logits of every text, rows x outputs, float32, in the order given; texts of similar length share a batch."""
     logits = np.empty((len(sequences), outputs), dtype=np.float32)
     for batch in sorted_batches(sequences, batch_tokens):
-        logits[batch.rows] = run_batch(session, batch.ids, batch.mask, options)
+        for row, found in zip(batch.rows, run_batch(session, batch.ids, batch.mask, options), strict=True):
+            logits[row] = found
     return logits
 
 

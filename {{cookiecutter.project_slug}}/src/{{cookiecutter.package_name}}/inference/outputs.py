@@ -36,20 +36,23 @@ class PredictionFormat:
     separator: str
     thresholds: np.ndarray | None = None
 
-    def of(self, text: Text, values: np.ndarray, coverage: Coverage) -> Prediction:
-        """The prediction for a text from its values (outputs), see `tasks.predictions_of`."""
+    def of(self, text: Text, prediction: Prediction, coverage: Coverage) -> Prediction:
+        """The prediction for a text from its decision and probabilities."""
         texts: Prediction = {"text": text} if isinstance(text, str) else {"text": text[0], "second_text": text[1]}
-        return texts | self.prediction(values) | coverage._asdict()
+        return texts | prediction | coverage._asdict()
 
-    def prediction(self, values: np.ndarray) -> Prediction:
-        """The decision and its probabilities alone."""
+    def predictions(self, values: np.ndarray) -> list[Prediction]:
+        """The decisions and their probabilities alone, from values (rows x outputs), see `tasks.predictions_of`."""
         if self.task == "regression":
-            return {"value": as_written(float(values[0]))}
-        rounded = [round(float(value), DECIMALS) for value in values]
-        chosen = labels_above_threshold(self.task, values[np.newaxis], self.thresholds)[0]
-        names = [name for name, given in zip(self.labels, chosen, strict=True) if given]
-        label: Prediction = {"labels": names} if self.task == "multi_label" else {"label": names[0] if names else None}
-        return label | {"probabilities": dict(zip(self.labels, rounded, strict=True))}
+            return [{"value": as_written(value)} for [value] in values.tolist()]
+        found: list[Prediction] = []
+        chosen = labels_above_threshold(self.task, values, self.thresholds).tolist()
+        for row, given in zip(values.tolist(), chosen, strict=True):
+            names = [name for name, is_given in zip(self.labels, given, strict=True) if is_given]
+            rounded = [round(value, DECIMALS) for value in row]
+            key, label = ("labels", names) if self.task == "multi_label" else ("label", names[0] if names else None)
+            found.append({key: label, "probabilities": dict(zip(self.labels, rounded, strict=True))})
+        return found
 
     def columns(self) -> dict[str, type]:
         """The columns of a table of predictions, without the texts, and the types of their values."""

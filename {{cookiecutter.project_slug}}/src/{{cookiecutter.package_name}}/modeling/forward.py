@@ -56,7 +56,7 @@ def run_batches(
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16), invariant_attention(device):
                 vectors = batcher.embed(batch)
                 values = vectors if output == "vectors" else model.classify(vectors)
-            yield batch.rows, values.float().cpu().numpy()[: len(batch.rows)]
+            yield np.asarray(batch.rows), values.float().cpu().numpy()[: len(batch.rows)]
             bar.update(len(batch.rows))
 
 

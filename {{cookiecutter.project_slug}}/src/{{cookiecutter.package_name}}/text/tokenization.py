@@ -1,7 +1,6 @@
 """Turn texts into token ids and ids into batches. Without torch, because prediction uses it too."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -34,11 +33,10 @@ class Coverage(NamedTuple):
     unknown_tokens: float
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Texts of similar length: `rows` (n) are their indices in the input, `ids` and `mask` (m >= n, length) int64."""
 
-    rows: np.ndarray
+    rows: list[int]
     ids: np.ndarray
     mask: np.ndarray
 
@@ -107,17 +105,17 @@ def encode_with_coverage(
     prefixed = [prefix + text if isinstance(text, str) else (prefix + text[0], prefix + text[1]) for text in texts]
     ids, coverage = [], []
     for encoding in tokenizer.encode_batch_fast(prefixed):
-        special = sum(encoding.special_tokens_mask)
-        share = encoding.ids.count(-1 if unknown is None else unknown) / max(1, len(encoding.ids) - special)
-        ids.append(encoding.ids or [0])
-        coverage.append(Coverage(bool(encoding.overflowing), round(share, 3)))
+        numbers = encoding.ids  # a new list
+        count = 0 if unknown is None else numbers.count(unknown)
+        share = round(count / max(1, len(numbers) - sum(encoding.special_tokens_mask)), 3) if count else 0.0
+        ids.append(numbers or [0])
+        coverage.append(Coverage(bool(encoding.overflowing), share))
     return ids, coverage
 
 
 def pad(sequences: Sequence[Sequence[int] | np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids and attention mask, rows x length. Padding is id 0; the value does not matter: the mask hides it."""
-    ids = np.zeros((len(sequences), length), dtype=np.int64)
-    mask = np.zeros_like(ids)
+    ids, mask = np.zeros((2, len(sequences), length), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = sequence
         mask[row, : len(sequence)] = 1
@@ -141,7 +139,7 @@ def fixed_shape_batches(sequences: Sequences, device: str = "cpu") -> Iterator[B
         for start in range(0, len(rows), size):
             chosen = rows[start : start + size]
             filled = chosen + chosen[:1] * (size - len(chosen))
-            yield Batch(np.array(chosen), *pad([sequences[row] for row in filled], length))
+            yield Batch(chosen, *pad([sequences[row] for row in filled], length))
 
 
 def sorted_batches(sequences: Sequences, tokens: int) -> Iterator[Batch]:
@@ -151,5 +149,5 @@ def sorted_batches(sequences: Sequences, tokens: int) -> Iterator[Batch]:
     while start < len(order):
         length = max(1, len(sequences[order[start]]))
         rows = order[start : start + max(1, tokens // length)]
-        yield Batch(np.array(rows), *pad([sequences[row] for row in rows], length))
+        yield Batch(rows, *pad([sequences[row] for row in rows], length))
         start += len(rows)
