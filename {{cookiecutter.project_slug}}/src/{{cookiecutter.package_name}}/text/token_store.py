@@ -18,7 +18,6 @@ from .tokenization import Text, encode_with_coverage, load_tokenizer, texts_of
 IDS, BOUNDS, COUNTS = "ids.int32", "bounds.npy", "counts.json"
 TEXTS = ("text", "second_text")
 ROWS_AT_ONCE = 4096
-TEXTS_AT_ONCE = 64
 
 
 class Ragged:
@@ -80,9 +79,7 @@ def write_token_ids(tables: list[Path], tokenizer: Path, settings: TextSettings,
 
 
 def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
-    """The texts of a table, a few at a time, because a long text takes much memory as tokens until it is cut."""
+    """The texts of a table, a few at a time."""
     texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
     for start in range(0, rows, ROWS_AT_ONCE):
-        some = texts_of(texts.slice(start, ROWS_AT_ONCE).collect())
-        for first in range(0, len(some), TEXTS_AT_ONCE):
-            yield some[first : first + TEXTS_AT_ONCE]
+        yield texts_of(texts.slice(start, ROWS_AT_ONCE).collect())

@@ -1,6 +1,7 @@
 """Turn texts into token ids and ids into batches. Without torch, because prediction uses it too."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]  # one text, or the two of a pair
 
 LENGTH_STEP = 8
+TEXTS_AT_ONCE = 64  # a long text takes much memory as tokens until it is cut
 TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16_384}  # more would waste most of each last batch
 
 
@@ -104,7 +106,8 @@ def encode_with_coverage(
     unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
     prefixed = [prefix + text if isinstance(text, str) else (prefix + text[0], prefix + text[1]) for text in texts]
     ids, coverage = [], []
-    for encoding in tokenizer.encode_batch_fast(prefixed):
+    parts = (prefixed[start : start + TEXTS_AT_ONCE] for start in range(0, len(prefixed), TEXTS_AT_ONCE))
+    for encoding in chain.from_iterable(map(tokenizer.encode_batch_fast, parts)):
         numbers = encoding.ids  # a new list
         count = 0 if unknown is None else numbers.count(unknown)
         share = round(count / max(1, len(numbers) - sum(encoding.special_tokens_mask)), 3) if count else 0.0
