@@ -59,8 +59,8 @@ LARGER = [f"tests/{path.name.split('%}')[1].split('{%')[0]}" for path in sorted(
 SKIPPED = r"no (Redis|taskset|affinity|/dev/full)|(promtool|amtool|openssl|onnxruntime-extensions) is not"
 SKIPPED += r"|user namespaces|takes minutes, by hand|lacks the kernels"
 USER = "quaint-user-name"  # tests/grown/test_same_bytes.py looks for it
-# The other bakes have the Python files of one of these.
-TYPED = ("sample-local", "sample-s3", "files-s3", "hub-s3")
+# The second has all Python files; those of a team are typed in test_monorepo.py.
+TYPED = ("sample-local", "files-s3")
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:

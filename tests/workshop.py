@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 TEMPLATE = Path(__file__).parent.parent
@@ -17,6 +19,7 @@ WHO = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, v
 # Root may write anywhere; without its capabilities it is a user like any other.
 NOBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 STAGES = ("fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
+BAKED = tempfile.TemporaryDirectory(prefix="baked-")
 PASSED_ON = ("PIP_", "TORCH_INDEX", "SSL_", "LANG", "LC_")  # beginnings of variables
 
 
@@ -106,12 +109,20 @@ class Project:
         return (self.path / name).read_text(encoding="utf-8")
 
 
-def grow(folder: Path, **answers: str) -> Project:
-    """Bake a project and give it."""
+@cache
+def baked(**answers: str) -> Path:
+    """A project as cookiecutter leaves it, baked once for all tests of this process; it is only copied."""
+    folder = Path(tempfile.mkdtemp(dir=BAKED.name))
     done = bake(folder, env=environment(folder / "home"), **answers)
     assert done.returncode == 0, done.stderr
-    slug = answers.get("project_slug", "review-sentiment")
-    return Project(folder / slug, folder / "home")
+    return folder / answers.get("project_slug", "review-sentiment")
+
+
+def grow(folder: Path, **answers: str) -> Project:
+    """A new project in this folder, as baked there: its files name no folder but by its relation to their own."""
+    source, home = baked(**answers), folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    return Project(shutil.copytree(source, folder / source.name, symlinks=True), home)
 
 
 def guide(section: str) -> list[tuple[list[re.Pattern[str]], str]]:
