@@ -65,7 +65,9 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         writer.writerows(rows)
     limits = {"export_onnx__max_int8_drop": 0.2}
     grown.set_params("gate.yaml", **SMALL_GATE | {"max_int8_loss": 0.2, "max_calibration_error": 0.9})
-    small["write_params"](grown.path / "params.yaml", folder / "model", task=task, **limits, **CASES[task][0])
+    small["write_params"](
+        grown.path / "params.yaml", folder / "model", task=task, compute__threads=1, **limits, **CASES[task][0]
+    )
     grown.run("dvc", "add", "data/raw")
     grown.run_pipeline()
     grown.commit("Run the pipeline")
