@@ -21,8 +21,8 @@ DEMO = [f"test_{module}.py" for module in "demo other_runtime interop plots".spl
 # What takes longest begins first, so that in the end no process waits for one that has much left. Seconds on two cores.
 SECONDS = {
     "test_all_tests_of_lean_pass[sample-local-slow]": 600,
-    "demo": 300,
-    "test_sources.py": 240,
+    "demo": 250,
+    "test_sources.py": 200,
     "test_remote.py": 280,
     "test_the_slow_tests_of_the_larger_sizes_pass[files-s3]": 200,
     "test_retrain.py": 230,
