@@ -221,10 +221,13 @@ def test_the_raw_rows_are_all_accounted_for(demo: Project) -> None:
 
 
 def test_a_clone_pulls_and_predicts_with_no_training(demo: Project, tmp_path: Path) -> None:
-    """Push; clone beside; pull; predict. What `make setup` installs is tried in test_environment.py."""
+    """Push; clone beside; `make setup` from an empty environment; pull; predict."""
     demo.run("make", "push")
     clone = Project(demo.path.parent / "clone", tmp_path / "home")
     demo.run("git", "clone", "--quiet", str(demo.path), str(clone.path))
+    del clone.env["PYTHONPATH"]  # only what `make setup` installs
+    clone.env["PATH"] = clone.env["PATH"].split(":", 1)[1]
+    clone.run("make", "setup")
     clone.run("make", "pull")
     said = json.loads(clone.run("make", "--silent", "predict", "TEXT=A warm, funny and moving film."))
     assert said["label"] == "positive"
@@ -233,6 +236,10 @@ def test_a_clone_pulls_and_predicts_with_no_training(demo: Project, tmp_path: Pa
     assert changed(clone) == []
     for model in ("models/onnx/onnx/model.onnx", "models/fine_tuned/model.safetensors"):
         assert sha256(clone.path / model) == sha256(demo.path / model)
+    clone.run("make", "params", "owners", "style")
+    clone.run(".venv/bin/lint-imports")
+    for tool in ("pyrefly", "pytest"):  # test_bakes.py runs them on all of the code
+        clone.run(f".venv/bin/{tool}", "--version")
     shutil.rmtree(clone.path)
 
 
