@@ -137,15 +137,15 @@ def test_a_parameter_touches_the_stages_that_read_it(
     assert set(found) == stages
 
 
-def test_editing_evaluate_runs_evaluate_alone(demo: Project) -> None:
-    before = hashes(demo)
+def test_editing_evaluate_runs_evaluate_alone(small: Project) -> None:
+    before = hashes(small)
     # Of another length than before: DVC writes Git's index, and Git then trusts times of whole seconds, and lengths.
-    demo.set_params(evaluate__calibration_bins=8)
-    shown = demo.run("dvc", "repro")
-    after = hashes(demo)
-    differences = demo.run("dvc", "metrics", "diff"), demo.run("dvc", "params", "diff")
-    demo.run("git", "restore", "--staged", "--worktree", ".")
-    demo.run("dvc", "checkout", "--quiet", "--force")
+    small.set_params(evaluate__calibration_bins=8)
+    shown = small.run("dvc", "repro")
+    after = hashes(small)
+    differences = small.run("dvc", "metrics", "diff"), small.run("dvc", "params", "diff")
+    small.run("git", "restore", "--staged", "--worktree", ".")
+    small.run("dvc", "checkout", "--quiet", "--force")
     assert [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")] == ["evaluate"]
     assert {path for path in after if before[path] != after[path]} == {
         "reports/metrics.json",
