@@ -75,6 +75,22 @@ def test_whoever_has_read_enough_may_go(trained: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
 
 
+LONG = """
+import resource, sys
+from pathlib import Path
+from review_sentiment.text.tokenization import encode, load_tokenizer
+tokenizer, texts = load_tokenizer(Path(sys.argv[1]), 64), ["a warm funny film " * 5000] * 320
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+encode(tokenizer, texts, "")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_long_texts_take_memory_a_few_at_a_time(trained: Path) -> None:
+    grown = int(run_python(trained, "-c", LONG, str(trained / "models/onnx/tokenizer.json")).stdout)
+    assert grown < 400_000  # kB; all at once they take four times as much
+
+
 MAC = f"""
 import select
 from {PACKAGE}.errors import run_command
