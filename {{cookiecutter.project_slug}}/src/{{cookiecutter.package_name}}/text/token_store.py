@@ -1,6 +1,5 @@
 """The token ids of all splits, written once and memory-mapped, because they may not fit into memory."""
 
-from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ..common import distributed
 from ..common.fingerprint import cache_directory, fingerprint
 from ..common.io import new_directory, read_json, write_json
 from ..config import TextSettings
-from .tokenization import Text, encode_with_coverage, load_tokenizer, texts_of
+from .tokenization import encode_with_coverage, load_tokenizer, texts_of
 
 IDS, BOUNDS, COUNTS = "ids.int32", "bounds.npy", "counts.json"
 TEXTS = ("text", "second_text")
@@ -66,20 +65,15 @@ def write_token_ids(tables: list[Path], tokenizer: Path, settings: TextSettings,
     with new_directory(directory) as new:
         with (new / IDS).open("wb") as file:
             for table in tables:
-                rows = pl.scan_parquet(table).select(pl.len()).collect().item()
+                texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
+                rows = texts.select(pl.len()).collect().item()
                 counts[table.stem] = {"rows": rows, "cut": 0}
-                for texts in read_texts(table, rows):
-                    ids, coverage = encode_with_coverage(loaded, texts, settings.prefix)
+                for start in range(0, rows, ROWS_AT_ONCE):
+                    some = texts_of(texts.slice(start, ROWS_AT_ONCE).collect())
+                    ids, coverage = encode_with_coverage(loaded, some, settings.prefix)
                     counts[table.stem]["cut"] += sum(one.truncated for one in coverage)
                     sequences = [np.array(one, dtype=np.int32) for one in ids]
                     file.write(np.concatenate(sequences).tobytes())
                     lengths.append(np.array([len(one) for one in sequences]))
         np.save(new / BOUNDS, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
         write_json(new / COUNTS, counts)
-
-
-def read_texts(table: Path, rows: int) -> Iterator[Sequence[Text]]:
-    """The texts of a table, a few at a time."""
-    texts = pl.scan_parquet(table).select(cs.by_name(*TEXTS, require_all=False))
-    for start in range(0, rows, ROWS_AT_ONCE):
-        yield texts_of(texts.slice(start, ROWS_AT_ONCE).collect())

@@ -1,4 +1,4 @@
-"""Every kernel computes what torch and transformers compute, and `plain` runs without any."""
+"""Every kernel computes what torch and transformers compute, and `plain` runs without any. Run in a grown project."""
 
 import shutil
 import sys
@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from review_sentiment import kernels, paths
+from review_sentiment.config import Compute, TextSettings
+from review_sentiment.kernels import layers, packing, vocabulary
+from review_sentiment.modeling import classifier, forward
 from small_project import PACKAGE, report, run_python, run_stages, write_params
 from transformers import (
     AutoModel,
@@ -19,11 +23,6 @@ from transformers import (
     PretrainedConfig,
     RobertaConfig,
 )
-
-from {{ cookiecutter.package_name }} import kernels, paths
-from {{ cookiecutter.package_name }}.config import Compute, TextSettings
-from {{ cookiecutter.package_name }}.kernels import layers, packing, vocabulary
-from {{ cookiecutter.package_name }}.modeling import classifier, forward
 
 FAST = Compute(device="cpu", precision="fp32", threads=2, determinism="machine", kernels="fast")
 fast_only = pytest.mark.skipif(sys.platform != "linux" and not kernels.fast(FAST), reason="torch lacks the kernels")
