@@ -44,7 +44,7 @@ RankBatch = tuple[tuple[Tensor, ...], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """An epoch is one or more passes over the rows. Points of the curve are equally many steps apart, or one more."""
+    """An epoch is a pass over the rows, or more. Points of the curve are equally many steps apart, or one more."""
 
     steps_per_pass: int
     steps_per_epoch: int
@@ -55,8 +55,8 @@ class Plan:
     def of(cls, settings: FineTune, row_count: int) -> "Plan":
         """The plan for this many rows."""
         steps_per_pass = math.ceil(row_count / settings.batch_size)
-        passes = math.ceil(min(settings.min_steps / steps_per_pass, MOST_PASSES) / settings.epochs)
-        steps_per_epoch = steps_per_pass * max(1, passes)
+        wanted = math.ceil(min(settings.min_steps, MOST_PASSES * steps_per_pass) / settings.epochs)
+        steps_per_epoch = max(steps_per_pass, wanted)
         points = min(steps_per_epoch, math.ceil(POINTS_PER_RUN / settings.epochs))
         return cls(steps_per_pass, steps_per_epoch, settings.epochs * steps_per_epoch, points)
 
@@ -120,7 +120,7 @@ def begin(
 def batches_from(step: int, plan: Plan, train_set: SplitDataset, params: Params) -> Iterator[RankBatch]:
     """This rank's rows in the batch of this step and of each later one. A rank without rows gets one of weight 0."""
     size, ranks = params.fine_tune.batch_size, distributed.world_size()
-    for pass_index in range(step // plan.steps_per_pass, plan.total_steps // plan.steps_per_pass):
+    for pass_index in range(step // plan.steps_per_pass, math.ceil(plan.total_steps / plan.steps_per_pass)):
         order = order_of(train_set.sequences.lengths(), size, params.seed, pass_index)
         done = max(0, step - pass_index * plan.steps_per_pass)
         for start in range(done * size, len(order), size):
