@@ -214,6 +214,8 @@ def test_folds_predict_every_row_once(small: Project, tmp_path: Path) -> None:
     assert dict(found.select("key", "label").iter_rows()) == expected
     assert len(found) == len(expected)
 
+    ran = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps/??/**").split()
+    assert [project.run("git", "show", f"{one}:reports/robustness.json") for one in ran] == ["{}\n", "{}\n"]
     record = json.loads(project.text(".tools/folds/record.json"))
     assert record["rows"] == [found.filter(fold=fold).height for fold in (0, 1)]
     for model in ("probe", "torch", "onnx_fp32", "onnx_int8"):

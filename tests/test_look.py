@@ -41,6 +41,9 @@ def test_the_counts_are_those_of_the_reports(small: Project, page: Path) -> None
     wrong = sum(len(set(pair.split(","))) == 2 for pair in pairs)
     assert wrong > 0
     assert shown.count('" class="wrong">') == wrong
+    of_fold = "from tools.look import page; print(page.page(page.facts() | {'robustness': {}}))"
+    last = small.try_to("python", "-c", of_fold).stdout.partition('<h2 id="robustness">')[2]
+    assert last.split() == 'Robustness</h2> <p class="note">Not measured on folds.</p> </body> </html>'.split()
 
 
 def test_no_picture_is_blank(page: Path, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_each_figure_of_the_card_stands_in_its_place(params_of: Any, tmp_path: P
         ({"prepare__group_column": "who"}, " either. Rows with the same `who` are in one split. Half"),
         ({"prepare__group_column": "who"}, "in brackets the 95 % interval (bootstrap of their 17 groups)."),
         ({}, "in brackets the 95 % interval (Wilson's for shares of rows, bootstrap for other scores)."),
-        ({"prepare__fold": {"index": 1, "of": 5}}, " either. The test rows are fold 1 of 5. Half"),
+        ({"prepare__fold": {"index": 1, "of": 5}}, " fold 1 of 5, on which robustness is not measured. Half"),
         ({"prepare__time_column": "at"}, " either. Split by `at`: test from 2024, validation from 2023.5. Half"),
     ],
 )
@@ -136,7 +136,12 @@ def test_the_card_says_what_split_the_rows(params_of: Any, changes: dict[str, An
     if "prepare__group_column" in changes:
         reports["profile"]["test"]["groups"] = 17
     reports["profile"]["first_times"] = {"test": 2024, "validation": 2023.5}
-    assert sentence in card.model_card(params_of(**changes), reports)
+    if "prepare__fold" in changes:
+        reports["robustness"] = {}
+    text = card.model_card(params_of(**changes), reports)
+    assert sentence in text
+    assert ("\n\n## Robustness\n\n" in text) == bool(reports["robustness"])
+    assert "|\n\n## ONNX against torch\n" in text
 
 
 @pytest.mark.parametrize("task", card.SCORES)
