@@ -174,6 +174,12 @@ def test_the_answers_are_those_of_the_task(project: Project) -> None:
     project.run(*command, "--output", str(table))
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    headers = []
+    for lines in (source.read_text(encoding="utf-8"), ""):  # a day without texts
+        source.write_text(lines, encoding="utf-8")
+        project.run(*command, "--output", str(table), "--only")
+        headers.append(table.read_text(encoding="utf-8").partition("\n")[0])
+    assert headers[0] == headers[1]
     if task == "multi_label":
         assert [answer["labels"] for answer in answers] == [["warm"], ["loud"]]
         assert [row["labels"] for row in rows] == ["warm", "loud"]

@@ -171,7 +171,8 @@ def write_table(rows: Iterable[Row], arguments: argparse.Namespace, classifier: 
 
     if arguments.output.suffix.lower() not in (".jsonl", ".ndjson"):
         rows = map(classifier.format.flat, rows)
-    first = {"text": str} if arguments.only else {"line": int}
+    texts = {"text": str} | ({"second_text": str} if classifier.task == "pair" else {})
+    first = texts if arguments.only else {"line": int}
     write_rows(rows, arguments.output, first | classifier.format.columns(), types)
 
 
