@@ -58,7 +58,7 @@ def run(params: Params) -> None:
     rows = io.BytesIO()
     predictions_table(params.task, table, labels, values).write_parquet(rows)
     write_bytes(paths.PREDICTIONS, rows.getvalue())
-    perturbed = {} if params.prepare.fold else robustness(params, model, texts, targets, given)  # a fold's never ships
+    perturbed = {} if params.prepare.fold else robustness(params, model, texts, targets, given)  # folds give scores
     write_json(paths.ROBUSTNESS, perturbed)
     with new_directory(paths.EVALUATION) as new:
         for name, content in tables(params, table, targets, values, labels).items():
