@@ -13,6 +13,7 @@ from review_sentiment.config import Additions
 from review_sentiment.data.rows import time_of
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation.metrics import groups_of, predictions_table
+from review_sentiment.paths import SPLITS
 from review_sentiment.stages import prepare
 from review_sentiment.tables.discovery import additional_table
 from small_project import WRITERS, params_with
@@ -202,3 +203,25 @@ def test_pairs_whose_first_text_is_in_training_are_counted(tmp_path: Path, monke
         counts[column] = sum(text in texts["train"] for text in texts["test"])
         assert profile["test"]["first_texts_in_training"] == counts[column]
     assert counts[None] > counts["text"] == 0
+
+
+@pytest.mark.parametrize(("group_column", "own_test"), [("text", False), ("other", False), ("text", True)])
+def test_additions_bring_no_held_out_text_of_a_pair_into_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_column: str, own_test: bool
+) -> None:
+    pairs = numbered(80, source=["kept"] * 80, other=[f"text {n % 20}" for n in range(80)])
+    table = pairs.with_columns(text=pl.Series([f"text {n // 4}" for n in range(80)]))
+    held_out = pl.col(group_column).is_in(["text 3", "text 4"])
+    tables = {"train.csv": table.filter(~held_out), "test.csv": table.filter(held_out)}
+    tables = tables if own_test else {"a.csv": table}
+    more = table.with_columns(pl.col({"text": "other", "other": "text"}[group_column]) + " again").drop("source")
+    WRITERS[".jsonl"](more, tmp_path / "more.jsonl")
+    additions = {"file": "more.jsonl", "sha256": sha256((tmp_path / "more.jsonl").read_bytes()).hexdigest()}
+    pair = {"task": "pair", "second_text_column": "other", "keep": {"column": "source", "value": "kept"}}
+    profile = prepared(tmp_path, monkeypatch, tables, **pair, group_column=group_column, additions=additions)
+    column = {"text": "text", "other": "second_text"}[group_column]
+    groups = {split: {*pl.read_parquet(tmp_path / f"data/processed/{split}.parquet")[column]} for split in SPLITS}
+    assert not groups["train"] & (groups["validation"] | groups["test"])
+    trained = more.filter(pl.col(group_column).is_in([*groups["train"]])).height
+    assert profile["additions"] == {"read": 80, "rows": trained}
+    assert profile["dropped"]["in_another_split"] == 80 - trained > 0

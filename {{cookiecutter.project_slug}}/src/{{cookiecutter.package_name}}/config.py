@@ -166,6 +166,12 @@ class Prepare(Block):
             raise ValueError("keep_columns must be different columns")
         return self
 
+    @property
+    def text_of_group(self) -> int | None:
+        """0 if the text is the group, 1 if the second text is: then additions have groups too; else None."""
+        texts = [self.text_column, self.second_text_column]
+        return texts.index(self.group_column) if self.group_column and self.group_column in texts else None
+
 
 class Embeddings(Block):
     """The linear probe on frozen embeddings, and what counts as a near-duplicate."""

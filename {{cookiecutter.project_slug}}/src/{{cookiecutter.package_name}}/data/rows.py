@@ -45,12 +45,13 @@ class RowParser:
         self._extra_columns = prepare.keep_columns
         self._pair = params.task == "pair"
         self._seed = prepare.split_seed
+        self._text_of_group = prepare.text_of_group
         self._position = self._of_group if prepare.group_column else self._of_time if prepare.time_column else None
         columns = {  # parse() takes their values in this order
             "text_column": (prepare.text_column, str),
             "label_column": (prepare.label_column, str, int, float, *([list] if params.task == "multi_label" else [])),
             "second_text_column": (prepare.second_text_column, str),
-            "group_column": (prepare.group_column, str, int, float),
+            "group_column": (None if prepare.text_of_group is not None else prepare.group_column, str, int, float),
             "time_column": (prepare.time_column, str, int, float, date),
             **{f"keep_columns[{number}]": (name, object) for number, name in enumerate(prepare.keep_columns)},
             "keep.column": (prepare.keep.column if prepare.keep else None, object),
@@ -76,6 +77,8 @@ class RowParser:
         if not cleaned or second == "" or target is None:
             self.dropped["without_label" if cleaned and second != "" else "without_text"] += 1
             return None
+        if self._text_of_group is not None:
+            others = ((cleaned, second)[self._text_of_group], *others)
         position = self._position(others[0]) if others and self._position else None
         kept = dict(zip(self._extra_columns, map(as_text, others[bool(self._position) :]), strict=False))
         raw = f"{text}{more[0]}" if self._pair else text

@@ -122,12 +122,14 @@ def _merged(rows: pl.DataFrame) -> pl.DataFrame:
 class Rule:
     """Rows at positions below `test` are test rows; others below `validation` are validation rows.
 
-    With a fold, positions are measured from the start of the fold, in units of one fold.
+    With a fold, positions are measured from the start of the fold, in units of one fold. groups: those of tables of
+    held-out rows, as positions; None if additions have no groups.
     """
 
     test: float
     validation: float
     fold: Fold | None = None
+    groups: np.ndarray | None = None
 
     def split_of(self, positions: np.ndarray) -> pl.Series:
         """The split of every position."""
@@ -135,6 +137,14 @@ class Rule:
             positions = (positions * self.fold.of - self.fold.index) % self.fold.of
         held_out = [positions < self.test, positions < self.validation]
         return pl.Series("split", np.select(held_out, ["test", "validation"], "train"))
+
+    def without_held_out_groups(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows without additions whose group is not trained on."""
+        if self.groups is None:
+            return rows
+        positions = rows["position"].to_numpy()
+        trained = (self.split_of(positions) == "train") & pl.Series(~np.isin(positions, self.groups))
+        return rows.filter((rows["table"] != ADDITIONS) | trained)
 
     def ends(self) -> dict[str, float]:
         """The last position of each split that the rule holds out."""
@@ -157,9 +167,13 @@ def rule_of(params: Prepare, preset: set[str], rows: SortedRows) -> Rule:
     test = 0.0 if "test" in preset else params.test_fraction
     if params.time_column:
         return rule_by_time(validation, test, rows)
+    groups = None
+    if params.additions and params.text_of_group is not None:
+        held_out = pl.col("table").is_in(["validation", "test"])
+        groups = np.concatenate([part.filter(held_out)["position"] for part in rows.ranges()])
     if params.fold:
-        return Rule(1.0, 1.0 + validation * params.fold.of, params.fold)
-    return Rule(test, test + validation)
+        return Rule(1.0, 1.0 + validation * params.fold.of, params.fold, groups)
+    return Rule(test, test + validation, groups=groups)
 
 
 def rule_by_time(validation: float, test: float, rows: SortedRows) -> Rule:
@@ -175,16 +189,17 @@ def rule_by_time(validation: float, test: float, rows: SortedRows) -> Rule:
     return Rule(*bounds)
 
 
-def drop_repeats(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+def drop_repeats(rows: pl.DataFrame, rule: Rule | None = None) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keep one row of each text.
 
     rows: sorted by `key`, with all rows of each key; columns `table` (a split's name, `all`, `additions`), `label`, and
     `rows`, the number of equal rows that it stands for. Returns the kept rows, in order, and how many were dropped for
     which reason. A text in several tables stays in only one: test before validation before train or `all`, additions
-    last. A text with two labels in that table is dropped.
+    last. A text with two labels in that table is dropped, and so are additions of groups that the rule holds out.
     """
     rank = pl.col("table").replace_strict({ADDITIONS: -1, "all": 0} | {name: rank for rank, name in enumerate(SPLITS)})
     held = rows.filter(rank == rank.max().over("key"))
+    held = rule.without_held_out_groups(held) if rule else held
     agreed = held.filter(pl.len().over("key") == 1)  # equal rows are already one, so two rows have two labels
     read, left, kept = (int(part["rows"].sum()) for part in (rows, held, agreed))
     dropped = {"in_another_split": read - left, "contradicting_labels": left - kept, "duplicates": kept - agreed.height}

@@ -121,7 +121,7 @@ def assign_splits(
     columns = [name for name in ("text", "second_text", "label", "kept", "group") if optional.get(name, True)]
     for number, part in enumerate(rows.ranges()):
         added["read"] += int(part.filter(pl.col("table") == ADDITIONS)["rows"].sum())
-        kept, reasons = drop_repeats(part)
+        kept, reasons = drop_repeats(part, rule)
         dropped.update(reasons)
         several += int((kept["position"] != kept["last_position"]).sum())
         added["rows"] += int((kept["table"] == ADDITIONS).sum())
