@@ -191,7 +191,9 @@ def test_anything_else_is_no_time(value: Any) -> None:
         time_of(value)
 
 
-def test_pairs_whose_first_text_is_in_training_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_whose_first_text_is_in_training_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = numbered(80, other=[f"other {n}" for n in range(80)]).with_columns(
         text=pl.Series([f"text {n // 4}" for n in range(80)])
     )
@@ -202,6 +204,9 @@ def test_pairs_whose_first_text_is_in_training_are_counted(tmp_path: Path, monke
         texts = {split: numbers_in(tmp_path, split) for split in ("train", "test")}
         counts[column] = sum(text in texts["train"] for text in texts["test"])
         assert profile["test"]["first_texts_in_training"] == counts[column]
+        rows = profile["test"]["rows"]
+        warned = f"the first text of {counts[column]} of {rows} test rows is in training too: if new ones come in use, "
+        assert (f"{warned}set prepare.group_column: text" in capsys.readouterr().err) == (column is None)
     assert counts[None] > counts["text"] == 0
 
 

@@ -1,7 +1,7 @@
 """Statistics of the prepared data, and whether a model can learn from them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,26 @@ def few_test_rows(profile: Mapping[str, Any]) -> dict[str, int]:
     """The labels with fewer than `FEW` test rows, and how many they have."""
     rows = profile["test"].get("per_label", {})
     return {label: rows.get(label, 0) for label in profile["train"].get("per_label", {}) if rows.get(label, 0) < FEW}
+
+
+def warnings(profile: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """What makes the scores say less than they seem to."""
+    several_labels = profile["dropped"]["contradicting_labels"]
+    if several_labels > profile["read"] / 100:
+        fix = "write one row a text (majority, mean, or all)"
+        yield f"{several_labels} rows of texts with several labels are dropped, from test too: {fix}"
+    found = [profile[split] for split in paths.SPLITS]
+    if params.task == "multi_label" and all(
+        split["rows"] == split["without_any_label"] + sum(split["per_label"].values()) for split in found
+    ):
+        yield "no text has two labels: is prepare.label_separator that of the file?"
+    if few := profile.get("few_test_rows"):
+        shown = several(f"{label!r} {rows}" for label, rows in few.items())
+        yield f"{len(few)} of {len(profile['train']['per_label'])} labels have too few test rows to judge by: {shown}"
+    known, rows = profile["test"].get("first_texts_in_training", 0), profile["test"]["rows"]
+    if known > rows / 100:
+        fix = f"if new ones come in use, set prepare.group_column: {params.prepare.text_column}"
+        yield f"the first text of {known} of {rows} test rows is in training too: {fix}"
 
 
 def check_groups(counts: Mapping[str, SplitCounts]) -> None:

@@ -18,17 +18,16 @@ from .. import paths
 from ..common.io import new_directory, write_json
 from ..config import Params
 from ..data.labels import KINDS, as_column, renamed, sorted_names
-from ..data.profile import SplitCounts, check_groups, check_learnable, check_targets, few_test_rows
+from ..data.profile import SplitCounts, check_groups, check_learnable, check_targets, few_test_rows, warnings
 from ..data.rows import MalformedRows, RowParser, unlabelled
 from ..data.splits import Row, SortedRows, drop_repeats, rule_of, with_split
 from ..tables import MalformedRow, read_rows
 from ..tables.discovery import ADDITIONS, additional_table, find_tables
 from ..tables.files import has_byte_order_mark
-from ..tables.rows import MissingColumnError, several
+from ..tables.rows import MissingColumnError
 
 ROWS_PER_GROUP = 50_000
 HELD_OUT = ("validation", "test")
-SEVERAL = "rows of texts with several labels are dropped, from test too: write one row a text (majority, mean, or all)"
 
 
 def run(params: Params) -> None:
@@ -54,14 +53,10 @@ def run(params: Params) -> None:
         write_json(new / paths.LABELS.name, names)
         shutil.rmtree(scratch)
     profile["dropped"] |= dropped
-    if dropped["contradicting_labels"] > profile["read"] / 100:
-        print(f"{dropped['contradicting_labels']} {SEVERAL}", file=sys.stderr)
-    if params.task == "multi_label" and all(c.rows == c.unlabelled + c.per_label.total() for c in counts.values()):
-        print("no text has two labels: is prepare.label_separator that of the file?", file=sys.stderr)
     if few := few_test_rows(profile):
         profile["few_test_rows"] = few
-        shown = several(f"{label!r} {rows}" for label, rows in few.items())
-        print(f"{len(few)} of {len(names)} labels have too few test rows to judge by: {shown}", file=sys.stderr)
+    for warning in warnings(profile, params):
+        print(warning, file=sys.stderr)
     write_json(paths.DATA_PROFILE, profile | about)
 
 
