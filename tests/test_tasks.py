@@ -141,7 +141,7 @@ def test_a_text_graph_is_for_one_text_and_its_labels(project: Project) -> None:
     done = project.try_to("make", "--silent", "text-graph")
     if task == "multi_label":
         assert done.returncode == 0, done.stderr
-        assert re.search(r"the labels of the fp32 model on all \d+ test rows", done.stdout)
+        assert re.search(r"the probabilities of the fp32 model on all \d+ test rows", done.stdout)
         assert project.run("git", "status", "--porcelain") == ""
     else:
         assert done.returncode != 0

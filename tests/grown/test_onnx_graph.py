@@ -74,7 +74,7 @@ def test_a_model_that_sees_the_padding_differs(
     session = test_export.session_of(other, tmp_path)
     one_by_one = inference.run_in_order(session, sequences, size=1)  # nothing is padded
     assert one_by_one == pytest.approx(logits, abs=1e-4)
-    distance, _, _ = parity.differences(session, sequences, logits, "single_label")
+    distance, _ = parity.differences(session, sequences, logits)
     assert distance.max() > 1e-4
 
 

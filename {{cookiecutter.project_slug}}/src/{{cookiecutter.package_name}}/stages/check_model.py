@@ -135,7 +135,7 @@ def export(model: Classifier, sequences: list[list[int]], expected: np.ndarray, 
     with tempfile.TemporaryDirectory() as folder:
         path, int8 = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         graph.export(model, path, params.export_onnx.opset, fused=fused)
-        distance, _, _ = differences(open_session(path, params.compute.threads), sequences, expected, params.task)
+        distance, _ = differences(open_session(path, params.compute.threads), sequences, expected)
         if not distance.max() <= params.export_onnx.max_logit_difference:
             raise UserError(
                 "the exported model is not the torch model",

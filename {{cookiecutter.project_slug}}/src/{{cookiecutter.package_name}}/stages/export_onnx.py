@@ -69,10 +69,10 @@ def check(
     Returns the parity report, and the logits of each shipped model on the rows that have targets.
     """
     fp32 = open_session(new / MODELS["fp32"], params.compute.threads)
-    distance, relabelled, logits_fp32 = differences(fp32, sequences, expected, params.task)
+    distance, logits_fp32 = differences(fp32, sequences, expected)
     trained_on = pl.read_parquet(paths.split_table("train"), columns=["label"])["label"]
     limit = limit_of(target_scale_of(trained_on, params.task), expected, params.export_onnx.max_logit_difference)
-    require_parity(distance, relabelled, texts, limit)
+    require_parity(distance, texts, limit)
     real = sequences[: len(targets)]
     logits = {"torch": expected[: len(targets)], "fp32": logits_fp32[: len(targets)]}
     if params.export_onnx.int8:
