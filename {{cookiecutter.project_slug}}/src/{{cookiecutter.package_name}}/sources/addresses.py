@@ -15,26 +15,8 @@ import fsspec
 from aiohttp import ClientTimeout
 
 from ..errors import OF_THIS_DISK, UserError
-from .causes import cause_of, in_one_line, quieten_botocore, words_of
-
-HTTP = {
-    "certificate": "SSL_CERT_FILE=FILE in the environment",
-    "endpoint": "correct `uri` in params.yaml",
-    "rights": "write a login into ~/.netrc: machine HOST login NAME password WORD; or take the file by hand",
-    "file": "correct `uri` or the name below sha256 in params.yaml; where a store lists no files, list them there",
-}
-_S3 = HTTP | {
-    "certificate": "AWS_CA_BUNDLE=FILE in the environment",
-    "endpoint": "AWS_ENDPOINT_URL=ADDRESS in the environment (unset it for AWS)",
-    "region": "AWS_DEFAULT_REGION=REGION in the environment",
-    "profile": "AWS_PROFILE=NAME in the environment",
-    "key": "AWS_ACCESS_KEY_ID",
-    "secret": "AWS_SECRET_ACCESS_KEY",
-    "token": "AWS_SESSION_TOKEN",
-    "keys": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
-    "bucket": "correct `uri` in params.yaml",
-    "rights": "ask for s3:GetObject and s3:ListBucket on the bucket",
-}
+from . import hub
+from .causes import HTTP, S3, quieten_botocore, refusal
 
 
 def download(address: str, target: Path) -> None:
@@ -42,8 +24,6 @@ def download(address: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if address.startswith("hf://"):
-            from . import hub
-
             shutil.copyfile(hub.file_at(address), target)
         elif address.startswith("pkg://"):
             shutil.copyfile(_in_package(address), target)
@@ -53,21 +33,15 @@ def download(address: str, target: Path) -> None:
     except Exception as error:  # each store has its own errors
         if isinstance(error, UserError) or getattr(error, "errno", None) in OF_THIS_DISK:
             raise
-        settings = _S3 if address.startswith("s3://") else HTTP
-        problem, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
-        raise UserError(
-            f"cannot fetch {address}{problem and f': {problem}'}",
-            expected="a file that can be read",
-            found=in_one_line(error),
-            fix=fix,
-        ) from None
+        if address.startswith("hf://"):
+            raise hub.refusal(f"cannot fetch {address}", error) from None
+        settings = S3 if address.startswith("s3://") else HTTP
+        raise refusal(f"cannot fetch {address}", error, "a file that can be read", settings) from None
 
 
 def files_below(address: str) -> list[str] | None:
     """The names of the files below an address; None if the store lists none, like most web servers."""
     if address.startswith("hf://"):
-        from . import hub
-
         return hub.files_below(address)
     if address.startswith("pkg://"):
         folder = _in_package(address)

@@ -11,6 +11,29 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..errors import UserError
+
+HTTP = {
+    "certificate": "SSL_CERT_FILE=FILE in the environment",
+    "endpoint": "correct `uri` in params.yaml",
+    "rights": "write a login into ~/.netrc: machine HOST login NAME password WORD; or take the file by hand",
+    "file": "correct `uri` or the name below sha256 in params.yaml; where a store lists no files, list them there",
+}
+S3 = HTTP | {
+    "certificate": "AWS_CA_BUNDLE=FILE in the environment",
+    "endpoint": "AWS_ENDPOINT_URL=ADDRESS in the environment (unset it for AWS)",
+    "region": "AWS_DEFAULT_REGION=REGION in the environment",
+    "profile": "AWS_PROFILE=NAME in the environment",
+    "token": "AWS_SESSION_TOKEN",
+    "keys": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    "bucket": "correct `uri` in params.yaml",
+    "rights": "ask for s3:GetObject and s3:ListBucket on the bucket",
+}
+HUB = HTTP | {
+    "endpoint": "HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror: correct what is set, or unset it",
+    "rights": "log in: hf auth login, or HF_TOKEN in the environment",
+}
+
 
 class Cause(NamedTuple):
     """A problem, its fix, and what shows it: an S3 code, a type of error, or words of a message."""
@@ -23,7 +46,6 @@ class Cause(NamedTuple):
 # The first match counts: what S3 calls AccessDenied may be about a KMS key.
 CAUSES = (
     Cause("the transfer broke off", "type the same again", "ClientPayloadError|IncompleteRead|ResponseStreamingError"),
-    Cause("the service sends from one address to another without end", "{endpoint}", "TooManyRedirects"),
     Cause(
         "addresses of this form are not read here",
         "take one that begins with hf://, s3://, https:// or pkg://, or a path",
@@ -42,12 +64,7 @@ CAUSES = (
     Cause(
         "the certificate of the service is signed by nobody that is known here",
         "name the file (PEM) of the authority that signed it, itself if none did: {certificate}",
-        "CERTIFICATE_VERIFY_FAILED",
-    ),
-    Cause(
-        "the file of the certificates cannot be read",
-        "name one that is there, in PEM: {certificate}",
-        "HTTPClientError.*No such file|NO_CERTIFICATE_OR_CRL_FOUND|PEM lib",
+        "CERTIFICATE_VERIFY_FAILED|HTTPClientError.*No such file|NO_CERTIFICATE_OR_CRL_FOUND|PEM lib",
     ),
     Cause(
         "no secure connection to the service",
@@ -57,7 +74,7 @@ CAUSES = (
     Cause(
         "the proxy does not answer",
         "correct or unset HTTP_PROXY and HTTPS_PROXY; NO_PROXY=HOST asks a host without one",
-        "ProxyConnectionError|ProxyError|through the proxy|Unknown scheme for proxy",
+        "ProxyConnectionError|ProxyError|Unknown scheme for proxy",
     ),
     Cause(
         "no host has the name of the service",
@@ -93,17 +110,11 @@ CAUSES = (
         r"kms:|KMS\.",
     ),
     Cause(
-        "the keys have expired",
-        "get new ones, as you got these: `aws sso login`, or {keys} with {token}",
-        "ExpiredToken|TokenRefreshRequired|RequestExpired",
+        "the keys have expired, or the session token is that of others",
+        "get new ones, as you got these: `aws sso login`, or {keys} with {token}, unset for keys without one",
+        r"ExpiredToken|TokenRefreshRequired|RequestExpired|\bInvalidToken|InvalidClientTokenId|UnrecognizedClient",
     ),
-    Cause(
-        "the session token does not belong to the keys",
-        "unset it for keys that need none, or get all three anew: {token}",
-        r"\bInvalidToken|InvalidClientTokenId|UnrecognizedClientException",
-    ),
-    Cause("the service does not know the access key", "correct {key}", "InvalidAccessKeyId"),
-    Cause("the service refuses the secret key", "correct {secret}", "SignatureDoesNotMatch"),
+    Cause("the service refuses the keys", "correct {keys}", "InvalidAccessKeyId|SignatureDoesNotMatch"),
     Cause(
         "the service has another time than this machine",
         "set this machine's clock (`date` shows it; `timedatectl set-ntp true` keeps it right)",
@@ -115,8 +126,7 @@ CAUSES = (
         r"SlowDown|Throttl|RequestLimitExceeded|Too ?Many ?Requests|BandwidthLimitExceeded|\b(429|502|503|504)\b",
     ),
     Cause("no such bucket", "{bucket}, or make the bucket", "NoSuchBucket|InvalidBucketName|Invalid bucket name"),
-    Cause("the bucket is in another region", "{region}", "PermanentRedirect|HeaderMalformed|LocationConstraint"),
-    Cause("this is no region", "write it as eu-central-1: {region}", "InvalidRegionError|NoRegionError"),
+    Cause("the bucket is in another region", "{region}", "PermanentRedirect|HeaderMalformed|Constraint|RegionError"),
     Cause(
         "the object lies in an archive",
         "`aws s3api restore-object` brings it back in hours; keep objects in a storage class without restoring",
@@ -136,11 +146,10 @@ CAUSES = (
     ),
     Cause("a permission is missing", "`ls -ld` shows who may; ask them", "EACCES"),
     Cause("the disk is read-only", "name another directory: {file}", "EROFS"),
-    Cause("the service does not answer", "does it work, and is the network up? {endpoint}", "Timeout|TimedOut"),
     Cause(
         "nothing answers at the address of the service",
-        "is the service up? {endpoint}",
-        "EndpointConnectionError|ConnectError|ConnectionError|ConnectionClosedError|ClientConnectorError|Disconnected",
+        "is the service up, and the network? {endpoint}",
+        "Timeout|TimedOut|ConnectError|ConnectionError|ConnectionClosedError|ClientConnectorError|Disconnected",
     ),
 )
 
@@ -173,7 +182,13 @@ def words_of(error: BaseException | None) -> str:
     return "\n".join(words)
 
 
-def in_one_line(error: BaseException, most: int = 300) -> str:
-    """An error in its own words: its type and the first line of its message."""
-    line = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-    return line if len(line) <= most else f"{line[:most]}…"
+def in_one_line(error: BaseException) -> str:
+    """An error in its own words: its type and the beginning of its message."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+
+
+def refusal(problem: str, error: BaseException, expected: str, settings: Mapping[str, str]) -> UserError:
+    """The error for a transfer that failed: with its cause and fix if the table has them."""
+    cause, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
+    problem = f"{problem}: {cause}" if cause else problem
+    return UserError(problem, expected=expected, found=in_one_line(error), fix=fix)

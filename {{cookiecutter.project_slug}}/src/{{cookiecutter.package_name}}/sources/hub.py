@@ -8,23 +8,21 @@ Token, offline mode, mirror and proxy are those of huggingface_hub, see docs/dat
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import unquote
 
-from huggingface_hub import HfApi, constants, errors, hf_hub_download
+from huggingface_hub import HfApi, errors, hf_hub_download
 
-from ..errors import OF_THIS_DISK, UserError
-from .addresses import HTTP
-from .causes import cause_of, in_one_line, words_of
+from ..errors import UserError
+from . import causes
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ADDRESS = re.compile(
     r"hf://(?P<datasets>datasets/)?(?P<name>[^/@]+(?:/[^/@]+)?)"
     r"@(?P<revision>refs/[^/]+/[^/]+|[^/]+)(?:/(?P<path>.+))?"
 )
-_LOGIN = "log in: hf auth login, or HF_TOKEN in the environment"
+_LOGIN = causes.HUB["rights"]
 _OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
-# What was found and how to fix it, by the first type of error that matches, else by the status.
+# What was found and how to fix it, by the first type of error that matches.
 _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.GatedRepoError, "one whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
     (errors.RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
@@ -33,13 +31,6 @@ _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.RemoteEntryNotFoundError, "no such file in it", "correct it below sha256; for a model, make pin does"),
     (errors.OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
 )
-_BY_STATUS = {
-    401: ("a token that the hub does not know", f"correct it, or {_LOGIN}"),
-    403: ("a token that may not do this", f"give it access to the repository, or take another: {_LOGIN}"),
-}
-_NETWORK = "see to the network (HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror), then type the same again"
-_MIRROR = "HTTPS_PROXY=ADDRESS names a proxy, HF_ENDPOINT=ADDRESS a mirror (unset it for huggingface.co)"
-_SETTINGS = HTTP | {"endpoint": _MIRROR, "rights": _LOGIN}
 
 
 class Place(NamedTuple):
@@ -93,12 +84,7 @@ def file_at(address: str) -> str:
             found=place.revision,
             fix=f"make pin, or write {_looked_up(place)[1].sha} in its place in params.yaml, the commit it names now",
         )
-    try:
-        return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
-    except Exception as error:  # its HTTP library has errors of its own
-        if getattr(error, "errno", None) in OF_THIS_DISK:
-            raise
-        raise refusal(f"cannot fetch {address}", error) from None
+    return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
 
 
 def _looked_up(place: Place) -> tuple[Place, Any]:
@@ -116,21 +102,7 @@ def refusal(problem: str, error: BaseException, expected: str = "a repository th
     """The error for an answer of the hub, or for a failure on the way to it."""
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
-    by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
-    by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0))
-    if known := by_kind or by_status:
-        found, fix = known
-    else:
-        found = in_one_line(error) + _through_a_proxy(error)
-        cause, fix = cause_of(words_of(error) + _through_a_proxy(error), _SETTINGS) or ("", _NETWORK)
-        problem = f"{problem}{cause and f': {cause}'}"
-    return UserError(problem, expected=expected, found=found, fix=fix)
-
-
-def _through_a_proxy(error: BaseException) -> str:
-    """The proxy that could not be reached, without its password. The HTTP library does not name it."""
-    hub = urlsplit(constants.ENDPOINT)
-    proxy = getproxies().get(hub.scheme) or getproxies().get("all")
-    if not type(error).__name__.startswith("Connect") or not proxy or proxy_bypass(hub.hostname or ""):
-        return ""
-    return f", through the proxy {proxy.rpartition('@')[2]}"
+    for kind, found, fix in _BY_KIND:
+        if isinstance(error, kind):
+            return UserError(problem, expected=expected, found=found, fix=fix)
+    return causes.refusal(problem, error, expected, causes.HUB)
