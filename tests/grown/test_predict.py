@@ -154,7 +154,11 @@ def test_a_bug_keeps_its_traceback_in_a_log(
     for error, problem in (
         (TypeError("no such thing"), "this command has a bug"),
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "a"), "a permission is missing"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "the disk is full"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "the disk is read-only"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "memory is used up"),
+        (OSError(errno.ENOENT, os.strerror(errno.ENOENT)), "a file is missing"),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES), "a"), "a permission is missing"),
         (MemoryError(), "memory is used up"),
         (RuntimeError("CUDA error: out of memory"), "memory is used up"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"), "memory is used up"),

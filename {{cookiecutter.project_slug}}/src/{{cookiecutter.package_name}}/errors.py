@@ -36,28 +36,23 @@ READ_ONLY = Cause("the disk is read-only", "a folder that you may write", "work 
 PACKAGE = Cause("a package is missing", "the packages of requirements.lock", "make setup, then . .venv/bin/activate")
 REFUSED = Cause("the system, or a program, refused", "a call that succeeds", f"do what its words above name, {AGAIN}")
 OF_THIS_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # full, or read-only
-BY_NUMBER = {
-    errno.ENOSPC: DISK_FULL,
-    errno.EDQUOT: DISK_FULL,
-    errno.EACCES: PERMISSION,
-    errno.EPERM: PERMISSION,
-    errno.EROFS: READ_ONLY,
-    errno.ENOENT: MISSING,
-    errno.ENOMEM: MEMORY,
+BY_WORDS = {  # torch, safetensors and the libraries of CUDA have words of their own
+    DISK_FULL: ("No space left", "Disk quota", "Disc quota", "os error 28", "PytorchStreamWriter", "unexpected pos"),
+    MEMORY: ("allocate memory", "std::bad_alloc", "out of memory", "ALLOC_FAILED", "STATUS_NOT_INITIALIZED"),
+    READ_ONLY: ("Read-only file system",),
 }
 BY_TYPE = {  # subclasses count too; by name, because this module imports no library
     "MemoryError": MEMORY,
     "OutOfMemoryError": MEMORY,
     "ModuleNotFoundError": PACKAGE,
+    "FileNotFoundError": MISSING,
+    "PermissionError": PERMISSION,
     "CalledProcessError": REFUSED,
     "DvcException": REFUSED,
     "BotoCoreError": REFUSED,
     "ClientError": REFUSED,
     "OSError": REFUSED,
 }
-# torch, safetensors and the libraries of CUDA report both with their own messages.
-OF_NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "out of memory", "ALLOC_FAILED", "STATUS_NOT_INITIALIZED")
-OF_A_FULL_DISK = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
 
 
 def run_command(work: Callable[[], int | None], *also: type[Exception], stopped: str = "stopped") -> int:
@@ -111,13 +106,10 @@ def _unforeseen(error: Exception) -> str:
 
 
 def cause_of(error: BaseException) -> Cause:
-    """The cause of an error, found by its message, its number or its type."""
-    if any(message in str(error) for message in OF_A_FULL_DISK):
-        return DISK_FULL
-    if any(message in str(error) for message in OF_NO_MEMORY):
-        return MEMORY
-    if isinstance(error, OSError) and error.errno in BY_NUMBER:
-        return BY_NUMBER[error.errno]
+    """The cause of an error, found by its message or its type."""
+    for cause, words in BY_WORDS.items():
+        if any(word in str(error) for word in words):
+            return cause
     return next((BY_TYPE[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in BY_TYPE), BUG)
 
 
