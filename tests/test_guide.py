@@ -101,12 +101,15 @@ def test_each_row_about_git_and_the_checkout_is_printed(tmp_path: Path) -> None:
 CALLS = {"UserError": 0, "Cause": 0, "_refusal": 0, "mistake": 1}  # which argument is printed first
 # What has no row in the guide, and why it needs none.
 WITHOUT_ROW = {
-    "its fix is the command that comes before": """no model in …
+    "its fix is what comes before, or what to do first": """no model in …
         … is not the file that was shipped
         … has no dvc.lock
         has no owner: it is in no commit and on no remote
         there are no results
-        the results are stale""",
+        the results are stale
+        another stage is running in this checkout
+        the code of another checkout would run
+        … is a mount point, and cannot be put in place as a whole""",
     "a state of this machine, in its own words": """the disk is full
         the disk is read-only
         memory is used up
@@ -115,6 +118,8 @@ WITHOUT_ROW = {
         a package is missing
         torch finds no GPU that it can use
         more processes than GPUs
+        this command has a bug
+        the system, or a program, refused
         git … failed
         dvc … failed""",
     "its fix is the parameter or the option to correct": """no … in …
@@ -140,6 +145,7 @@ WITHOUT_ROW = {
         the texts, --output and --rejects must be different files
         … is out of range
         the … model is not shipped
+        the int8 model loses too much
         fine_tune.class_weights names labels that the data do not have
         fine_tune.row_weights names values that no training row has""",
     "its fix is the command to type": """is too large for Git
