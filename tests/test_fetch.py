@@ -183,6 +183,7 @@ REFUSALS = {
     "hf://acme/gone@main": ("none, or a private one", "correct its name"),
     "hf://gone@main": ("the hub does not show model gone at main\n", "none, or a private one", "correct its name"),
     "hf://acme/whole@v9": ("no such branch, tag or commit", "correct what stands after @"),
+    "hf://acme/whole@feature/x": ("no such branch, tag or commit", "%2F for a slash"),
     "hf://acme/whole@main/onnx": ("found:    nothing\n", "correct `uri`"),
     "hf://acme/whole": ("another form", "with @main for the newest"),
 }
@@ -212,7 +213,7 @@ def test_a_file_is_missing_or_was_never_downloaded_here(project: Project) -> Non
 
 
 @pytest.mark.parametrize(
-    ("revision", "folder"), [("refs/convert/parquet", "/default/train"), ("refs/pr/4", ""), ("feature/x", "/data")]
+    ("revision", "folder"), [("refs/convert/parquet", "/default/train"), ("refs/pr/4", ""), ("feature%2Fx", "/data")]
 )
 def test_data_of_any_revision_are_pinned_and_fetched(tmp_path: Path, shelf: Path, revision: str, folder: str) -> None:
     file = shelf / f"acme/reviews{folder}/0000.parquet"

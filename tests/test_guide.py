@@ -109,6 +109,8 @@ WITHOUT_ROW = {
         the results are stale
         another stage is running in this checkout
         the code of another checkout would run
+        has the line ends of Windows here
+        … is a link, and DVC keeps nothing behind a link
         … is a mount point, and cannot be put in place as a whole""",
     "a state of this machine, in its own words": """the disk is full
         the disk is read-only

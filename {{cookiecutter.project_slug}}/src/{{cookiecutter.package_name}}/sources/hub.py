@@ -2,7 +2,6 @@
 
 The revision ends at the next slash; only `refs/pr/4`, `refs/convert/parquet` and the like may contain one. In any other
 revision, write a slash as %2F: `@feature%2Fx/folder` is the folder of the branch feature/x. (The hub's own grammar.)
-If the hub has no such revision, the next part of the path is added to it: `@feature/x/folder` is found too.
 Token, offline mode, mirror and proxy are those of huggingface_hub, see docs/data.md.
 """
 
@@ -27,7 +26,7 @@ _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.GatedRepoError, "one whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
     (errors.RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
     (errors.HFValidationError, "a name that no repository can have", "correct it"),
-    (errors.RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @ in params.yaml"),
+    (errors.RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @, with %2F for a slash"),
     (errors.RemoteEntryNotFoundError, "no such file in it", "correct it below sha256; for a model, make pin does"),
     (errors.OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
 )
@@ -61,16 +60,15 @@ def pinned(address: str) -> str:
     place = place_of(address)
     if _COMMIT.fullmatch(place.revision):
         return address
-    place, info = _looked_up(place)
     start, end = "datasets/" if place.kind == "dataset" else "", f"/{place.path}" if place.path else ""
-    return f"hf://{start}{place.name}@{info.sha}{end}"
+    return f"hf://{start}{place.name}@{_looked_up(place).sha}{end}"
 
 
 def files_below(address: str) -> list[str]:
     """The names of the files below an address. Raises UserError if the hub does not list them."""
-    place, info = _looked_up(place_of(address))
+    place = place_of(address)
     folder = f"{place.path}/" if place.path else ""
-    names = [file.rfilename for file in info.siblings or ()]
+    names = [file.rfilename for file in _looked_up(place).siblings or ()]
     return [name.removeprefix(folder) for name in names if name.startswith(folder)]
 
 
@@ -82,19 +80,16 @@ def file_at(address: str) -> str:
             f"{address} is not pinned",
             expected="a commit of 40 hexadecimal digits, because a branch moves",
             found=place.revision,
-            fix=f"make pin, or write {_looked_up(place)[1].sha} in its place in params.yaml, the commit it names now",
+            fix=f"make pin, or write {_looked_up(place).sha} in its place in params.yaml, the commit it names now",
         )
     return hf_hub_download(place.name, place.path, revision=place.revision, repo_type=place.kind)
 
 
-def _looked_up(place: Place) -> tuple[Place, Any]:
-    """What the hub says about a repository at a revision. A revision that it lacks is extended along the path."""
+def _looked_up(place: Place) -> Any:
+    """What the hub says about a repository at a revision. Raises UserError if it has none."""
     try:
-        return place, HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
+        return HfApi().repo_info(place.name, repo_type=place.kind, revision=place.revision)
     except Exception as error:  # its HTTP library has errors of its own
-        more, _, rest = place.path.partition("/")
-        if isinstance(error, errors.RevisionNotFoundError) and more:
-            return _looked_up(place._replace(revision=f"{place.revision}/{more}", path=rest))
         raise refusal(f"the hub does not show {place.kind} {place.name} at {place.revision}", error) from None
 
 
