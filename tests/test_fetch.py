@@ -182,7 +182,7 @@ REFUSALS = {
     "hf://gated/whole@main": ("terms you have not accepted", "accept them on its page"),
     "hf://acme/gone@main": ("none, or a private one", "correct its name"),
     "hf://gone@main": ("the hub does not show model gone at main\n", "none, or a private one", "correct its name"),
-    "hf://acme/whole@v9": ("no such branch, tag or commit", "correct what stands after @"),
+    "hf://acme/whole@v9": ("no such branch, tag or commit", "correct what is after @"),
     "hf://acme/whole@feature/x": ("no such branch, tag or commit", "%2F for a slash"),
     "hf://acme/whole@main/onnx": ("found:    nothing\n", "correct `uri`"),
     "hf://acme/whole": ("another form", "with @main for the newest"),

@@ -26,7 +26,7 @@ _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.GatedRepoError, "one whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
     (errors.RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
     (errors.HFValidationError, "a name that no repository can have", "correct it"),
-    (errors.RevisionNotFoundError, "no such branch, tag or commit", "correct what stands after @, with %2F for a slash"),
+    (errors.RevisionNotFoundError, "no such branch, tag or commit", "correct what is after @, with %2F for a slash"),
     (errors.RemoteEntryNotFoundError, "no such file in it", "correct it below sha256; for a model, make pin does"),
     (errors.OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
 )
