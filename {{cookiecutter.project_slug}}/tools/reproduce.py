@@ -148,7 +148,8 @@ def kind_of_difference(name: str, left: bytes, right: bytes) -> str:
     worst = max(gaps, key=gaps.__getitem__, default="")
     if gaps.get(worst):
         return f"largest difference {gaps[worst]:.3g}, in tensor {worst}"
-    first = len(os.path.commonprefix([left, right]))
+    size = min(len(left), len(right))
+    first = next((index for index in range(size) if left[index] != right[index]), size)
     return f"{len(left)} bytes here, {len(right)} there, the first difference at byte {first}"
 
 
