@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from families import FAMILIES, KINDS, tokenizer_of, write_family
 from hypothesis import given
 from hypothesis import strategies as st
 from review_sentiment import paths
+from review_sentiment.common.io import read_json
 from review_sentiment.config import Params
 from review_sentiment.errors import UserError
 from review_sentiment.inference import OnnxClassifier
@@ -47,6 +49,11 @@ USUAL = [
     *("embedding_gemma", "eurobert", "gpt2", "jina_v3", "modernbert", "mpnet", "nomic_bert", "qwen3"),
     *("rembert", "roberta", "roformer", "t5", "xlm", "xlm_roberta"),
 ]
+# Those whose attention becomes one operator.
+FUSED = {
+    *("albert", "bert", "bert_with_head", "camembert", "distilbert", "electra", "jina_v3", "nomic_bert", "roberta"),
+    *("data2vec", "ernie", "esm", "gte", "roberta_prelayernorm", "xlm_roberta", "xlm_roberta_xl"),
+}
 REFUSED = {
     "big_bird": "depend on padding",
     "convbert": "depend on padding",
@@ -77,13 +84,27 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def one_export(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    """`check_model` exports only what must fail: `export_onnx` exports as small a model, and exports take the time."""
+    whole = check_model.export
+
+    def export(*given: Any, fused: bool) -> None:
+        if fused != (family in FUSED) or family in ("bert", "xlm"):  # one that is fused, one that is not
+            whole(*given, fused=fused)
+
+    monkeypatch.setattr(check_model, "export", export)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_export")
 @pytest.mark.parametrize("family", PASSING)
 def test_a_family_goes_through_every_stage(project: Path, family: str) -> None:
     write_family(family, paths.BASE_MODEL)
     write_table(project / "data/raw/table.csv", sentences(120, seed=1))
     for stage in STAGES:
         stage.run(PARAMS)
+    assert read_json(paths.ENCODER)["fused"] == (family in FUSED)
     shipped = OnnxClassifier(paths.ONNX, "fp32", threads=1)
     sequences = encode(load_tokenizer(paths.BASE_MODEL / "tokenizer.json", 64), TEXTS, "")
     assert encode(shipped.tokenizer, TEXTS, "") == sequences

@@ -4,6 +4,7 @@ Run in a grown project.
 """
 
 import random
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +19,11 @@ from review_sentiment import paths
 from review_sentiment.config import Params, RowWeights
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation import metrics
+from review_sentiment.stages import embeddings, evaluate, export_onnx, fine_tune, prepare
 from review_sentiment.tables import Column, read_rows
 from review_sentiment.training import batches, loss
-from small_project import WRITERS, run_stages, sentences, values_with, write_params
-from test_groups_and_times import prepared
+from small_project import WRITERS, sentences, values_with, write_params
+from test_groups_and_times import prepared, run_here
 
 SOURCES = ("forum", "shop", None)
 
@@ -61,21 +63,23 @@ def test_equal_texts_keep_the_same_values_in_any_order(tmp_path: Path, monkeypat
 
 
 @pytest.mark.slow
-def test_rows_that_weigh_nothing_teach_nothing(tmp_path: Path, base_model: Path) -> None:
+def test_rows_that_weigh_nothing_teach_nothing(
+    trained: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One source labels at random, which nothing can learn; where it hardly weighs, the loss falls all the same."""
     draw = random.Random(1)
     rows = [
         (text, draw.choice(["good", "bad"]) if n % 3 == 0 else label)
         for n, (text, label) in enumerate(sentences(600, seed=1))
     ]
-    (tmp_path / "data/raw").mkdir(parents=True)
-    table_of(rows).write_csv(tmp_path / "data/raw/table.csv")
+    project = shutil.copytree(trained, tmp_path / "project")
+    table_of(rows).write_csv(project / "data/raw/table.csv")
     weighted = {"column": "source", "weights": {"forum": 0.001}}
     changes: dict[str, Any] = {"prepare__keep_columns": ["source"], "fine_tune__row_weights": weighted}
-    write_params(tmp_path / "params.yaml", base_model, **changes)
-    run_stages(tmp_path, "fetch", "check_model", "prepare", "embeddings", "fine_tune", "export_onnx", "evaluate")
-    by_column = pl.read_csv(tmp_path / "reports/evaluation/by_column.csv")
-    predictions = pl.read_parquet(tmp_path / "reports/predictions.parquet").unnest("kept")
+    write_params(project / "params.yaml", base_model, **changes)
+    run_here(monkeypatch, project, prepare, embeddings, fine_tune, export_onnx, evaluate)
+    by_column = pl.read_csv("reports/evaluation/by_column.csv")
+    predictions = pl.read_parquet("reports/predictions.parquet").unnest("kept")
     assert by_column["column"].unique().to_list() == ["source"]
     right = (
         predictions.with_columns(right=pl.col("torch") == pl.col("label"))
@@ -87,7 +91,7 @@ def test_rows_that_weigh_nothing_teach_nothing(tmp_path: Path, base_model: Path)
         value or "": (rows, share)
         for _, value, rows, share in by_column.select("column", "value", "rows", "torch").iter_rows()
     } == expected
-    curve = pl.read_csv(tmp_path / "reports/training_curve.csv")
+    curve = pl.read_csv("reports/training_curve.csv")
     assert curve["training_loss"].tail(5).mean() < 0.25
 
 

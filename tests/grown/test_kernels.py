@@ -13,7 +13,9 @@ from review_sentiment import kernels, paths
 from review_sentiment.config import Compute, TextSettings
 from review_sentiment.kernels import layers, packing, vocabulary
 from review_sentiment.modeling import classifier, forward
-from small_project import PACKAGE, report, run_python, run_stages, write_params
+from review_sentiment.stages import embeddings, evaluate, export_onnx, fine_tune
+from small_project import PACKAGE, report, run_python, write_params
+from test_groups_and_times import run_here
 from transformers import (
     AutoModel,
     BertConfig,
@@ -99,12 +101,14 @@ def test_a_torch_without_a_private_operator_gets_plain_and_one_line(
 
 @fast_only
 @pytest.mark.slow
-def test_plain_runs_the_pipeline_and_learns_as_much(trained: Path, base_model: Path, tmp_path: Path) -> None:
+def test_plain_runs_the_pipeline_and_learns_as_much(
+    trained: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = shutil.copytree(trained, tmp_path / "project")
     for made in (paths.VECTORS, paths.EMBEDDINGS, paths.FINE_TUNED, paths.ONNX):
         shutil.rmtree(project / made)
     write_params(project / "params.yaml", base_model, compute__kernels="plain")
-    run_stages(project, "embeddings", "fine_tune", "export_onnx", "evaluate")
+    run_here(monkeypatch, project, embeddings, fine_tune, export_onnx, evaluate)
     vectors = [np.load(folder / paths.split_embeddings("train")) for folder in (trained, project)]
     assert vectors[0] == pytest.approx(vectors[1], abs=1e-5)
     weights = [(folder / paths.FINE_TUNED / "model.safetensors").read_bytes() for folder in (trained, project)]

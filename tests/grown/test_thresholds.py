@@ -13,8 +13,10 @@ from review_sentiment.evaluation import metrics
 from review_sentiment.export.thresholds import lowest, thresholds
 from review_sentiment.inference import outputs
 from review_sentiment.inference.classifier import OnnxClassifier
+from review_sentiment.stages import evaluate, export_onnx
 from scipy.stats import binomtest
-from small_project import report, run_stage, run_stages
+from small_project import report, write_params
+from test_groups_and_times import run_here
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
@@ -79,12 +81,12 @@ def test_each_file_has_thresholds_of_its_own(trained: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_path: Path) -> None:
+def test_fp32_ships_alone_and_abstains_where_that_is_wanted(
+    trained: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = shutil.copytree(trained, tmp_path / "project")
-    text = (project / "params.yaml").read_text(encoding="utf-8").replace("int8: true", "int8: false")
-    text = text.replace("min_precision: null", "min_precision: 0.9")
-    (project / "params.yaml").write_text(text, encoding="utf-8")
-    run_stages(project, "check_model", "export_onnx", "evaluate")
+    write_params(project / "params.yaml", base_model, export_onnx__int8=False, export_onnx__min_precision=0.9)
+    run_here(monkeypatch, project, export_onnx, evaluate)
     assert [path.name for path in (project / "models/onnx/onnx").iterdir()] == ["model.onnx"]
     measured = report(project, "metrics.json")
     assert list(measured) == ["onnx_fp32", "probe", "test_rows", "thresholds", "torch"]
@@ -97,10 +99,14 @@ def test_fp32_ships_alone_and_abstains_where_that_is_wanted(trained: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_labels_without_a_threshold_are_counted(trained: Path, tmp_path: Path) -> None:
+def test_labels_without_a_threshold_are_counted(
+    trained: Path,
+    base_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     project = shutil.copytree(trained, tmp_path / "project")
-    text = (project / "params.yaml").read_text(encoding="utf-8")
-    (project / "params.yaml").write_text(text.replace("min_precision: null", "min_precision: 0.999"), encoding="utf-8")
-    done = run_stage(project, "export_onnx")
-    assert done.returncode == 0, done.stderr
-    assert "int8: 2 of 2 labels have no threshold and are never predicted\n" in done.stderr
+    write_params(project / "params.yaml", base_model, export_onnx__min_precision=0.999)
+    run_here(monkeypatch, project, export_onnx)
+    assert "int8: 2 of 2 labels have no threshold and are never predicted\n" in capsys.readouterr().err

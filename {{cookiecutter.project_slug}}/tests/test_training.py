@@ -8,14 +8,15 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_project import before_fine_tune, params_with, run_stage, write_params
+from small_project import before_fine_tune, params_with, write_params
 
 from {{ cookiecutter.package_name }} import paths
-from {{ cookiecutter.package_name }}.config import Params, TextSettings
+from {{ cookiecutter.package_name }}.config import Params, TextSettings, load_params
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.modeling import classifier
 from {{ cookiecutter.package_name }}.modeling.fine_tuned import HEAD
 from {{ cookiecutter.package_name }}.modeling.probe import load_probe
+from {{ cookiecutter.package_name }}.stages import fine_tune
 from {{ cookiecutter.package_name }}.training import batches, checkpoints, loop
 
 TEXT = TextSettings(max_length=16, pooling="mean", prefix="")
@@ -98,11 +99,14 @@ def test_the_best_epoch_is_kept_or_the_last_where_chance_may_have_made_it_worse(
 
 
 @pytest.mark.slow
-def test_training_that_only_harms_ends_with_the_probe(trained: Path, base_model: Path, tmp_path: Path) -> None:
+def test_training_that_only_harms_ends_with_the_probe(
+    trained: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = before_fine_tune(trained, tmp_path / "project")
     write_params(project / "params.yaml", base_model, fine_tune__learning_rate=0.3, fine_tune__patience=1)
-    assert run_stage(project, "fine_tune").returncode == 0
-    curve = pl.read_csv(project / paths.TRAINING_CURVE).drop_nulls("validation_accuracy")
+    monkeypatch.chdir(project)
+    fine_tune.run(load_params())
+    curve = pl.read_csv(paths.TRAINING_CURVE).drop_nulls("validation_accuracy")
     assert curve["step"][0] == 0
     assert curve["validation_accuracy"][0] > max(curve["validation_accuracy"][1:])
     before, after = (load_file(project / at / "model.safetensors") for at in (paths.BASE_MODEL, paths.FINE_TUNED))
