@@ -105,16 +105,14 @@ def embedded(bench: Bench, project: Path) -> Path:
 
 def trained(bench: Bench, project: Path) -> tuple[Path, Digests]:
     """The project after both stages, and its outs."""
-    for stage in ("embeddings", "fine_tune"):
-        bench.run(project, stage)
+    bench.run(project, "embeddings", "fine_tune")
     return project, digests(project)
 
 
 def trained_again(bench: Bench, project: Path) -> dict[str, Digests]:
     """The outs with another hash seed, `unbroken` and `resumed` after a kill."""
     forget_training(project)
-    for stage in ("embeddings", "fine_tune"):
-        bench.run(project, stage, PYTHONHASHSEED="1")
+    bench.run(project, "embeddings", "fine_tune", PYTHONHASHSEED="1")
     unbroken = digests(project)
     shutil.rmtree(project / "models/fine_tuned")
     forget_training(project)
