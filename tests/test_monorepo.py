@@ -9,6 +9,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from workshop import SMALL_GATE, Project, bake, environment
 
 KEY = "id AKIA" + "A1B2C3D4E5F6G7H8\n"
@@ -163,6 +164,10 @@ def test_what_reads_commits_and_clones_works_in_the_folder(outer: Project, small
     text = there.text(name).replace("max_iter=2000", "max_iter=2")
     assert text != there.text(name)
     (there.path / name).write_text(text, encoding="utf-8")
+    for file in ("dvc.yaml", "dvc.lock"):  # the other stages take the time
+        kept = YAML(typ="safe").load(there.text(file))
+        del kept["stages"]["export_onnx"], kept["stages"]["evaluate"]
+        YAML(typ="safe").dump(kept, there.path / file)
     there.commit("Stop the probe early")
     done = there.try_to("make", "reproduce")
     assert done.returncode != 0
@@ -170,7 +175,7 @@ def test_what_reads_commits_and_clones_works_in_the_folder(outer: Project, small
     assert "probe.joblib differs: " in done.stdout
     assert "largest difference" in done.stdout
     assert "in tensor encoder.layer" not in done.stdout.split("models/probe: ")[0]
-    assert 0 < int(re.search(r"(\d+) of 17 outs are the same", done.stdout)[1]) < 17
+    assert 0 < int(re.search(r"(\d+) of 12 outs are the same", done.stdout)[1]) < 12
 
 
 def test_a_folder_that_the_repository_ignores_begins_its_own(tmp_path: Path) -> None:

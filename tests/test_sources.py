@@ -178,40 +178,20 @@ def test_what_the_hub_does_not_have_is_named(from_hub: Project) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_a_clone_makes_the_bytes_of_an_older_commit(from_hub: Project) -> None:
-    """What differs after a change of the code is in test_monorepo.py."""
-    name = "src/review_sentiment/modeling/probe.py"
-    text = from_hub.text(name).replace("max_iter=2000", "max_iter=2")
-    assert text != from_hub.text(name)
-    (from_hub.path / name).write_text(text, encoding="utf-8")
-    from_hub.commit("Stop the probe early")
-    before = from_hub.run("make", "reproduce", "AGAINST=HEAD~1")
-    from_hub.run("git", "reset", "--quiet", "--hard", "HEAD~1")
-    assert re.search(r"(\d+) of \1 outs are the same", before)
-
-
-def test_maturity_is_looked_up(from_hub: Project) -> None:
-    """After the run above, which left its record; the remote is empty at first."""
-    assert "level 1 of 5: kept\nfor level 2: remote sound\n" in from_hub.run("make", "maturity")
-    from_hub.run("make", "push")
-    shown = from_hub.run("make", "maturity")
-    record = json.loads(from_hub.text("reports/reproduce.json"))
-    assert "level 3 of 5: verified\nfor level 4: " in shown
-    assert re.search(r"made again elsewhere +(\d+) outs the same", shown)
-    assert re.search(r"outs that can be made again +(\d+) of \1 \(100%\)", shown)
-    assert re.search(rf"time to make everything again +{record['seconds']} s", shown)
-    (from_hub.path / "reports/reproduce.json").unlink()
-    assert "level 2 of 5: repeatable\nfor level 3: made again elsewhere\n" in from_hub.run("make", "maturity")
-
-
-def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
-    project = grow(tmp_path, data_source="files")
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project without data after `make small AGAIN=1`, as CI calls it, and what was printed."""
+    project = grow(tmp_path_factory.mktemp("again"), scope="team", data_source="files")
     (project.path / "models/student.dvc").parent.mkdir(exist_ok=True)
     (project.path / "models/student.dvc").write_text(
         "outs:\n- md5: 0\n  hash: md5\n  path: student\n", encoding="utf-8"
     )
     project.commit("Begin")
-    shown = project.run("make", "small", "AGAIN=1")  # as CI does
+    return project, project.run("make", "small", "AGAIN=1")
+
+
+def test_the_small_pipeline_runs_before_there_are_data(again: tuple[Project, str]) -> None:
+    project, shown = again
     assert "ONNX int8" in shown
     assert re.search(r"(\d+) of \1 outs are the same", shown)
     assert project.run("git", "status", "--porcelain") == ""
@@ -221,8 +201,39 @@ def test_the_small_pipeline_runs_before_there_are_data(tmp_path: Path) -> None:
     assert not [path for path in (project.path / ".tools/small").rglob("*.dvc") if path.is_file()]
 
 
+def test_maturity_is_looked_up(again: tuple[Project, str]) -> None:
+    """Of the small pipeline, whose second run left its record; the remote is empty at first."""
+    small = Project(again[0].path / ".tools/small", again[0].path.parent / "home")
+    assert "level 1 of 5: kept\nfor level 2: remote sound\n" in small.run("make", "maturity")
+    small.run("make", "push")
+    shown = small.run("make", "maturity")
+    record = json.loads(small.text("reports/reproduce.json"))
+    assert "level 3 of 5: verified\nfor level 4: " in shown
+    assert re.search(r"made again elsewhere +(\d+) outs the same", shown)
+    assert re.search(r"outs that can be made again +(\d+) of \1 \(100%\)", shown)
+    assert re.search(rf"time to make everything again +{record['seconds']} s", shown)
+    (small.path / "reports/reproduce.json").unlink()
+    assert "level 2 of 5: repeatable\nfor level 3: made again elsewhere\n" in small.run("make", "maturity")
+
+
+def test_an_older_commit_is_made_again_with_its_own_code(tmp_path: Path) -> None:
+    """Every byte of the real stages is compared above and in test_environment.py."""
+    project = grow(tmp_path)
+    (project.path / "dvc.yaml").write_text("stages:\n  count: {cmd: sh count.sh, outs: [counted]}\n", encoding="utf-8")
+    (project.path / "count.sh").write_text("echo 1 > counted", encoding="utf-8")
+    project.run("dvc", "repro")
+    project.commit("Count")
+    (project.path / "count.sh").write_text("echo 2 > counted", encoding="utf-8")
+    project.commit("Count on")
+    refused = project.try_to("make", "reproduce")
+    assert refused.returncode != 0
+    assert "counted differs: 2 bytes here, 2 there, the first difference at byte 0" in refused.stdout
+    assert json.loads(project.text("reports/reproduce.json"))["differing"] == ["counted"]
+    assert "1 of 1 outs are the same" in project.run("make", "reproduce", "AGAINST=HEAD~1")
+
+
 def test_the_spread_of_seeds_is_shown(from_hub: Project) -> None:
-    shown = from_hub.run("make", "seeds", "SEEDS=1 2")
+    shown = from_hub.run("make", "seeds", "SEEDS=42 1")  # the first is that of the last run
     after_accuracy = shown[shown.index("\naccuracy\n") :]
     line = next(line for line in after_accuracy.splitlines() if line.startswith("  torch"))
     mean, spread, one, two = re.fullmatch(r"  torch +(\S+) ± (\S+)   (\S+) (\S+)", line).groups()

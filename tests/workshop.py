@@ -72,11 +72,12 @@ class Project:
         self.run("git", "add", ".")
         self.run("git", "commit", "--quiet", "--message", message)
 
-    def run_pipeline(self) -> None:
+    def run_pipeline(self) -> str:
         """What `make repro` makes of a new project, in one process: loading torch takes longer than a small stage."""
-        self.run("python", "tests/record_reads.py", *STAGES)
+        printed = self.run("python", "tests/record_reads.py", *STAGES)
         shutil.rmtree(self.path / ".reads")
         self.run("dvc", "commit", "--force", "--quiet")
+        return printed
 
     def copy(self, folder: Path) -> "Project":
         """The same project in another place, with the same commits and the same cache of DVC."""
