@@ -1,4 +1,7 @@
-"""`predict` in detail: unlike rows, files that cannot be read, how many texts it holds, batches of any size."""
+"""`predict` in detail: unlike rows, files that cannot be read, how many texts it holds, batches of any size.
+
+And what a run keeps of its predictions.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,11 +9,23 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from review_sentiment.evaluation.metrics import key_of
 from review_sentiment.inference.classifier import WINDOW, OnnxClassifier
-from small_project import sentences
+from small_project import report, sentences
 from test_inference import predict
 
 pytestmark = pytest.mark.slow
+
+
+def test_the_predictions_of_a_run_say_what_the_metrics_count(trained: Path) -> None:
+    found = pl.read_parquet(trained / "reports/predictions.parquet")
+    metrics, texts = report(trained, "metrics.json"), pl.read_parquet(trained / "data/processed/test.parquet")["text"]
+    for model in ("probe", "torch", "onnx_fp32", "onnx_int8"):
+        assert (found[model] == found["label"]).mean() == pytest.approx(metrics[model]["accuracy"], abs=1e-6)
+    assert found["key"].to_list() == [key_of(text) for text in texts]
+    assert found["key"].n_unique() == len(texts)
+    written = (trained / "reports/predictions.parquet").read_bytes()
+    assert not [text for text in texts if text.encode() in written]
 
 
 def test_rows_of_unlike_keys_have_a_column_for_each(trained: Path, tmp_path: Path) -> None:

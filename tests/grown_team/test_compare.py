@@ -3,7 +3,6 @@
 Its statistics are compared with scipy, published values and simulated models.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation.metrics import key_of, mcnemar_p, predictions_table
 from scipy import stats
-from small_project import report
 from tools.evidence.compare import compare, show
 from tools.evidence.paired import bootstrap, holm, name_of_mcnemar, power_of_mcnemar, smallest_gain, smallest_gain_by
 
@@ -124,18 +122,6 @@ def test_several_are_corrected_together(capsys: pytest.CaptureFixture[str]) -> N
     among_five = compare(first, second, "onnx_int8", "accuracy", 0.05 / 5).smallest
     assert found.smallest is not None and among_five is not None
     assert among_five > found.smallest
-
-
-@pytest.mark.slow
-def test_the_predictions_say_what_the_metrics_count(trained: Path) -> None:
-    found = pl.read_parquet(trained / "reports/predictions.parquet")
-    metrics, texts = report(trained, "metrics.json"), pl.read_parquet(trained / "data/processed/test.parquet")["text"]
-    for model in ("probe", "torch", "onnx_fp32", "onnx_int8"):
-        assert (found[model] == found["label"]).mean() == pytest.approx(metrics[model]["accuracy"], abs=1e-6)
-    assert found["key"].to_list() == [key_of(text) for text in texts]
-    assert found["key"].n_unique() == len(texts)
-    written = (trained / "reports/predictions.parquet").read_bytes()
-    assert not [text for text in texts if text.encode() in written]
 
 
 def test_labels_are_given_by_name_and_pairs_by_both_texts() -> None:

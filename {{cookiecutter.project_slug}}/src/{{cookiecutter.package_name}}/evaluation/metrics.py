@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import binom, binomtest, ttest_1samp
+import scipy  # loads its parts when they are used
 
 from ..common.tasks import labels_above_threshold, predicted_labels
 from ..config import Params, Task
@@ -43,7 +43,7 @@ def intervals(score: Scorer, groups: np.ndarray, samples: int, seed: int) -> dic
         drawn = np.array([sample[name] for sample in found])
         low, high = np.quantile(drawn, [0.025, 0.975]) + 2 * (value - drawn.mean())
         if name in SHARES and (count == len(groups) or value in (0, 1)):
-            low, high = binomtest(round(value * count), count).proportion_ci(method="wilson")
+            low, high = scipy.stats.binomtest(round(value * count), count).proportion_ci(method="wilson")
         least, most = -np.inf if name == "r2" else 0, np.inf if name in ("rmse", "mae") else 1
         bounds[name] = (float(max(least, min(low, value))), float(min(most, max(high, value))))
     return bounds
@@ -64,7 +64,7 @@ def significance(
         return "swap", *swapped(both, tested, groups)
     if task == "regression":
         better = abs(baseline[:, 0] - targets) - abs(values[:, 0] - targets)
-        p_value = float(ttest_1samp(better, 0).pvalue) if len(better) > 1 and better.any() else 1.0
+        p_value = float(scipy.stats.ttest_1samp(better, 0).pvalue) if len(better) > 1 and better.any() else 1.0
         return "t_test", float(better.mean()), p_value
     wanted = targets.astype(np.int64).reshape(len(targets), -1)
     right, baseline_right = ((predicted_labels(task, v) == wanted).all(axis=1) for v in (values, baseline))
@@ -86,8 +86,8 @@ def swapped(both: Scorer, score: str, groups: np.ndarray) -> tuple[float, float]
 
 def mcnemar_p(fewer: Any, discordant: Any) -> np.ndarray:
     """The two-sided p-value, from the `discordant` rows that one model alone has right; the weaker has `fewer`."""
-    exact = 2 * binom.cdf(fewer, discordant, 0.5)
-    mid_p = exact - binom.pmf(fewer, discordant, 0.5)
+    exact = 2 * scipy.stats.binom.cdf(fewer, discordant, 0.5)
+    mid_p = exact - scipy.stats.binom.pmf(fewer, discordant, 0.5)
     return np.where(np.asarray(discordant) < EXACT_BELOW, np.minimum(exact, 1), mid_p)
 
 
