@@ -315,6 +315,19 @@ def test_a_web_server_gets_its_login_and_gives_the_pooling_without_a_list(
     assert "the model's files name no text.prefix" in said
 
 
+def test_a_web_server_that_fails_for_the_pooling_is_not_taken_for_one_without_it(project: Project, shelf: Path) -> None:
+    whole = files_of(shelf / "acme/whole")
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        return (503, {}, b"") if request.path.endswith("1_Pooling/config.json") else whole(request, body)
+
+    with serving(answer) as address:
+        start_from(project, address)
+        before = project.text("params.yaml")
+        assert "1_Pooling/config.json: the service is overloaded" in project.try_to("make", "pin").stderr
+    assert project.text("params.yaml") == before
+
+
 WITHIN = """
 import pathlib, sys
 from aiohttp import ClientTimeout, client

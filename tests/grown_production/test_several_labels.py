@@ -110,6 +110,12 @@ def test_a_text_without_an_answer_has_no_number(client: Client) -> None:
     status, answer = infer(client, GOOD, BAD)
     assert status == 400
     assert answer["error"] == "text 1 has no number: refused, banned_word; leave it out"
+    assert (client.records()[-1]["status"], client.records()[-1]["cause"]) == (400, "refused")
+    assert client.ask("POST", "/v2/models/other/infer", key=None)[0] == 401
+    assert client.ask("POST", "/v2/models/other/infer")[0] == 404
+    assert client.records()[-1]["cause"] == "unknown_model"
+    assert client.ask("GET", "/v2/models/other")[1]["error"] == "there is no model other; ask for classifier"
+    assert client.ask("GET", "/v2/nothing")[1]["error"].startswith("there is no such address")
     given = client.predict(GOOD)["response_id"]
     assert client.ask("POST", "/v1/feedback", {"response_id": given, "label": 5.5})[0] == 200
     assert client.ask("POST", "/v1/feedback", {"response_id": given, "label": True})[0] == 400
@@ -119,6 +125,10 @@ def test_a_text_without_an_answer_has_no_number(client: Client) -> None:
     status, answer = infer(client, GOOD)
     assert (status, answer["headers"]["retry-after"]) == (503, "1")
     assert answer["error"] == "text 0 has no number: fallback, stopped; ask again later"
+    counted = client.ask("GET", "/metrics")[1]
+    for route, status, number in (("infer", 400, 1), ("infer", 503, 1), ("infer", 404, 1), ("unknown", 404, 2)):
+        assert f'classifier_requests_total{{route="{route}",status="{status}"}} {number}.0' in counted
+    assert 'classifier_refusals_total{cause="stopped"} 1.0' in counted
 
 
 def test_a_label_that_looks_like_a_number_is_the_models() -> None:

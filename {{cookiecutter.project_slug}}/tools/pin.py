@@ -9,7 +9,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ BESIDE_VOCABULARY = r"(tokenizer_config|special_tokens_map|added_tokens)\.json"
 POOLING, PROMPTS = "1_Pooling/config.json", "config_sentence_transformers.json"
 MODULES, OUR_MODULES = "modules.json", ("Transformer", "Pooling", "Normalize")
 OUR_POOLING = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+MISSING = "no such file|may not do this"  # S3 says the latter of a missing file, unless it may be listed
 
 
 def main() -> None:
@@ -85,8 +85,11 @@ def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
     """Set `text.pooling` and `text.prefix` to those of the model, if its files name them. there: None if unknown."""
     read = {}
     for name in [one for one in (PROMPTS, POOLING, MODULES) if there is None or one in there]:
-        with suppress(*() if there else (UserError, ValueError)):  # no such file, or a page that says so
+        try:
             read[name] = with_copy_of(f"{uri}/{name}", read_json)
+        except (UserError, ValueError) as error:  # ValueError: a page instead of the file
+            if there or (isinstance(error, UserError) and not re.search(MISSING, str(error))):
+                raise
     found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
     if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
         found["prefix"] = prefix

@@ -13,7 +13,7 @@ from ..errors import UserError
 from .io import WEIGHTS_SUFFIX, read_json, sha256_of, write_json
 
 MANIFEST = "manifest.json"
-_FIX = "dvc checkout --force, or dvc pull; if it stays, dvc repro"
+FIX = "dvc checkout --force, or dvc pull; if it stays, dvc repro"
 
 
 def write_manifest(directory: Path, facts: Mapping[str, Any]) -> None:
@@ -38,7 +38,7 @@ def verified_manifest(directory: Path, needed: Names | Callable[[Collection[str]
     """
     path = directory / MANIFEST
     if not path.exists():
-        fix = _FIX if path.is_absolute() else f"run it in the project's root; if the file is missing there: {_FIX}"
+        fix = FIX if path.is_absolute() else f"run it in the project's root; if the file is missing there: {FIX}"
         raise UserError(f"no model in {directory}", expected=str(path.absolute()), found="no such file", fix=fix)
     try:
         manifest = read_json(path)
@@ -62,4 +62,4 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _changed(path: Path, expected: str, found: str) -> UserError:
-    return UserError(f"{path} is not the file that was shipped", expected=expected, found=found, fix=_FIX)
+    return UserError(f"{path} is not the file that was shipped", expected=expected, found=found, fix=FIX)
