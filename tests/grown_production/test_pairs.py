@@ -65,7 +65,7 @@ def tensors(*columns: list[Any], **changes: Any) -> dict[str, Any]:
         (True, tensors(["a" * 20_000], ["b"]), "text.0 and second_text.0: more than 20000"),
         (True, tensors(["a"] * 257, ["b"] * 257), "257 texts, at most 256"),
         *((True, body, "expected the inputs text (BYTES, [n]) and second_text") for body in (
-            tensors(["a", "b"]), tensors(["a"], ["b", "c"]), tensors(["a"], [1]), tensors(["a"], [["b"]]), tensors([], []),
+            tensors(["a"]), tensors(["a"], ["b", "c"]), tensors(["a"], [1]), tensors(["a"], [["b"]]), tensors([], []),
         )),
         (False, tensors(["a", " "]), "text.1: expected text"),
         (False, tensors(["a"], datatype="FP32"), "expected the inputs text (BYTES, [n]) as JSON"),
