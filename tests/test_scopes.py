@@ -15,9 +15,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 121, "lines": 11_865, "src": 8325, "tests": 1140},
-    "team": {"files": 187, "lines": 20_055},
-    "production": {"files": 297, "lines": 33_755},
+    "lean": {"files": 121, "lines": 11_880, "src": 8325, "tests": 1145},
+    "team": {"files": 187, "lines": 20_070},
+    "production": {"files": 297, "lines": 33_780},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

@@ -83,13 +83,7 @@ def instead_of(old: CommentedMap, names: list[str]) -> CommentedMap:
 
 def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
     """Set `text.pooling` and `text.prefix` to those of the model, if its files name them. there: None if unknown."""
-    read = {}
-    for name in [one for one in (PROMPTS, POOLING, MODULES) if there is None or one in there]:
-        try:
-            read[name] = with_copy_of(f"{uri}/{name}", read_json)
-        except (UserError, ValueError) as error:  # ValueError: a page instead of the file
-            if there or (isinstance(error, UserError) and not re.search(MISSING, str(error))):
-                raise
+    read = {name: file for name in (PROMPTS, POOLING, MODULES) if (file := file_of(uri, name, there)) is not None}
     found, prompts = {}, read.get(PROMPTS, {}).get("prompts") or {}
     if prefix := prompts.get(read.get(PROMPTS, {}).get("default_prompt_name")):
         found["prefix"] = prefix
@@ -104,6 +98,18 @@ def take_over(text: CommentedMap, uri: str, there: list[str] | None) -> None:
     text.update(found)
     if found:
         print(f"as the model says, {' and '.join(f'text.{key} is now {found[key]!r}' for key in sorted(found))}")
+
+
+def file_of(uri: str, name: str, there: list[str] | None) -> Any:
+    """What a JSON file of the model holds, None if the model has no such file. there: None if unknown."""
+    if there is not None and name not in there:
+        return None
+    try:
+        return with_copy_of(f"{uri}/{name}", read_json)
+    except (UserError, ValueError) as error:  # ValueError: a page instead of the file
+        if there or (isinstance(error, UserError) and not re.search(MISSING, str(error))):
+            raise
+        return None
 
 
 def pooling_of(config: dict[str, Any], has_prefix: bool) -> str:
