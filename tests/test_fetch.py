@@ -165,9 +165,9 @@ def test_a_private_repository_opens_with_a_token_that_is_written_nowhere(project
     start_from(project, "hf://private/whole@main")
     for token in ({}, {"HF_TOKEN": "hf_wrong"}):
         refused = project.try_to("make", "pin", **token)
-        assert "error: the hub does not show model private/whole at main" in refused.stderr
+        assert "error: the hub does not show model private/whole at main\n" in refused.stderr
         assert "hf auth login, or HF_TOKEN in the environment" in refused.stderr
-    assert "the keys may not do this" in refused.stderr
+    assert "a token that the hub does not know" in refused.stderr
     project.run("make", "pin", HF_TOKEN=TOKEN)
     shutil.rmtree(project.path.parent / CACHE)
     assert "found:    none, or a private one" in fetch(project)
@@ -237,11 +237,11 @@ UNREACHABLE = {
     "no network": (
         {"HF_ENDPOINT": "http://127.0.0.1:9"},
         "nothing answers at the address",
-        "HF_ENDPOINT a mirror",
+        "HF_ENDPOINT=ADDRESS a mirror",
     ),
-    "unknown host": ({"HF_ENDPOINT": "http://hub.invalid"}, "no host has the name", "HTTPS_PROXY names a proxy"),
+    "unknown host": ({"HF_ENDPOINT": "http://hub.invalid"}, "no host has the name", "HTTPS_PROXY=ADDRESS names"),
     "no address": ({"HF_ENDPOINT": "hub.invalid"}, "this is no address of a service", "https://HOST:PORT"),
-    "wrong proxy": ({"HTTP_PROXY": "http://u:pw@127.0.0.1:9"}, "nothing answers at the address", "or unset it"),
+    "wrong proxy": ({"HTTP_PROXY": "http://u:pw@127.0.0.1:9"}, "through the proxy 127.0.0.1:9", "unset HTTP_PROXY"),
 }
 
 
@@ -267,7 +267,7 @@ STORES = {
     "NoSuchBucket": (404, "no such bucket", "correct `uri`"),
     "NoSuchKey": (404, "no such file", "the name below sha256"),
     "AccessDenied": (403, "the keys may not do this", "ask for s3:GetObject"),
-    "InvalidAccessKeyId": (403, "the service refuses the keys", "correct AWS_ACCESS_KEY_ID"),
+    "InvalidAccessKeyId": (403, "the service does not know the access key", "correct AWS_ACCESS_KEY_ID"),
 }
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -347,6 +347,7 @@ def test_a_file_may_take_longer_than_a_web_page(project: Project, shelf: Path) -
     ("status", "headers", "problem"),
     [
         (200, {"Content-Length": "503", "Connection": "close"}, "the transfer broke off"),
+        (302, {"Location": "/again"}, "the service sends from one address to another without end"),
     ],
 )
 def test_a_web_server_that_fails_is_explained(

@@ -166,12 +166,17 @@ WITHOUT_ROW = {
         is a pointer of Git LFS, but not Git LFS's""",
     "a cause by its name, whose fix is a command or whom to ask": """addresses of this form are not read here
         the certificate of the service is out of date, or the clock of this machine is wrong
+        the file of the certificates cannot be read
         AWS's configuration cannot be used
         only half of the keys
+        the session token does not belong to the keys
         the transfer broke off
+        the service sends from one address to another without end
+        this is no region
         the object lies in an archive
         no such file
-        the service takes no more data""",
+        the service takes no more data
+        the service does not answer""",
     "of a larger size, in its docs/remotes.md": """there is no such remote
         there is no such commit
         the remote is a web address (…)

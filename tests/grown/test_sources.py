@@ -295,7 +295,7 @@ CAUSED = {
     "checksums of newer": client_error("MissingContentLength"),
     "takes no more data": OSError(errno.ENOSPC, "No space left on device"),
     "no host has the name": socket.gaierror(-2, "Name or service not known"),
-    "nothing answers at": TimeoutError(),
+    "does not answer": TimeoutError(),
     "nothing answers": ConnectionRefusedError(),
 }
 

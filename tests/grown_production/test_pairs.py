@@ -99,7 +99,7 @@ def test_the_document_shows_what_the_task_reads(task: str, items: str) -> None:
 
 
 def test_a_malformed_label_is_named_as_it_was_sent(tmp_path: Any) -> None:
-    with pytest.raises(RefusalError, match="^label: Input should be"):
+    with pytest.raises(RefusalError, match=r"^label: Input should be"):
         Feedback(changed(tmp_path))(exchange({"response_id": "0" * 32, "label": True}, route="feedback"))
 
 

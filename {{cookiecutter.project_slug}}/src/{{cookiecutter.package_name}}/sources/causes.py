@@ -24,13 +24,15 @@ S3 = HTTP | {
     "endpoint": "AWS_ENDPOINT_URL=ADDRESS in the environment (unset it for AWS)",
     "region": "AWS_DEFAULT_REGION=REGION in the environment",
     "profile": "AWS_PROFILE=NAME in the environment",
+    "key": "AWS_ACCESS_KEY_ID",
+    "secret": "AWS_SECRET_ACCESS_KEY",
     "token": "AWS_SESSION_TOKEN",
     "keys": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
     "bucket": "correct `uri` in params.yaml",
     "rights": "ask for s3:GetObject and s3:ListBucket on the bucket",
 }
 HUB = HTTP | {
-    "endpoint": "HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror: correct what is set, or unset it",
+    "endpoint": "HTTPS_PROXY=ADDRESS names a proxy, HF_ENDPOINT=ADDRESS a mirror (unset it for huggingface.co)",
     "rights": "log in: hf auth login, or HF_TOKEN in the environment",
 }
 
@@ -46,6 +48,7 @@ class Cause(NamedTuple):
 # The first match counts: what S3 calls AccessDenied may be about a KMS key.
 CAUSES = (
     Cause("the transfer broke off", "type the same again", "ClientPayloadError|IncompleteRead|ResponseStreamingError"),
+    Cause("the service sends from one address to another without end", "{endpoint}", "TooManyRedirects"),
     Cause(
         "addresses of this form are not read here",
         "take one that begins with hf://, s3://, https:// or pkg://, or a path",
@@ -64,7 +67,12 @@ CAUSES = (
     Cause(
         "the certificate of the service is signed by nobody that is known here",
         "name the file (PEM) of the authority that signed it, itself if none did: {certificate}",
-        "CERTIFICATE_VERIFY_FAILED|HTTPClientError.*No such file|NO_CERTIFICATE_OR_CRL_FOUND|PEM lib",
+        "CERTIFICATE_VERIFY_FAILED",
+    ),
+    Cause(
+        "the file of the certificates cannot be read",
+        "name one that is there, in PEM: {certificate}",
+        "HTTPClientError.*No such file|NO_CERTIFICATE_OR_CRL_FOUND|PEM lib",
     ),
     Cause(
         "no secure connection to the service",
@@ -74,7 +82,7 @@ CAUSES = (
     Cause(
         "the proxy does not answer",
         "correct or unset HTTP_PROXY and HTTPS_PROXY; NO_PROXY=HOST asks a host without one",
-        "ProxyConnectionError|ProxyError|Unknown scheme for proxy",
+        "ProxyConnectionError|ProxyError|through the proxy|Unknown scheme for proxy",
     ),
     Cause(
         "no host has the name of the service",
@@ -110,11 +118,17 @@ CAUSES = (
         r"kms:|KMS\.",
     ),
     Cause(
-        "the keys have expired, or the session token is that of others",
-        "get new ones, as you got these: `aws sso login`, or {keys} with {token}, unset for keys without one",
-        r"ExpiredToken|TokenRefreshRequired|RequestExpired|\bInvalidToken|InvalidClientTokenId|UnrecognizedClient",
+        "the keys have expired",
+        "get new ones, as you got these: `aws sso login`, or {keys} with {token}",
+        "ExpiredToken|TokenRefreshRequired|RequestExpired",
     ),
-    Cause("the service refuses the keys", "correct {keys}", "InvalidAccessKeyId|SignatureDoesNotMatch"),
+    Cause(
+        "the session token does not belong to the keys",
+        "unset it for keys that need none, or get all three anew: {token}",
+        r"\bInvalidToken|InvalidClientTokenId|UnrecognizedClientException",
+    ),
+    Cause("the service does not know the access key", "correct {key}", "InvalidAccessKeyId"),
+    Cause("the service refuses the secret key", "correct {secret}", "SignatureDoesNotMatch"),
     Cause(
         "the service has another time than this machine",
         "set this machine's clock (`date` shows it; `timedatectl set-ntp true` keeps it right)",
@@ -126,7 +140,8 @@ CAUSES = (
         r"SlowDown|Throttl|RequestLimitExceeded|Too ?Many ?Requests|BandwidthLimitExceeded|\b(429|502|503|504)\b",
     ),
     Cause("no such bucket", "{bucket}, or make the bucket", "NoSuchBucket|InvalidBucketName|Invalid bucket name"),
-    Cause("the bucket is in another region", "{region}", "PermanentRedirect|HeaderMalformed|Constraint|RegionError"),
+    Cause("the bucket is in another region", "{region}", "PermanentRedirect|HeaderMalformed|LocationConstraint"),
+    Cause("this is no region", "write it as eu-central-1: {region}", "InvalidRegionError|NoRegionError"),
     Cause(
         "the object lies in an archive",
         "`aws s3api restore-object` brings it back in hours; keep objects in a storage class without restoring",
@@ -146,10 +161,11 @@ CAUSES = (
     ),
     Cause("a permission is missing", "`ls -ld` shows who may; ask them", "EACCES"),
     Cause("the disk is read-only", "name another directory: {file}", "EROFS"),
+    Cause("the service does not answer", "does it work, and is the network up? {endpoint}", "Timeout|TimedOut"),
     Cause(
         "nothing answers at the address of the service",
-        "is the service up, and the network? {endpoint}",
-        "Timeout|TimedOut|ConnectError|ConnectionError|ConnectionClosedError|ClientConnectorError|Disconnected",
+        "is the service up? {endpoint}",
+        "EndpointConnectionError|ConnectError|ConnectionError|ConnectionClosedError|ClientConnectorError|Disconnected",
     ),
 )
 
@@ -187,8 +203,11 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
 
 
-def refusal(problem: str, error: BaseException, expected: str, settings: Mapping[str, str]) -> UserError:
-    """The error for a transfer that failed: with its cause and fix if the table has them."""
-    cause, fix = cause_of(words_of(error), settings) or ("", "check the address, the network and the credentials")
+def refusal(
+    problem: str, error: BaseException, expected: str, settings: Mapping[str, str], beside: str = ""
+) -> UserError:
+    """The error for a transfer that failed: with its cause and fix if the table has them. beside: further words."""
+    known = cause_of(words_of(error) + beside, settings)
+    cause, fix = known or ("", "check the address, the network and the credentials")
     problem = f"{problem}: {cause}" if cause else problem
-    return UserError(problem, expected=expected, found=in_one_line(error), fix=fix)
+    return UserError(problem, expected=expected, found=in_one_line(error) + beside, fix=fix)

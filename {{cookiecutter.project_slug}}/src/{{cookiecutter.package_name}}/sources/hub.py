@@ -7,9 +7,10 @@ Token, offline mode, mirror and proxy are those of huggingface_hub, see docs/dat
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import HfApi, errors, hf_hub_download
+from huggingface_hub import HfApi, constants, errors, hf_hub_download
 
 from ..errors import UserError
 from . import causes
@@ -21,7 +22,7 @@ _ADDRESS = re.compile(
 )
 _LOGIN = causes.HUB["rights"]
 _OFFLINE = "HF_HUB_OFFLINE is set, and this was never downloaded here"
-# What was found and how to fix it, by the first type of error that matches.
+# What was found and how to fix it, by the first type of error that matches, else by the status.
 _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.GatedRepoError, "one whose terms you have not accepted", f"accept them on its page and {_LOGIN}"),
     (errors.RepositoryNotFoundError, "none, or a private one", f"correct its name; for a private one {_LOGIN}"),
@@ -30,6 +31,10 @@ _BY_KIND: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.RemoteEntryNotFoundError, "no such file in it", "correct it below sha256; for a model, make pin does"),
     (errors.OfflineModeIsEnabled, _OFFLINE, "type the same once without HF_HUB_OFFLINE"),
 )
+_BY_STATUS = {
+    401: ("a token that the hub does not know", f"correct it, or {_LOGIN}"),
+    403: ("a token that may not do this", f"give it access to the repository, or take another: {_LOGIN}"),
+}
 
 
 class Place(NamedTuple):
@@ -97,7 +102,17 @@ def refusal(problem: str, error: BaseException, expected: str = "a repository th
     """The error for an answer of the hub, or for a failure on the way to it."""
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
-    for kind, found, fix in _BY_KIND:
-        if isinstance(error, kind):
-            return UserError(problem, expected=expected, found=found, fix=fix)
-    return causes.refusal(problem, error, expected, causes.HUB)
+    by_kind = next((words for kind, *words in _BY_KIND if isinstance(error, kind)), None)
+    by_status = _BY_STATUS.get(getattr(getattr(error, "response", None), "status_code", 0))
+    if known := by_kind or by_status:
+        return UserError(problem, expected=expected, found=known[0], fix=known[1])
+    return causes.refusal(problem, error, expected, causes.HUB, beside=_through_a_proxy(error))
+
+
+def _through_a_proxy(error: BaseException) -> str:
+    """The proxy that could not be reached, without its password. The HTTP library does not name it."""
+    hub = urlsplit(constants.ENDPOINT)
+    proxy = getproxies().get(hub.scheme) or getproxies().get("all")
+    if not type(error).__name__.startswith("Connect") or not proxy or proxy_bypass(hub.hostname or ""):
+        return ""
+    return f", through the proxy {proxy.rpartition('@')[2]}"
