@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -84,20 +83,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def one_export(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
-    """`check_model` exports only what must fail: `export_onnx` exports as small a model, and exports take the time."""
-    whole = check_model.export
-
-    def export(*given: Any, fused: bool) -> None:
-        if fused != (family in FUSED) or family in ("bert", "xlm"):  # one that is fused, one that is not
-            whole(*given, fused=fused)
-
-    monkeypatch.setattr(check_model, "export", export)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_export")
 @pytest.mark.parametrize("family", PASSING)
 def test_a_family_goes_through_every_stage(project: Path, family: str) -> None:
     write_family(family, paths.BASE_MODEL)

@@ -4,13 +4,12 @@ import json
 from datetime import datetime, timedelta
 from hashlib import blake2b, sha256
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from review_sentiment.config import Additions, load_params
+from review_sentiment.config import Additions
 from review_sentiment.data.rows import time_of
 from review_sentiment.errors import UserError
 from review_sentiment.evaluation.metrics import groups_of, predictions_table
@@ -28,13 +27,6 @@ def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, tables: dict[str, pl
     monkeypatch.chdir(folder)
     prepare.run(params_with(**params))
     return json.loads((folder / "reports/data_profile.json").read_text(encoding="utf-8"))
-
-
-def run_here(monkeypatch: pytest.MonkeyPatch, project: Path, *stages: ModuleType) -> None:
-    """Run stages of a project in this process, which has loaded torch already; it is the current directory then."""
-    monkeypatch.chdir(project)
-    for stage in stages:
-        stage.run(load_params())
 
 
 def numbers_in(folder: Path, split: str) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from in_process import run_here
 from pydantic import ValidationError
 from review_sentiment import paths
 from review_sentiment.config import Params, RowWeights
@@ -23,7 +24,7 @@ from review_sentiment.stages import embeddings, evaluate, export_onnx, fine_tune
 from review_sentiment.tables import Column, read_rows
 from review_sentiment.training import batches, loss
 from small_project import WRITERS, sentences, values_with, write_params
-from test_groups_and_times import prepared, run_here
+from test_groups_and_times import prepared
 
 SOURCES = ("forum", "shop", None)
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from in_process import run_here
 from review_sentiment import kernels, paths
 from review_sentiment.config import Compute, TextSettings
 from review_sentiment.kernels import layers, packing, vocabulary
 from review_sentiment.modeling import classifier, forward
 from review_sentiment.stages import embeddings, evaluate, export_onnx, fine_tune
 from small_project import PACKAGE, report, run_python, write_params
-from test_groups_and_times import run_here
 from transformers import (
     AutoModel,
     BertConfig,

@@ -114,3 +114,10 @@ def test_names_of_labels_differ_in_more_than_case_and_blanks() -> None:
     with pytest.raises(ValidationError, match="label_names must not hold label_separator"):
         params_with(task="multi_label", label_names={"a": "one, two", "b": "three"})
     params_with(label_names={"a": "one, two", "b": "three"})
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    path = changed(tmp_path, "  epochs: ", "  epoch: ")
+    path.write_text(path.read_text(encoding="utf-8").replace("  opset: ", "  opset: 5  # "), encoding="utf-8")
+    with pytest.raises(UserError, match="3 wrong"):
+        load_params(path)

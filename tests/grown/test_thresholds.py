@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run_here
 from review_sentiment.common.manifest import verified_manifest, write_manifest
 from review_sentiment.common.tasks import labels_above_threshold, predictions_of
 from review_sentiment.config import Task
@@ -16,7 +17,6 @@ from review_sentiment.inference.classifier import OnnxClassifier
 from review_sentiment.stages import evaluate, export_onnx
 from scipy.stats import binomtest
 from small_project import report, write_params
-from test_groups_and_times import run_here
 
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])

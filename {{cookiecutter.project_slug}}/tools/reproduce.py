@@ -149,7 +149,8 @@ def kind_of_difference(name: str, left: bytes, right: bytes) -> str:
     if gaps.get(worst):
         return f"largest difference {gaps[worst]:.3g}, in tensor {worst}"
     size = min(len(left), len(right))
-    first = next((index for index in range(size) if left[index] != right[index]), size)
+    unequal = np.flatnonzero(np.frombuffer(left[:size], np.uint8) != np.frombuffer(right[:size], np.uint8))
+    first = int(unequal[0]) if len(unequal) else size
     return f"{len(left)} bytes here, {len(right)} there, the first difference at byte {first}"
 
 
