@@ -42,7 +42,8 @@ WRONG = {
         "{}/manifest.json\n  found:    no such file\n  fix:      run it in the project's root; if the file is missing",
         [],
     ),
-    "no model there": (["--directory", "/nowhere"], "fix:      dvc checkout --force, or dvc pull", []),
+    "no model yet": (["--directory", "models/new"], "if the file is missing there: dvc checkout --force, or", []),
+    "no model there": (["--directory", "/nowhere"], "fix:      take the whole directory again from where it was", []),
 }
 
 
