@@ -108,7 +108,7 @@ def test_a_second_run_does_nothing(demo: Project) -> None:
 
 
 def test_every_stage_is_restored_without_its_lock(demo: Project) -> None:
-    """As after a merge whose conflict in dvc.lock was resolved by removing it."""
+    """As after its loss: nothing runs again."""
     before = demo.text("dvc.lock")
     (demo.path / "dvc.lock").unlink()
     shown = demo.run("dvc", "repro")
@@ -154,6 +154,29 @@ def test_editing_evaluate_runs_evaluate_alone(small: Project) -> None:
     }
     assert "calibration_error" in differences[0]
     assert "evaluate.calibration_bins" in differences[1]
+
+
+def test_of_a_conflict_only_the_parameters_need_a_hand(small: Project, tmp_path: Path) -> None:
+    """Two people change a parameter each, and both run the pipeline."""
+    project = small.copy(tmp_path)
+    start = project.run("git", "rev-parse", "HEAD").strip()
+    changes = {"ada": {"evaluate__bootstrap_samples": 1000}, "bob": {"evaluate__calibration_bins": 8}}
+    for person, change in changes.items():
+        project.run("git", "switch", "--quiet", "--create", person, start)
+        project.set_params(**change)
+        project.run("dvc", "repro")
+        project.commit(person)
+    assert project.try_to("git", "merge", "ada").returncode == 1
+    conflicts = project.run("git", "diff", "--name-only", "--diff-filter=U").split()
+    assert {*conflicts} == {"dvc.lock", "params.yaml", "reports/metrics.json"}
+    assert [name for name in conflicts if "<<<<<<<" in project.text(name)] == ["params.yaml"]
+    project.run("git", "checkout", "--quiet", "--ours", "params.yaml")
+    project.set_params(**changes["ada"])
+    assert "STALE" in project.run("make", "results")
+    shown = project.run("make", "repro")
+    project.commit("Merge")
+    assert [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")] == ["evaluate"]
+    assert project.run("git", "status", "--porcelain") + project.run("dvc", "status", "--quiet") == ""
 
 
 def test_what_is_stale_is_called_stale(demo: Project) -> None:
