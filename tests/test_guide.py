@@ -88,6 +88,7 @@ def test_each_row_about_git_and_the_checkout_is_printed(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         printed.append(own.try_to("python", "-m", "review_sentiment", "prepare").stderr)
     printed.append(own.try_to("python", "-c", EDITING, "prepare").stderr)
+    printed.append(in_conflict(own))
     typed("make", "owners")
     typed(*mounted, "mkdir -p models/base; mount -t tmpfs tmpfs models/base; python -m review_sentiment fetch model")
     (project.path / "reports").symlink_to(tmp_path)
@@ -96,6 +97,19 @@ def test_each_row_about_git_and_the_checkout_is_printed(tmp_path: Path) -> None:
     typed(*NOBODY, "dvc", "repro")
     project.run("chmod", "-R", "u+w", ".dvc")
     assert never_printed("Git and this checkout", printed) == []
+
+
+def in_conflict(project: Project) -> str:
+    """What `make repro` prints after a merge of two branches that have other data each."""
+    project.commit("Begin")
+    for branch in ("ada", "bob"):
+        project.run("git", "switch", "--quiet", "--create", branch, "main")
+        (project.path / "data/raw").mkdir(parents=True, exist_ok=True)
+        (project.path / "data/raw/table.csv").write_text(f"text,label\na film for {branch},good\n", encoding="utf-8")
+        project.run("dvc", "add", "--quiet", "data/raw")
+        project.commit(branch)
+    assert "data/raw.dvc" in project.try_to("git", "merge", "ada").stdout
+    return project.try_to("make", "repro").stderr
 
 
 CALLS = {"UserError": 0, "Cause": 0, "_refusal": 0, "mistake": 1}  # which argument is printed first
