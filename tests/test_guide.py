@@ -117,6 +117,7 @@ CALLS = {"UserError": 0, "Cause": 0, "_refusal": 0, "mistake": 1}  # which argum
 WITHOUT_ROW = {
     "its fix is what comes before, or what to do first": """no model in …
         … is not the file that was shipped
+        … is damaged
         … has no dvc.lock
         has no owner: it is in no commit and on no remote
         there are no results

@@ -17,6 +17,7 @@ from review_sentiment.common import distributed, fingerprint
 from review_sentiment.common.io import write_json
 from review_sentiment.common.tasks import UNSCALED, target_scale_of
 from review_sentiment.config import Params, Task
+from review_sentiment.errors import UserError
 from review_sentiment.text import token_store, tokenization
 from review_sentiment.training import batches, checkpoints, loop
 from test_training import TEXT, model_of, params_of
@@ -141,6 +142,34 @@ def test_a_store_that_lacks_a_file_is_written_again(store: Ids, lost: str) -> No
     kept = [row.tolist() for row in store["all"]]
     next(paths.TOKENS.glob(f"*/{lost}")).unlink()
     assert [row.tolist() for row in token_store.token_ids(TEXT)["all"]] == kept
+
+
+@pytest.mark.parametrize("lost", [token_store.IDS, token_store.BOUNDS, token_store.COUNTS])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_store_names_what_to_delete(store: Ids, lost: str, left: int) -> None:
+    """As a loss of power may leave it."""
+    kept = [row.tolist() for row in store["all"]]
+    damaged = next(paths.TOKENS.glob(f"*/{lost}"))
+    os.truncate(damaged, left)
+    with pytest.raises(UserError, match=f"fix:      rm -r {damaged.parent}, then"):
+        token_store.token_ids(TEXT)
+    shutil.rmtree(damaged.parent)
+    assert [row.tolist() for row in token_store.token_ids(TEXT)["all"]] == kept
+
+
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_damaged_checkpoint_names_what_to_delete(base_model: Path, tmp_path: Path, left: int) -> None:
+    model = model_of(base_model)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoints.save_best(tmp_path, model, torch.zeros(1, 1))
+    checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer)
+    for name, read in {
+        "step-9.pt": lambda: checkpoints.load_last(tmp_path, model, optimizer),
+        checkpoints.BEST: lambda: checkpoints.best_logits(tmp_path),
+    }.items():
+        os.truncate(tmp_path / name, left)
+        with pytest.raises(UserError, match=f"fix:      rm -r {tmp_path}, then"):
+            read()
 
 
 def test_of_the_kept_directories_no_half_stays_under_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

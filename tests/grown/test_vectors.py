@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -137,6 +138,18 @@ def test_half_of_the_kept_vectors_counts_as_none(tmp_path: Path, left: str) -> N
     vectors.copy_rows(tmp_path / "kept", index, tmp_path / "copy.npy")
     assert asked == [9, 9]
     assert np.load(tmp_path / "copy.npy").shape == (9, 4)
+
+
+@pytest.mark.parametrize("damaged", [vectors.KEYS, vectors.VECTORS])
+@pytest.mark.parametrize("left", [0, 99])
+def test_damaged_vectors_name_what_to_delete(tmp_path: Path, damaged: str, left: int) -> None:
+    """As a loss of power may leave them."""
+    rows, kept = [[5, 6, number] for number in range(9)], tmp_path / "kept"
+    kept.mkdir()
+    vectors.embed_new(rows, kept, lambda some: [(np.arange(len(some)), np.ones((len(some), 4), dtype=np.float32))])
+    os.truncate(kept / damaged, left)
+    with pytest.raises(UserError, match=f"fix:      rm -r {kept}, then"):
+        vectors.copy_rows(kept, vectors.embed_new(rows, kept, lambda _: []), tmp_path / "copy.npy")
 
 
 def test_two_runs_at_once_leave_no_vectors_of_zeros(tmp_path: Path) -> None:

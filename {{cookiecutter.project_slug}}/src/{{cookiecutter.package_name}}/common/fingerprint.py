@@ -6,11 +6,16 @@ The code is the import closure of one module of this package, so an edit elsewhe
 import ast
 import hashlib
 import json
+import pickle
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from ..errors import UserError, raise_if_memory
 from .io import sha256_of
 
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
@@ -70,3 +75,18 @@ def keep_only(directory: Path, others: int) -> None:
     beside = [path for path in root.glob("*/") if path != directory]
     for old in sorted(beside, key=lambda path: path.stat().st_mtime_ns, reverse=True)[others:]:
         shutil.rmtree(old.rename(root / f"{old.name}.old"))
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """Read what is kept there. Raises UserError with the way out if it is damaged, as a loss of power may leave it."""
+    try:
+        yield
+    except (EOFError, RuntimeError, SafetensorError, ValueError, pickle.UnpicklingError) as error:
+        raise_if_memory(error)
+        raise UserError(
+            f"{directory} is damaged",
+            expected="what an earlier run kept there",
+            found=f"{type(error).__name__}: {error}".partition("\n")[0],
+            fix=f"rm -r {directory}, then type the same again: it is made anew",
+        ) from None

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..common import distributed
+from ..common.fingerprint import reading
 from ..common.io import new_directory
 from ..text.tokenization import Sequences
 
@@ -48,7 +49,8 @@ def embed_new(sequences: Sequences, kept: Path, embed: Callable[[Sequences], Emb
     keys = np.array([_key_of(sequences[row]) for row in range(len(sequences))], dtype=_KEY)
     unique, first, index = np.unique(keys, return_index=True, return_inverse=True)
     whole = (kept / KEYS).exists() and (kept / VECTORS).exists()  # a kill may leave one of them
-    old = np.load(kept / KEYS) if whole else np.empty(0, dtype=_KEY)
+    with reading(kept):
+        old = np.load(kept / KEYS) if whole else np.empty(0, dtype=_KEY)
     if np.array_equal(unique, old):
         return index
     known = np.isin(unique, old, assume_unique=True)
@@ -99,8 +101,9 @@ def _write(path: Path, rows: np.ndarray, vectors: np.ndarray) -> None:
 
 
 def _read(kept: Path, rows: np.ndarray) -> np.ndarray:
-    whole = np.memmap(kept / VECTORS, dtype=np.float32, mode="r")
-    return np.array(whole.reshape(len(np.load(kept / KEYS, mmap_mode="r")), -1)[rows])
+    with reading(kept):
+        whole = np.memmap(kept / VECTORS, dtype=np.float32, mode="r")
+        return np.array(whole.reshape(len(np.load(kept / KEYS, mmap_mode="r")), -1)[rows])
 
 
 def near_duplicates(vectors: dict[str, Path], threshold: float) -> dict[str, object]:

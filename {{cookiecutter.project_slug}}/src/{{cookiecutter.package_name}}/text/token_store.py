@@ -9,7 +9,7 @@ from polars import selectors as cs
 
 from .. import paths
 from ..common import distributed
-from ..common.fingerprint import cache_directory, fingerprint
+from ..common.fingerprint import cache_directory, fingerprint, reading
 from ..common.io import new_directory, read_json, write_json
 from ..config import TextSettings
 from .tokenization import encode_with_coverage, load_tokenizer, texts_of
@@ -49,8 +49,11 @@ def token_ids(settings: TextSettings) -> dict[str, Ragged]:
         directory = cache_directory(paths.TOKENS, name)
         if not all((directory / file).exists() for file in (IDS, BOUNDS, COUNTS)):
             write_token_ids(tables, tokenizer, settings, directory)
-    ids, bounds = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray), np.load(directory / BOUNDS)
-    counts = read_json(directory / COUNTS)
+    with reading(directory):
+        ids, bounds = np.memmap(directory / IDS, dtype=np.int32, mode="r").view(np.ndarray), np.load(directory / BOUNDS)
+        counts = read_json(directory / COUNTS)
+        if len(ids) != bounds[-1]:
+            raise ValueError(f"{len(ids)} token ids instead of {bounds[-1]}")
     ends = [0, *np.cumsum([counts[split]["rows"] for split in paths.SPLITS])]
     spans = zip(paths.SPLITS, pairwise(ends), strict=True)
     found = {split: Ragged(ids, bounds[start : end + 1], counts[split]["cut"]) for split, (start, end) in spans}

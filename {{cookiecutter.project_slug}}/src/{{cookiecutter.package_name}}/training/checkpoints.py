@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..common.fingerprint import reading
+
 torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
 SHARE_OF_TIME = 0.05
@@ -54,7 +56,8 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
         for old in found:
             old.unlink(missing_ok=True)
         return Progress()
-    state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+    with reading(directory):
+        state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"], strict=False)
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
@@ -70,7 +73,7 @@ def save_best(directory: Path, model: nn.Module, logits: Tensor) -> None:
 
 def best_logits(directory: Path) -> np.ndarray:
     """The logits of the validation rows under the best weights so far (rows x outputs)."""
-    with safe_open(directory / BEST, "np") as file:
+    with reading(directory), safe_open(directory / BEST, "np") as file:
         return file.get_tensor(LOGITS)
 
 
