@@ -156,6 +156,7 @@ ROPE = {"longest": None, "num_key_value_heads": 2, "head_dim": 8}
 GEMMA = {"use_bidirectional_attention": True, "query_pre_attn_scalar": 8, "sliding_window": 16} | ROPE
 ESM = {"position_embedding_type": "rotary", "token_dropout": True, "mask_token_id": 4}
 DISTILBERT = {"dim": 32, "n_layers": 1, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": LIMIT}
+ROC_BERT = {"pronunciation_vocab_size": 8, "shape_vocab_size": 8, "pronunciation_embed_dim": 8, "shape_embed_dim": 8}
 FNET = {"hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 64, "max_position_embeddings": LIMIT}
 FUNNEL = {"d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64, "block_sizes": [1, 1], "num_decoder_layers": 1}
 GPT2 = {"n_positions": LIMIT, "n_embd": 32, "n_layer": 1, "n_head": 4}
@@ -178,6 +179,8 @@ FAMILIES = {
     "megatron_bert": family("MegatronBertForPreTraining", "bert"),
     "mobilebert": family("MobileBertForPreTraining", "bert", embedding_size=16, intra_bottleneck_size=16),
     "nomic_bert": family("NomicBertModel", "bert", None),
+    "roc_bert": family("RoCBertModel", "bert", **ROC_BERT),
+    "layoutlm": family("LayoutLMModel", "bert"),
     "roformer": family("RoFormerForMaskedLM", "bert"),
     "squeezebert": family("SqueezeBertModel", "bert", embedding_size=32),
     "funnel": Family("FunnelModel", "funnel", None, FUNNEL),
@@ -185,9 +188,13 @@ FAMILIES = {
     "roberta": family("RobertaForMaskedLM", "roberta", **ROBERTA_LIKE),
     "roberta_prelayernorm": family("RobertaPreLayerNormForMaskedLM", "roberta", **ROBERTA_LIKE),
     "data2vec": family("Data2VecTextModel", "roberta", **ROBERTA_LIKE),
+    "xmod": family("XmodModel", "xlm_roberta", default_language="en_XX", **ROBERTA_LIKE),
+    "xmod_without_language": family("XmodModel", "xlm_roberta", **ROBERTA_LIKE),
     "ibert": family("IBertForMaskedLM", "roberta", **ROBERTA_LIKE),
     "longformer": family("LongformerForMaskedLM", "roberta", attention_window=[8], **ROBERTA_LIKE),
     "luke": family("LukeModel", "roberta", entity_vocab_size=8, entity_emb_size=16, **ROBERTA_LIKE),
+    "mra": family("MraModel", "roberta", **ROBERTA_LIKE),
+    "markuplm": family("MarkupLMModel", "roberta", **ROBERTA_LIKE),
     "esm": family("EsmForMaskedLM", "roberta", None, **ESM),
     "xlm_roberta": family("XLMRobertaForMaskedLM", "xlm_roberta", **ROBERTA_LIKE),
     "xlm_roberta_xl": family("XLMRobertaXLForMaskedLM", "xlm_roberta", **ROBERTA_LIKE),
@@ -197,6 +204,7 @@ FAMILIES = {
     "albert": family("AlbertForMaskedLM", "albert", embedding_size=16),
     "rembert": family("RemBertModel", "albert", input_embedding_size=16, output_embedding_size=24),
     "nystromformer": family("NystromformerForMaskedLM", "albert"),
+    "yoso": family("YosoModel", "albert"),
     "big_bird": family("BigBirdForPreTraining", "big_bird", block_size=4, num_random_blocks=1),
     "fnet": Family("FNetForPreTraining", "fnet", LIMIT, FNET),
     "deberta": family("DebertaForMaskedLM", "deberta", None, **DEBERTA),
@@ -219,6 +227,7 @@ FAMILIES = {
     "gpt_neox": family("GPTNeoXForCausalLM", "gpt2", None),
     "llama": family("LlamaForCausalLM", "llama", **ROPE),
     "mistral": family("MistralForCausalLM", "llama", sliding_window=16, **ROPE),
+    "mixtral": family("MixtralForCausalLM", "llama", num_local_experts=2, num_experts_per_tok=1, **ROPE),
     "qwen2": family("Qwen2ForCausalLM", "qwen", None, num_key_value_heads=2),
     "qwen3": family("Qwen3ForCausalLM", "qwen", **ROPE),
 }

@@ -138,7 +138,7 @@ def longest_text(encoder: Any, wanted: int) -> int:
     """How many tokens, at most `wanted`, a text may have.
 
     Only a trial shows this: some models start counting positions after that of the padding token, and so have fewer
-    than their configuration says.
+    than their configuration says. Raises UserError for an encoder that fails at any length.
     """
     named = getattr(encoder.config, "max_position_embeddings", None) or 0
     low, high = 0, min(wanted, named) if named > 0 else wanted  # XLNet says -1
@@ -147,8 +147,11 @@ def longest_text(encoder: Any, wanted: int) -> int:
         try:
             encoder(input_ids=token_ids(encoder, length)[None], attention_mask=torch.ones(1, length, dtype=torch.int64))
             low = length
-        except (IndexError, RuntimeError) as error:
+        except Exception as error:  # families have errors of their own
             raise_if_memory(error)
+            if length == 2:
+                found = f"{type(encoder).__name__}, which fails: {str(error).strip().partition(chr(10))[0]}"
+                raise no_encoder(Path(encoder.config.name_or_path), found) from None
             high = length - 1
             low = max(low, 1)
     return low

@@ -21,7 +21,8 @@ from transformers.utils import cached_file
 class HubClassifier(PreTrainedModel):
     """Maps token ids of texts to logits: rows x labels, float32."""
 
-    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder decides
+    # The encoder decides.
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _can_set_experts_implementation_cached_value = True
 
     def __init__(self, encoder: Any, head: nn.Linear, pooling: str, prompt: str) -> None:
         super().__init__(encoder.config)
