@@ -123,6 +123,7 @@ WITHOUT_ROW = {
         there are no results
         the results are stale
         another stage is running in this checkout
+        this process does not see the checkpoint of rank 0
         the code of another checkout would run
         has the line ends of Windows here
         … is a link, and DVC keeps nothing behind a link

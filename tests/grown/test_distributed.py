@@ -6,6 +6,7 @@ Run in a grown project.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ from small_project import (
 from test_sameness import edited_source
 
 TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
+NODE = (sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--master-addr=127.0.0.1")
 SECONDS_TO_END = 60
 
 
@@ -106,6 +108,44 @@ def test_processes_on_unlike_machines_share_what_is_kept(trained: Path, trained_
 @pytest.mark.slow
 def test_no_worker_outlives_its_launcher(trained: Path, tmp_path: Path) -> None:
     kill_one_in_the_second_epoch(before_fine_tune(trained, tmp_path / "project"), "launcher")
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_see_the_checkpoint_ends_the_stage(trained: Path, tmp_path: Path) -> None:
+    """Without a message the nodes would wait for each other, each at another step."""
+    with_checkpoint, without = (before_fine_tune(trained, tmp_path / name) for name in ("with", "without"))
+    kill_one_in_the_second_epoch(with_checkpoint, "worker")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = [
+        subprocess.Popen(
+            [
+                *NODE,
+                f"--node-rank={rank}",
+                f"--master-port={port}",
+                "--no-python",
+                sys.executable,
+                "-m",
+                PACKAGE,
+                "fine_tune",
+            ],
+            cwd=project,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, project in enumerate((with_checkpoint, without))
+    ]
+    try:
+        found = nodes[1].communicate(timeout=SECONDS_TO_END)[1]
+        assert "error: this process does not see the checkpoint of rank 0" in found
+        assert nodes[0].wait(timeout=SECONDS_TO_END) != 0
+    finally:
+        for node in nodes:
+            node.kill()
+            node.communicate()
+    assert checkpoints_of(with_checkpoint)
 
 
 @pytest.mark.slow

@@ -137,6 +137,45 @@ def test_a_checkpoint_without_the_best_weights_counts_as_none(base_model: Path, 
     assert list(tmp_path.iterdir()) == []  # later it would belong to other best weights
 
 
+@pytest.mark.parametrize("name", ["step-9.pt", checkpoints.BEST, checkpoints.FINAL])
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_damaged_checkpoint_names_what_to_delete_and_stays(
+    name: str, left: int, base_model: Path, tmp_path: Path
+) -> None:
+    """As a power failure may leave it; the trained weights are 100 kB."""
+    model = model_of(base_model)
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoints.save_best(tmp_path, model, torch.zeros(1, 1))
+    shutil.copyfile(tmp_path / checkpoints.BEST, tmp_path / checkpoints.FINAL)
+    checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer)
+    os.truncate(tmp_path / name, left)
+    with pytest.raises(UserError, match=f"fix:      rm -r {tmp_path}, then"):
+        checkpoints.load_last(tmp_path, model, optimizer)
+        checkpoints.final_weights(tmp_path)
+    assert (tmp_path / name).exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, on_disk = model_of(base_model), set()
+
+    def fsync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        on_disk.add((found.st_ino, found.st_size, tuple(path.name for path in tmp_path.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for save, name in (
+        (lambda: checkpoints.save_best(tmp_path, model, torch.zeros(1, 1)), checkpoints.BEST),
+        (lambda: checkpoints.save(tmp_path, checkpoints.Progress(9), model, loop.adamw(model, params_of().fine_tune)),
+         "step-9.pt"),
+    ):  # fmt: skip
+        save()
+        written = (tmp_path / name).stat()
+        (names,) = (names for number, size, names in on_disk if (number, size) == (written.st_ino, written.st_size))
+        assert name not in names
+
+
 @pytest.mark.parametrize("lost", [token_store.IDS, token_store.BOUNDS, token_store.COUNTS])
 def test_a_store_that_lacks_a_file_is_written_again(store: Ids, lost: str) -> None:
     kept = [row.tolist() for row in store["all"]]
@@ -155,21 +194,6 @@ def test_a_damaged_store_names_what_to_delete(store: Ids, lost: str, left: int) 
         token_store.token_ids(TEXT)
     shutil.rmtree(damaged.parent)
     assert [row.tolist() for row in token_store.token_ids(TEXT)["all"]] == kept
-
-
-@pytest.mark.parametrize("left", [0, 1000])
-def test_a_damaged_checkpoint_names_what_to_delete(base_model: Path, tmp_path: Path, left: int) -> None:
-    model = model_of(base_model)
-    optimizer = torch.optim.AdamW(model.parameters())
-    checkpoints.save_best(tmp_path, model, torch.zeros(1, 1))
-    checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer)
-    for name, read in {
-        "step-9.pt": lambda: checkpoints.load_last(tmp_path, model, optimizer),
-        checkpoints.BEST: lambda: checkpoints.best_logits(tmp_path),
-    }.items():
-        os.truncate(tmp_path / name, left)
-        with pytest.raises(UserError, match=f"fix:      rm -r {tmp_path}, then"):
-            read()
 
 
 def test_of_the_kept_directories_no_half_stays_under_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

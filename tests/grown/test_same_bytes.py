@@ -112,7 +112,10 @@ def test_a_finished_training_is_kept_until_the_next(trained: Path, tmp_path: Pat
     (kept,) = (project / ".checkpoints").iterdir()
     assert {path.name for path in kept.iterdir()} == {CURVE, checkpoints.FINAL}
     shutil.rmtree(project / paths.FINE_TUNED)
+    for left in ("step-9.pt", "step.partial"):  # by a kill right after the best weights got their final name
+        (kept / left).touch()
     again = run_stage(project, "fine_tune")
+    assert {path.name for path in kept.iterdir()} == {CURVE, checkpoints.FINAL}
     assert f"taking the weights of a training that was finished before: .checkpoints/{kept.name}" in again.stderr
     assert "steps" not in again.stderr
     assert bytes_of(project) == bytes_of(trained)

@@ -6,14 +6,11 @@ The code is the import closure of one module of this package, so an edit elsewhe
 import ast
 import hashlib
 import json
-import pickle
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from ..errors import UserError, raise_if_memory
 from .io import sha256_of
@@ -82,7 +79,9 @@ def reading(directory: Path) -> Iterator[None]:
     """Read what is kept there. Raises UserError with the way out if it is damaged, as a loss of power may leave it."""
     try:
         yield
-    except (EOFError, RuntimeError, SafetensorError, ValueError, pickle.UnpicklingError) as error:
+    except OSError:  # of the disk or the permissions: the files may be whole
+        raise
+    except Exception as error:  # numpy, torch, pickle and safetensors have errors of their own
         raise_if_memory(error)
         raise UserError(
             f"{directory} is damaged",

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from .. import paths
 from ..common import distributed
 from ..common.determinism import hardware, use_deterministic_kernels
-from ..common.fingerprint import cache_directory, fingerprint, keep_only, reading
+from ..common.fingerprint import cache_directory, fingerprint, keep_only
 from ..common.io import new_directory, read_json, sha256_of, write_text
 from ..common.manifest import write_manifest
 from ..common.tasks import TargetScale
@@ -50,10 +49,8 @@ def run(params: Params) -> None:
         return
     if finished:
         print(f"taking the weights of a training that was finished before: {directory}", file=sys.stderr)
-    else:
-        checkpoints.finish(directory)
-    with reading(directory):
-        best = load_file(directory / checkpoints.FINAL)
+    checkpoints.finish(directory)
+    best = checkpoints.final_weights(directory)
     logits = best.pop(checkpoints.LOGITS).numpy()
     scaling = temperature(params.task, logits, validation_set.targets(np.arange(len(validation_set))))
     del model  # one at a time in memory

@@ -1,6 +1,9 @@
-"""Checkpoints that survive a kill: each is one file, which is either complete or absent."""
+"""Checkpoints that survive a kill, or the end of the machine: each is one file, which is either complete or absent."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..common import distributed
 from ..common.fingerprint import reading
+from ..errors import UserError
 
 torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
@@ -37,27 +42,47 @@ def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch
     """
     start = time.monotonic()
     state = {"progress": vars(progress), "model": trained(model), "optimizer": optimizer.state_dict()}
-    beside = directory / "step.partial"
-    try:
-        with beside.open("wb") as file:
-            torch.save(state, file)
-        beside.replace(directory / f"step-{progress.step}.pt")
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(directory / f"step-{progress.step}.pt", "step.partial") as beside, beside.open("wb") as file:
+        torch.save(state, file)
     for old in _by_step(directory)[:-1]:
         old.unlink()
     return start + (time.monotonic() - start) / SHARE_OF_TIME
 
 
+@contextmanager
+def written_beside(path: Path, name: str) -> Iterator[Path]:
+    """Yield a path of this name; when the block ends well, rename what it wrote there.
+
+    The bytes are on the disk before. If the machine stopped in between, a name without its bytes would be left.
+    """
+    beside = path.with_name(name)
+    try:
+        yield beside
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the newest checkpoint, if there is one, into model and optimizer. Returns how far that run had come."""
+    """Load rank 0's newest checkpoint, if there is one, into model and optimizer. Returns how far that run had come."""
     found = _by_step(directory)
-    if not found or not (directory / BEST).exists():  # without it the directory is half deleted
+    last = distributed.broadcast(found[-1] if found and (directory / BEST).exists() else None)
+    if last is None:  # without the best weights the directory is half deleted
         for old in found:
             old.unlink(missing_ok=True)
         return Progress()
+    if not last.exists():
+        raise UserError(
+            "this process does not see the checkpoint of rank 0",
+            expected="one shared directory of the project for the processes of all nodes",
+            found=f"no {last} in {Path.cwd()}",
+            fix="start every node in the shared directory, see docs/running.md",
+        )
     with reading(directory):
-        state: dict[str, Any] = torch.load(found[-1], map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
+    best_logits(directory)  # if they are damaged, it shows now, and not after the last step
     model.load_state_dict(state["model"], strict=False)
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
@@ -65,10 +90,9 @@ def load_last(directory: Path, model: nn.Module, optimizer: torch.optim.Optimize
 
 def save_best(directory: Path, model: nn.Module, logits: Tensor) -> None:
     """Save the weights, and their logits of the validation rows, as the best so far."""
-    beside = directory / "best.partial"
     weights = {name: weights.clone() for name, weights in trained(model).items()}
-    save_file(weights | {LOGITS: logits}, beside, metadata={"format": "pt"})
-    beside.replace(directory / BEST)
+    with written_beside(directory / BEST, "best.partial") as beside:
+        save_file(weights | {LOGITS: logits}, beside, metadata={"format": "pt"})
 
 
 def best_logits(directory: Path) -> np.ndarray:
@@ -77,10 +101,17 @@ def best_logits(directory: Path) -> np.ndarray:
         return file.get_tensor(LOGITS)
 
 
+def final_weights(directory: Path) -> dict[str, Tensor]:
+    """The best weights of a training that is over, and their logits."""
+    with reading(directory):
+        return load_file(directory / FINAL)
+
+
 def finish(directory: Path) -> None:
-    """Give the best weights their final name. What only a training that goes on needs is deleted."""
-    (directory / BEST).replace(directory / FINAL)
-    for old in _by_step(directory):
+    """Give the best weights their final name, unless a killed run has. What only a training needs is deleted."""
+    if (directory / BEST).exists():
+        (directory / BEST).replace(directory / FINAL)
+    for old in directory.glob("step*"):
         old.unlink()
 
 
