@@ -109,7 +109,7 @@ def test_the_order_of_the_rows_follows_from_seed_and_pass() -> None:
     assert np.median(spread) < 3
 
 
-def test_checkpoints_take_a_twentieth_of_the_time_and_only_the_last_stays(
+def test_checkpoints_take_a_fiftieth_of_the_time_and_only_the_last_stays(
     base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, now, save = model_of(base_model), [100.0], torch.save
@@ -121,8 +121,8 @@ def test_checkpoints_take_a_twentieth_of_the_time_and_only_the_last_stays(
 
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(torch, "save", in_two_seconds)
-    assert checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer) == 140
-    assert checkpoints.save(tmp_path, checkpoints.Progress(step=10), model, optimizer) == 142
+    assert checkpoints.save(tmp_path, checkpoints.Progress(step=9), model, optimizer) == 200
+    assert checkpoints.save(tmp_path, checkpoints.Progress(step=10), model, optimizer) == 202
     assert [path.name for path in tmp_path.iterdir()] == ["step-10.pt"]
     checkpoints.save_best(tmp_path, model, torch.zeros(1, 1))
     assert checkpoints.load_last(tmp_path, model, optimizer).step == 10
@@ -253,7 +253,8 @@ def steps_of(
 
     monkeypatch.setattr(loop, "train_step", train_step)
     sets = (batches.SplitDataset(split, store[split], "single_label") for split in ("train", "validation"))
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
+    torch.manual_seed(0)  # of the head
     loop.train(model_of(paths.BASE_MODEL), *sets, params, directory)
     return steps
 
@@ -304,6 +305,53 @@ def test_weights_decay_as_the_trainer_of_transformers_lets_them(base_model: Path
     decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], ["bias"])) & set(names.values())
     assert found == {0.25: decayed, 0.0: set(names.values()) - decayed}
     assert {group["lr"] for group in optimizer.param_groups} == {0.5}
+
+
+def test_weights_that_no_longer_give_numbers_end_the_training(
+    store: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step may give them, whose own loss is still finite."""
+    params = params_of(epochs=1, batch_size=10, learning_rate=1e38, warmup_fraction=0.0)
+    with pytest.raises(UserError, match="the validation loss is NaN or infinite"):
+        steps_of(store, params, tmp_path / "run", monkeypatch)
+
+
+def test_a_loss_that_cannot_be_made_is_refused_before_any_work(
+    store: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="class_weights names labels"):
+        steps_of(store, params_of(class_weights={"great": 2.0}), tmp_path / "run", monkeypatch)
+    assert not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(("stopped_in", "left"), [(3, 12), (7, 7), (13, 2)])
+def test_a_long_run_loses_few_steps_by_a_kill_and_no_byte(
+    store: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: int, left: int
+) -> None:
+    """A point of the curve of a run of days is hours long."""
+    monkeypatch.setattr(loop, "POINTS_PER_RUN", 1)
+    monkeypatch.setattr(loop, "MOST_STEPS", 2)
+    monkeypatch.setattr(checkpoints, "SHARE_OF_TIME", math.inf)
+    params = params_of(epochs=2, min_steps=14)
+    whole, killed = (tmp_path / name for name in ("whole", "killed"))
+    assert len(steps_of(store, params, whole, monkeypatch)) == 14
+    usual, done = loop.train_step, []
+
+    def stopping(*arguments: Any) -> torch.Tensor:
+        if len(done) == stopped_in:
+            raise KeyboardInterrupt
+        done.append(usual(*arguments))
+        return done[-1]
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "train_step", stopping)
+        steps_of(store, params, killed, monkeypatch)
+    assert len(steps_of(store, params, killed, monkeypatch)) == left
+    files = [{path.name: path.read_bytes() for path in directory.iterdir()} for directory in (whole, killed)]
+    assert files[0].keys() == {checkpoints.BEST, loop.CURVE, "step-12.pt"}
+    for name in (checkpoints.BEST, loop.CURVE):
+        assert files[0][name] == files[1][name]
+    assert math.isfinite(pl.read_csv(killed / loop.CURVE)["training_loss"][-1])
 
 
 @pytest.mark.parametrize(("epoch", "epochs"), [(201, 1), (201, 3), (7, 2), (100, 50), (1, 1)])

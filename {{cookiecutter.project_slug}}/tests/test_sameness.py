@@ -99,6 +99,7 @@ def test_a_checkpoint_of_other_parameters_is_never_used(trained: Path, base_mode
     done = run_stage(killed, "fine_tune")
     assert done.returncode == 0
     assert "going on" not in done.stderr
+    assert "starting from the beginning: .checkpoints/" in done.stderr
     changed = (killed / "models/fine_tuned/model.safetensors").read_bytes()
     assert changed != (trained / "models/fine_tuned/model.safetensors").read_bytes()
 

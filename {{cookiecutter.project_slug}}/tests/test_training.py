@@ -56,9 +56,9 @@ def test_a_step_is_that_of_plain_torch(base_model: Path) -> None:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_nan_or_infinite_stops_training(loss: float) -> None:
-    assert loop.mean_of([torch.tensor(1.0), torch.tensor(2.0)]) == 1.5
-    with pytest.raises(UserError, match="NaN or infinite"):
-        loop.mean_of([torch.tensor(1.0), torch.tensor(loss)])
+    assert loop.finite([1.0, 2.0], "training") == [1.0, 2.0]
+    with pytest.raises(UserError, match="training loss is NaN or infinite"):
+        loop.finite([1.0, loss], "training")
 
 
 class SixtyRows:

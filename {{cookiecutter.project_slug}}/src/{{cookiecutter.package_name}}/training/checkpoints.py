@@ -20,7 +20,7 @@ from ..errors import UserError
 
 torch.serialization.set_crc32_options(False)  # checksums take most of the time
 
-SHARE_OF_TIME = 0.05
+SHARE_OF_TIME = 0.02
 BEST = "best.safetensors"
 FINAL = "final.safetensors"  # the name of `BEST` when the training is over
 LOGITS = "validation_logits"  # the key in `BEST` of the logits that its weights give
@@ -28,11 +28,21 @@ LOGITS = "validation_logits"  # the key in `BEST` of the logits that its weights
 
 @dataclass
 class Progress:
-    """How far a run has come: steps done, the curve so far, and the score and the negative loss of the best weights."""
+    """How far a run has come.
+
+    step: steps done; losses: of those since the last point of the curve, the mean over the ranks; best: the score and
+    the negative loss of the best weights.
+    """
 
     step: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
     best: tuple[float, float] | None = None
+    losses: list[float] = field(default_factory=list)
+
+    def log(self) -> None:
+        """Add a point to the curve."""
+        self.curve.append({"step": self.step, "training_loss": sum(self.losses) / len(self.losses)})
+        self.losses = []
 
 
 def save(directory: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> float:

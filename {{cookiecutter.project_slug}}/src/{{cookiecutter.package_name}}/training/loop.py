@@ -34,6 +34,7 @@ from .checkpoints import Progress
 from .loss import Loss, training_loss
 
 POINTS_PER_RUN = 24
+MOST_STEPS = 50  # without a checkpoint, as far as those may take time: see `checkpoints.save`
 MOST_PASSES = 60  # over the rows, for `min_steps`: a few dozen rows are memorized by then
 CURVE = "curve.csv"
 SAMPLES = 200
@@ -60,6 +61,10 @@ class Plan:
         points = min(steps_per_epoch, math.ceil(POINTS_PER_RUN / settings.epochs))
         return cls(steps_per_pass, steps_per_epoch, settings.epochs * steps_per_epoch, points)
 
+    def stops_after(self, step: int) -> bool:
+        """Whether a checkpoint may be written after this many steps."""
+        return step % MOST_STEPS == 0 or self.logs_after(step)
+
     def logs_after(self, step: int) -> bool:
         """Whether the curve gets a point after this many steps."""
         return step * self.points_per_epoch % self.steps_per_epoch < self.points_per_epoch
@@ -75,13 +80,13 @@ def train(
     """
     distributed.require_divisible(params.fine_tune.batch_size)
     plan = Plan.of(params.fine_tune, len(train_set))
+    loss = training_loss(train_set, params, next(model.parameters()).device)
     # Every rank trains a copy; the backward pass averages the gradients over all ranks. Because no bucket is rebuilt,
     # gradients are summed in the same order, even after a kill.
     parallel = DistributedDataParallel(model, find_unused_parameters=True) if distributed.world_size() > 1 else model
     optimizer = adamw(model, params.fine_tune)
     progress = begin(model, optimizer, validation_set, params, directory)
     batches = batches_from(progress.step, plan, train_set, params)
-    loss = training_loss(train_set, params, next(model.parameters()).device)
     losses: list[Tensor] = []
     due = 0.0
     with tqdm(total=plan.total_steps, initial=progress.step, desc="steps", disable=None) as bar:
@@ -91,17 +96,20 @@ def train(
                 group["lr"] = params.fine_tune.learning_rate * schedule(step, plan, params.fine_tune)
             losses.append(train_step(parallel, optimizer, next(batches), loss, params))
             bar.update()
-            if plan.logs_after(step + 1):
-                progress.step = step + 1
-                progress.curve.append({"step": step + 1, "training_loss": mean_of(losses)})
-                losses.clear()
-                ends_epoch = progress.step % plan.steps_per_epoch == 0
+            if not plan.stops_after(step + 1):
+                continue
+            progress.step = step + 1
+            progress.losses += finite(distributed.all_reduce_mean(torch.stack(losses)).tolist(), "training")
+            losses.clear()
+            ends_epoch = progress.step % plan.steps_per_epoch == 0
+            if plan.logs_after(progress.step):
+                progress.log()
                 if ends_epoch:
                     end_epoch(model, validation_set, params, directory, progress, last=step + 1 == plan.total_steps)
                 if is_over(progress, plan, params):
                     break
-                if distributed.on_rank_0() and (ends_epoch or time.monotonic() >= due):
-                    due = checkpoints.save(directory, progress, model, optimizer)
+            if distributed.on_rank_0() and (ends_epoch or time.monotonic() >= due):
+                due = checkpoints.save(directory, progress, model, optimizer)
 
 
 def begin(
@@ -110,6 +118,12 @@ def begin(
     """Continue from the last checkpoint; or, before the first step, measure the model. Returns the progress."""
     progress = checkpoints.load_last(directory, model, optimizer)
     if not progress.step:
+        if distributed.on_rank_0() and (others := [*directory.parent.glob("*/step-*.pt")]):
+            print(
+                f"starting from the beginning: {others[0]}, which is kept until this training ends, is of other "
+                "parameters, inputs, code, libraries or hardware, or of another number of processes",
+                file=sys.stderr,
+            )
         progress.curve.append({"step": 0, "training_loss": None})
         end_epoch(model, validation_set, params, directory, progress, last=False)
     elif distributed.on_rank_0():
@@ -174,17 +188,17 @@ def train_step(
     return torch.stack(losses).sum()
 
 
-def mean_of(losses: list[Tensor]) -> float:
-    """The mean loss of these steps over all ranks. Raises UserError when it is NaN or infinite."""
-    mean = distributed.all_reduce_mean(torch.stack(losses).mean()).item()
-    if not math.isfinite(mean):
-        raise UserError(
-            "the training loss is NaN or infinite",
-            expected="a loss that falls",
-            found=str(mean),
-            fix="lower fine_tune.learning_rate or fine_tune.max_grad_norm in params.yaml",
-        )
-    return mean
+def finite(losses: list[float], of: str) -> list[float]:
+    """These losses. Raises UserError when one is NaN or infinite."""
+    for loss in losses:
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the {of} loss is NaN or infinite",
+                expected="a loss that falls",
+                found=str(loss),
+                fix="lower fine_tune.learning_rate or fine_tune.max_grad_norm in params.yaml",
+            )
+    return losses
 
 
 def end_epoch(
@@ -201,6 +215,8 @@ def end_epoch(
         return
     targets, logits_tensor = validation_set.targets(np.arange(len(validation_set))), torch.from_numpy(logits)
     loss = LOSSES[params.task](logits_tensor, torch.from_numpy(targets)).item()
+    if progress.step:  # after steps whose own losses were finite
+        finite([loss], "validation")
     found = scores(params.task, targets, predictions_of(params.task, logits))
     shown = sorted(SCORES[params.task], key=params.score.__eq__)  # the score that chooses is the last column
     progress.curve[-1] |= {"validation_loss": loss} | {f"validation_{name}": found[name] for name in shown}
