@@ -148,6 +148,7 @@ WITHOUT_ROW = {
         … has no … layers that can be trained alone
         … cannot compute its layers again
         … cannot be adapted
+        … cannot be trained in bf16
         the … loss is NaN or infinite
         the graph cannot be fused
         the ONNX model is not the torch model

@@ -22,7 +22,7 @@ from review_sentiment.errors import UserError
 from review_sentiment.inference import OnnxClassifier
 from review_sentiment.inference.classifier import run_in_order
 from review_sentiment.modeling.classifier import load_base
-from review_sentiment.modeling.encoder import auto_class, load_encoder, small_copy
+from review_sentiment.modeling.encoder import auto_class, load_encoder, require_bf16, small_copy
 from review_sentiment.modeling.fine_tuned import load_fine_tuned
 from review_sentiment.modeling.forward import Padded, run_over
 from review_sentiment.stages import check_model, embeddings, export_onnx, fine_tune, prepare
@@ -122,6 +122,23 @@ def test_a_family_that_cannot_be_shipped_is_refused_at_once(project: Path, famil
     with pytest.raises(UserError) as refused:
         check_model.run(PARAMS)
     assert REFUSED[family] in str(refused.value)
+    assert not (project / paths.ENCODER).exists()
+
+
+@pytest.mark.parametrize(("family", "trains"), [("deberta", False), ("deberta_v2", True)])
+def test_a_family_that_cannot_be_trained_in_bf16_is_refused_at_once(project: Path, family: str, trains: bool) -> None:
+    write_family(family, project / family)
+    encoder = load_encoder(project / family)
+    ids = torch.tensor([[6, 7, 8]])
+    if trains:
+        require_bf16(encoder, ids)
+        return
+    with pytest.raises(UserError, match=r"fix: +set compute.precision: fp32"):
+        require_bf16(encoder, ids)
+    write_family(family, paths.BASE_MODEL)
+    compute = PARAMS.compute.model_copy(update={"precision": "bf16"})
+    with pytest.raises(UserError, match="cannot be trained in bf16"):
+        check_model.run(PARAMS.model_copy(update={"compute": compute}))
     assert not (project / paths.ENCODER).exists()
 
 

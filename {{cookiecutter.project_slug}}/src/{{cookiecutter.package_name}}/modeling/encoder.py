@@ -134,6 +134,22 @@ def token_ids(encoder: Any, length: int) -> Tensor:
 
 
 @torch.inference_mode()
+def require_bf16(encoder: Any, ids: Tensor) -> None:
+    """Raise UserError when the encoder cannot read these ids in bfloat16, as training does: DeBERTa's first version."""
+    try:
+        with torch.autocast(ids.device.type, torch.bfloat16):
+            encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except RuntimeError as error:
+        raise_if_memory(error)
+        raise UserError(
+            f"{type(encoder).__name__} cannot be trained in bf16",
+            expected="an encoder that torch's autocast can run in bfloat16",
+            found=str(error).partition("\n")[0],
+            fix="set compute.precision: fp32 in params.yaml",
+        ) from None
+
+
+@torch.inference_mode()
 def longest_text(encoder: Any, wanted: int) -> int:
     """How many tokens, at most `wanted`, a text may have.
 

@@ -22,7 +22,7 @@ from ..export.quantization import quantize
 from ..inference.classifier import open_session
 from ..kernels import pack
 from ..modeling.classifier import Classifier, separator_of
-from ..modeling.encoder import load_encoder, longest_text, no_encoder, small_copy, token_ids
+from ..modeling.encoder import load_encoder, longest_text, no_encoder, require_bf16, small_copy, token_ids
 from ..modeling.fine_tuned import POOLING_MODES
 from ..modeling.forward import Padded, run_over
 from ..modeling.hub_classifier import HubClassifier
@@ -42,6 +42,8 @@ def run(params: Params) -> None:
     small = small_copy(encoder)
     require_length(small, params.text.max_length)
     ids = token_ids(small, params.text.max_length)[None]  # the longest: after a short one BigBird has another attention
+    if params.compute.precision == "bf16":
+        require_bf16(small, ids)
     with torch.inference_mode():
         width = small(input_ids=ids).last_hidden_state.shape[-1]
     if width != encoder.config.hidden_size:
