@@ -139,9 +139,7 @@ def test_a_checkpoint_without_the_best_weights_counts_as_none(base_model: Path, 
 
 @pytest.mark.parametrize("name", ["step-9.pt", checkpoints.BEST, checkpoints.FINAL])
 @pytest.mark.parametrize("left", [0, 1000])
-def test_a_damaged_checkpoint_names_what_to_delete_and_stays(
-    name: str, left: int, base_model: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_names_what_to_delete(name: str, left: int, base_model: Path, tmp_path: Path) -> None:
     """As a power failure may leave it; the trained weights are 100 kB."""
     model = model_of(base_model)
     optimizer = torch.optim.AdamW(model.parameters())
