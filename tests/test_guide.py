@@ -57,6 +57,34 @@ def test_each_row_about_prediction_is_printed(small: Project, tmp_path: Path) ->
     assert never_printed("Prediction and results", printed) == []
 
 
+TORCHRUN = ("torchrun", "--standalone", "--nproc-per-node=2")
+KILLED = """
+import os, signal, sys
+from review_sentiment import __main__ as start
+from review_sentiment.training import checkpoints
+save = checkpoints.save
+checkpoints.save = lambda *given: (save(*given), os.kill(os.getpid(), signal.SIGKILL))
+sys.argv[1:] = ["fine_tune"]
+start.main()
+"""
+
+
+@pytest.mark.slow
+def test_each_row_about_training_is_printed(small: Project, tmp_path: Path) -> None:
+    project = small.copy(tmp_path)
+    (project.path / "killed.py").write_text(KILLED, encoding="utf-8")
+    project.set_params(launcher="python killed.py")
+    repro = ("dvc", "repro", "--force", "--single-item", "fine_tune")
+    printed = [project.try_to(*repro, SHELL=shell).stderr for shell in ("/bin/sh", "/bin/bash")]
+    project.set_params(launcher="python", fine_tune__weight_decay=0.5)
+    printed.append(project.try_to(*TORCHRUN, "killed.py").stderr)
+    project.set_params(fine_tune__class_weights="{great: 2.0}")
+    wrong = project.try_to(*TORCHRUN, "-m", "review_sentiment", "fine_tune")
+    printed.append(wrong.stderr)
+    assert "error: fine_tune.class_weights names labels" in wrong.stderr.partition("ChildFailedError")[0]
+    assert never_printed("Training", printed) == []
+
+
 EDITING = """
 import pathlib, sys, types
 from review_sentiment import __main__ as start
