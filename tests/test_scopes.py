@@ -15,9 +15,9 @@ SCOPES = ("lean", "team", "production")
 DIFFERENT = {".cookiecutter.yaml", "README.md", "pyproject.toml"}
 # Files and lines in all, lines of src and of tests. They may shrink; to let one grow is a decision.
 MOST = {
-    "lean": {"files": 121, "lines": 11_960, "src": 8400, "tests": 1145},
-    "team": {"files": 187, "lines": 20_150},
-    "production": {"files": 297, "lines": 33_855},
+    "lean": {"files": 121, "lines": 12_050, "src": 8480, "tests": 1145},
+    "team": {"files": 187, "lines": 20_235},
+    "production": {"files": 297, "lines": 33_940},
 }
 MOST_TARGETS = 20
 ANSWERS = {"default": {}, "other": {"tracking": "mlflow", "data_source": "files", "dvc_remote": "s3://bucket/a"}}

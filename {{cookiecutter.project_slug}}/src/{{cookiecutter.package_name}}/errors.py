@@ -29,7 +29,11 @@ class Cause(NamedTuple):
 AGAIN = "then type the same again"
 BUG = Cause("this command has a bug", "a result, or a message about what to change", "report it with the log below")
 DISK_FULL = Cause("the disk is full", "space for what is written", f"free some (df -h), {AGAIN}")
-MEMORY = Cause("memory is used up", "less work at once", 'docs/running.md, "A large encoder"; else shorter texts; free the GPU')
+MEMORY = Cause(
+    "memory is used up",
+    "less work at once",
+    'free some; shorter texts and smaller batches need less; for training see docs/running.md, "A large encoder"',
+)
 MISSING = Cause("a file is missing", "every file where it was", f"see whether the path is right (ls -l), {AGAIN}")
 PERMISSION = Cause("a permission is missing", "files that you may read, folders you may write", "ls -ld shows who may")
 READ_ONLY = Cause("the disk is read-only", "a folder that you may write", "work in a folder that you may write")
